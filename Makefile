@@ -1,0 +1,38 @@
+# make setup | demo | test | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256sum | cut -c1-16)
+
+.PHONY: help setup demo test lint
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup   install into .venv (Python 3.11, about 4 GB, minutes the first time)"
+	@echo "make demo    answer questions about rendered scenes offline; writes demo/index.html"
+	@echo "make test    run the tests, one line each (make test ARGS='tests/test_config.py' for some)"
+	@echo "make lint    ruff check, ruff format --check, mypy"
+
+setup: $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/valor demo --out demo/
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy valor_ray
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "valor_ray needs Python 3.11 and '$(PYTHON)' is not it. Install python3.11 and python3.11-venv," >&2; \
+	  echo "or name yours: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing $$(grep -c == requirements/cpu.lock) packages into .venv (minutes the first time) ..."
+	@$(BIN)/pip install -qq --no-deps -r requirements/cpu.lock
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@rm -f .venv/.setup-*
+	@touch $@
+	@echo "Installed. Next: make demo, or $(BIN)/valor doctor"

@@ -1,0 +1,70 @@
+"""The Serve application: every deployment bound to its settings. Start it with `valor serve`, or by Serve YAML."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from ray.serve import Application, Deployment
+
+from deployments.depth import DepthDeployment
+from deployments.detector import DetectorDeployment
+from deployments.front_door import FrontDoor
+from deployments.judge import JudgeDeployment
+from deployments.policy import PolicyDeployment
+from valor_ray.config import Config, DepthConfig, DetectorConfig, PolicyConfig
+
+NAME = "valor"
+# Ready in the order in which users wait for them; the names are those of the deployments.
+PARTS = ("judge", "detector", "depth", "policy", "front_door")
+
+
+class AppArgs(BaseModel):
+    """`args:` of the Serve YAML."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    profile: str = "local"
+    overrides: list[str] = []  # as with --set: a.b=c
+
+
+def app(args: AppArgs) -> Application:
+    """The builder that Serve YAML names (`import_path: deployments.app:app`). Raises ConfigError."""
+    return build(Config.load(args.profile, args.overrides))
+
+
+def build(config: Config) -> Application:
+    """Bind the deployments; nothing starts yet."""
+    in_work = 2 * config.policy.max_ongoing * config.policy.replicas  # the front door's own limit (http_app)
+    return FrontDoor.options(
+        ray_actor_options={"num_cpus": 0.5},
+        # The front door refuses by itself, in JSON, what is too much; Serve must hand it more than it takes.
+        max_ongoing_requests=4 * in_work,
+        max_queued_requests=4 * in_work,
+        backpressure_config={"status_code": 429, "retry_after_s": 1},
+        **_COMMON,
+    ).bind(
+        config,
+        _model(PolicyDeployment, config.policy, config.policy.max_ongoing).bind(config.policy),
+        _model(DetectorDeployment, config.detector, in_work).bind(config.detector),
+        _model(DepthDeployment, config.depth, in_work).bind(config.depth),
+        JudgeDeployment.options(
+            ray_actor_options={"num_cpus": 0.5}, max_ongoing_requests=in_work, **_COMMON
+        ).bind(config.judge),
+    )
+
+
+_COMMON = {
+    "max_constructor_retry_count": 1,  # a part that cannot start says so at once
+    "graceful_shutdown_timeout_s": 5,
+    "graceful_shutdown_wait_loop_s": 0.5,
+}
+
+
+def _model(
+    deployment: Deployment, config: PolicyConfig | DetectorConfig | DepthConfig, max_ongoing: int
+) -> Deployment:
+    return deployment.options(
+        num_replicas=config.replicas,
+        max_ongoing_requests=max_ongoing,
+        ray_actor_options={"num_cpus": 1, "num_gpus": config.num_gpus},
+        **_COMMON,
+    )

@@ -1,0 +1,31 @@
+"""Run a model over a batch without letting one bad item fail the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+async def run_batch(
+    model: Callable[[list[Item]], list[Result]], items: list[Item]
+) -> list[Result | BaseException]:
+    """Results in the order of `items`, from a thread so that the replica goes on answering health checks.
+
+    When the batch fails, its items run one by one and only those that fail alone come back as exceptions.
+    """
+    (outcome,) = await asyncio.gather(asyncio.to_thread(model, items), return_exceptions=True)
+    if not isinstance(outcome, BaseException):
+        return list(outcome)
+    if len(items) == 1:
+        return [outcome]
+    return [(await run_batch(model, [item]))[0] for item in items]
+
+
+def result_or_raise(outcome: Result | BaseException) -> Result:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

@@ -1,0 +1,28 @@
+"""The policy: one vLLM engine per replica."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+
+from valor_ray.config import PolicyConfig
+from valor_ray.records import Reply
+
+
+@serve.deployment(name="policy")
+class PolicyDeployment:
+    """Samples replies; the engine batches concurrent questions by itself, so there is no serve.batch here."""
+
+    async def __init__(self, config: PolicyConfig) -> None:
+        from valor_ray.models.vllm_policy import VllmPolicy
+
+        self._policy = VllmPolicy(config)
+        await self._policy.start()
+
+    async def generate(self, question: str, n: int, seed: int | None) -> list[Reply]:
+        """n replies to one question. Raises PolicyError."""
+        return await self._policy.generate(question, n=n, seed=seed)
+
+    async def status(self) -> dict[str, Any]:
+        return {"version": self._policy.version}

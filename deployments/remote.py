@@ -1,0 +1,67 @@
+"""The four ports over Serve handles: what steps use in place of a model in their own process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from valor_ray.errors import PolicyError, ServiceError, ToolError, ValorError
+from valor_ray.records import DepthMap, Detection, Picture, Reply
+
+
+class RemotePolicy:
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
+        return await _result("policy", self._handle.generate.remote(question, n, seed), PolicyError)
+
+
+class RemoteDetector:
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def detect(
+        self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
+    ) -> list[Detection]:
+        call = self._handle.detect.remote(picture, tuple(phrases), box_threshold)
+        return await _result("detector", call, ToolError)
+
+
+class RemoteDepth:
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def depth(self, picture: Picture) -> DepthMap:
+        return await _result("depth", self._handle.depth.remote(picture), ToolError)
+
+
+class RemoteJudge:
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def vqa(self, picture: Picture, question: str) -> str:
+        return await _result("judge", self._handle.vqa.remote(picture, question), ToolError)
+
+
+async def _result(part: str, call: DeploymentResponse, failure: type[ValorError]) -> Any:
+    """Await a call; Ray's exceptions become ours, with the message alone and not the remote traceback.
+
+    Errors that are ours keep their type, any other error of the replica becomes `failure`, and a replica that cannot
+    be reached a ServiceError.
+    """
+    try:
+        return await call
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, ValorError):
+            raise type(cause)(str(cause)) from error
+        raise failure(f"The {part} failed: {type(cause).__name__}: {cause}. Its log says more.") from error
+    except (RayActorError, RayServeException) as error:
+        raise ServiceError(
+            f"The {part} cannot be reached; it is being restarted. Try again in a moment."
+        ) from error

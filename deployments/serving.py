@@ -1,0 +1,168 @@
+"""Run the app on this machine (or on the cluster of RAY_ADDRESS) for as long as a `with` block lasts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+import ray
+from ray import serve
+from ray.serve.schema import ApplicationStatus, DeploymentStatus, ServeStatus
+
+from deployments.app import NAME, PARTS, build
+from valor_ray.config import Config, resolve_model
+from valor_ray.errors import ConfigError, ServiceError
+
+Progress = Callable[[str], None]
+POLL_S = 0.5
+REPORT_S = 5.0  # say what is still awaited at least this often
+END_S = 10.0  # for processes to end by themselves before they are killed
+
+
+@contextmanager
+def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[str]:
+    """The URL of the running app; on the way out nothing that was started is left running.
+
+    progress: called with one line whenever a part gets ready, and every few seconds.
+    Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
+    """
+    _check(config)
+    address = config.ray.address()
+    # Where this process already uses Ray (tests, jobs), that Ray is used and left running.
+    attached = ray.is_initialized()
+    before = _descendants()
+    try:
+        if not attached:
+            progress("starting Ray" if address is None else f"connecting to Ray at {address}")
+            _start_ray(config, address)
+        _check_gpus(config, local=address is None)
+        yield _deploy(config, progress)
+    finally:
+        if attached or address is not None:
+            if ray.is_initialized():
+                serve.delete(NAME)
+        else:
+            started = _descendants() - before
+            ray.shutdown()
+            _end(started)
+
+
+def _check(config: Config) -> None:
+    """What can be known to fail before minutes are spent on starting."""
+    for model in (config.policy.model, config.detector.model, config.depth.model):
+        resolve_model(model)
+    config.server.token()
+    if config.judge.base_url is not None:
+        config.judge.api_key()
+    host, port = config.server.host, config.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServiceError(
+                f"Cannot listen on {host}:{port} ({error.strerror}). Another program may use the port: "
+                f"stop it, or choose another with --port."
+            ) from error
+
+
+def _start_ray(config: Config, address: str | None) -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address is not None:
+        ray.init(address=address, namespace=NAME, logging_level=logging.ERROR, log_to_driver=False)
+        return
+    store = config.ray.object_store_mib
+    ray.init(
+        address="local",  # never some other Ray that happens to run on this machine
+        num_cpus=config.ray.num_cpus,
+        object_store_memory=None if store is None else store * 2**20,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+
+
+def _check_gpus(config: Config, *, local: bool) -> None:
+    wanted = sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
+    present = ray.cluster_resources().get("GPU", 0)
+    if local and wanted > present:
+        raise ConfigError(
+            f"The profile wants {wanted:g} GPU and this machine has {present:g}. Use --profile local, or set "
+            "policy.num_gpus, detector.num_gpus and depth.num_gpus."
+        )
+
+
+def _deploy(config: Config, progress: Progress) -> str:
+    host, port = config.server.host, config.server.port
+    serve.start(
+        http_options={"host": host, "port": port},
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+    )
+    serve.run_many(
+        [serve.RunTarget(build(config), name=NAME, route_prefix="/")],
+        wait_for_applications_running=False,
+        wait_for_ingress_deployment_creation=False,
+    )
+    _wait_ready(progress)
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _wait_ready(progress: Progress) -> None:
+    start = reported = time.monotonic()
+    ready: set[str] = set()
+    while True:
+        status = serve.status()
+        seconds = time.monotonic() - start
+        for part in _healthy(status):
+            if part not in ready:
+                ready.add(part)
+                reported = time.monotonic()
+                progress(f"{part} ready after {seconds:.0f} s")
+        application = status.applications.get(NAME)
+        if application is not None and application.status == ApplicationStatus.RUNNING:
+            return
+        if application is not None and application.status == ApplicationStatus.DEPLOY_FAILED:
+            raise ServiceError(_failure(status))
+        if time.monotonic() - reported >= REPORT_S:
+            reported = time.monotonic()
+            progress(f"loading {', '.join(part for part in PARTS if part not in ready)} … {seconds:.0f} s")
+        time.sleep(POLL_S)
+
+
+def _healthy(status: ServeStatus) -> list[str]:
+    application = status.applications.get(NAME)
+    deployments = application.deployments if application is not None else {}
+    return [
+        part for part in PARTS if part in deployments and deployments[part].status == DeploymentStatus.HEALTHY
+    ]
+
+
+def _failure(status: ServeStatus) -> str:
+    """Which part failed and the last line of its traceback, which is the message of our own errors."""
+    application = status.applications[NAME]
+    logs = f"{ray._private.worker._global_node.get_session_dir_path()}/logs/serve"
+    for part, deployment in application.deployments.items():
+        if deployment.status in (DeploymentStatus.DEPLOY_FAILED, DeploymentStatus.UNHEALTHY):
+            lines = [line.strip() for line in deployment.message.splitlines() if line.strip()]
+            return f"{part} did not start: {lines[-1] if lines else 'no reason given'} Logs: {logs}"
+    return f"The app did not start: {application.message} Logs: {logs}"
+
+
+def _descendants() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def _end(processes: set[psutil.Process]) -> None:
+    """Wait for the processes of a Ray that was shut down (engines, judges, workers), then kill what is left."""
+    _, alive = psutil.wait_procs(processes, timeout=END_S)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=END_S)

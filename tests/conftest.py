@@ -1,0 +1,72 @@
+"""What every test gets: a hard time limit with a traceback, and a check that no process outlives the session."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import uuid
+from types import FrameType
+
+import psutil
+import pytest
+
+LIMIT_S = 120
+GRACE_S = 15.0  # Ray's and vLLM's processes take seconds to end
+TAG = "VALOR_TEST_SESSION"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    marker = item.get_closest_marker("timeout")
+    seconds = float(marker.args[0]) if marker else LIMIT_S
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+        pytest.fail(f"took longer than {seconds:g} s", pytrace=False)
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def pytest_sessionstart() -> None:
+    os.environ[TAG] = uuid.uuid4().hex
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    left = _wait_for_end(_descendants())
+    for process in left:
+        print(f"\nLEFT RUNNING: {_describe(process)}", file=sys.__stderr__)
+        process.kill()
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _descendants() -> list[psutil.Process]:
+    """Children, and processes that were re-parented but carry this session's tag in their environment."""
+    found = {process.pid: process for process in psutil.Process().children(recursive=True)}
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(TAG) == os.environ[TAG] and process.pid != os.getpid():
+                found[process.pid] = process
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return [process for process in found.values() if "resource_tracker" not in _describe(process)]
+
+
+def _wait_for_end(processes: list[psutil.Process]) -> list[psutil.Process]:
+    _gone, alive = psutil.wait_procs(processes, timeout=GRACE_S)
+    return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())[:200]}"
+    except psutil.Error:
+        return str(process.pid)

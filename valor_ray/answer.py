@@ -1,0 +1,117 @@
+"""The inference step: one question about one picture, from the policy's reply to the program's answer (no Ray here)."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from valor_ray.errors import QuestionError
+from valor_ray.ports import Policy
+from valor_ray.program.parse import parse_reply
+from valor_ray.records import Answer, ParsedReply, Picture, ProgramResult, Reply
+from valor_ray.tools import ToolHost
+
+MALFORMED = "malformed"  # Answer.status of a reply without exactly one plan and one answer block
+
+
+class ProgramRunner(Protocol):
+    """What runs a program: `program.sandbox.Sandbox`."""
+
+    async def run(self, code: str, tools: ToolHost, image_size: tuple[int, int]) -> ProgramResult: ...
+
+
+def check_question(question: object, max_chars: int) -> str:
+    """The question without surrounding space. Raises QuestionError when it is empty, too long or not text."""
+    if not isinstance(question, str):
+        raise QuestionError("The question must be text: send it as the string `question`.")
+    question = question.strip()
+    if not question:
+        raise QuestionError("The question is empty. Ask something about the picture.")
+    if len(question) > max_chars:
+        raise QuestionError(
+            f"The question has {len(question):,} characters; the limit is {max_chars:,}. Shorten it."
+        )
+    if "\0" in question or (not question.isascii() and any("\ud800" <= char <= "\udfff" for char in question)):
+        raise QuestionError(
+            "The question holds characters that are no text (NUL or lone surrogates). Remove them."
+        )
+    return question
+
+
+async def answer(
+    question: str,
+    picture: Picture,
+    policy: Policy,
+    sandbox: ProgramRunner,
+    tools: ToolHost,
+    *,
+    seed: int | None = None,
+) -> Answer:
+    """Sample one reply, parse it, run its program with live tools.
+
+    A malformed reply runs nothing. What goes wrong in reply or program stands in `Answer.error`: it is a result, not
+    an exception. Raises PolicyError when there is no reply at all.
+    """
+    start = time.monotonic()
+    reply = (await policy.generate(question, n=1, seed=seed))[0]
+    parsed = parse_reply(reply.text)
+    if not parsed.well_formed:
+        return _malformed(reply, parsed, time.monotonic() - start)
+    result = await sandbox.run(parsed.code, tools, (picture.width, picture.height))
+    return Answer(
+        answer=result.answer,
+        plan=parsed.plan,
+        code=parsed.code,
+        trace=result.calls,
+        error=_program_error(result),
+        seconds=time.monotonic() - start,
+        reply=reply.text,
+        status=result.status.value,
+        policy_version=reply.policy_version,
+    )
+
+
+def to_json(answer: Answer) -> dict[str, Any]:
+    """The public shape of an answer: exactly the keys of `valor ask --json` and `/v1/answer`."""
+    return {
+        "answer": finite(answer.answer),
+        "plan": answer.plan,
+        "code": answer.code,
+        "trace": [finite(asdict(call)) for call in answer.trace],
+        "error": answer.error,
+        "seconds": round(answer.seconds, 3),
+    }
+
+
+def finite(value: Any) -> Any:
+    """A JSON value with NaN and infinities as text: JSON has no numbers for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def _malformed(reply: Reply, parsed: ParsedReply, seconds: float) -> Answer:
+    cut = " (it was cut at the policy's token limit)" if reply.finish_reason == "length" else ""
+    return Answer(
+        answer=None,
+        plan="",
+        code="",
+        error=f"The policy's reply is malformed: {parsed.error}{cut}. Nothing was run; ask again or rephrase.",
+        seconds=seconds,
+        reply=reply.text,
+        status=MALFORMED,
+        policy_version=reply.policy_version,
+    )
+
+
+def _program_error(result: ProgramResult) -> str | None:
+    if result.error is None:
+        return None
+    where = f" in line {result.line}" if result.line is not None else ""
+    return f"The program ended with status {result.status.value}{where}: {result.error}"

@@ -1,0 +1,81 @@
+"""The `valor` command: finds the sub-command, runs it, and turns its errors into messages and exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from valor_ray import __version__
+from valor_ray.commands.options import print_json
+from valor_ray.errors import ConfigError, ValorError
+
+COMMANDS = ("demo", "serve", "ask", "run-program", "tabletop", "eval", "doctor")
+
+EPILOG = """\
+first steps:
+  valor doctor                                      is this machine ready?
+  valor demo --out demo/                            20 questions about rendered scenes, and a page to look at
+  valor serve                                       start the app (and its page) on http://127.0.0.1:8000
+  valor ask photo.png "How many red cubes are there?"
+
+`valor COMMAND --help` explains one command.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors that name the nearest valid word and say where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
+
+
+def _module_name(command: str) -> str:
+    return f"valor_ray.commands.{command.replace('-', '_')}"
+
+
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of these commands; each one's module is imported, so `main` asks for one where it can."""
+    parser = _Parser(
+        prog="valor",
+        description="Answer questions about pictures with programs: a policy writes a plan and a program, the program "
+        "calls GroundingDINO, MoGe-2 and VQA, and running it gives the answer.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"valor_ray {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in commands:
+        module = importlib.import_module(_module_name(command))
+        sub = subparsers.add_parser(
+            command,
+            help=module.HELP,
+            description=module.HELP,
+            epilog=getattr(module, "EPILOG", None),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    known = [words[0]] if words and words[0] in COMMANDS else COMMANDS
+    args = build_parser(known).parse_args(words)
+    try:
+        return int(args.run(args))
+    except ValorError as error:
+        print(f"valor {args.command}: {error}", file=sys.stderr)
+        if getattr(args, "json", False):
+            print_json({"error": {"code": error.code, "message": str(error)}})
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        print(f"valor {args.command}: interrupted", file=sys.stderr)
+        return 130

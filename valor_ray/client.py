@@ -1,0 +1,77 @@
+"""Ask a running `valor serve` over HTTP, with the standard library alone (so that `valor ask` starts at once)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from valor_ray.errors import ImageError, ServiceError
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+_OPENER = build_opener(ProxyHandler({}))  # never through a proxy meant for the internet
+
+
+class Refused(ServiceError):
+    """The server answered with an error; `code` is the one it gave."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def ask(
+    image: Path, question: str, *, url: str = DEFAULT_URL, token: str | None = None, timeout_s: float = 300
+) -> dict[str, Any]:
+    """One question about a picture file: {answer, plan, code, trace, error, seconds}.
+
+    Raises ImageError when the file cannot be read, ServiceError when there is no server, Refused when it refuses.
+    """
+    try:
+        data = image.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"Cannot read the picture {image}: {error.strerror or error}. Check the path."
+        ) from error
+    encoded = base64.b64encode(data).decode("ascii")
+    return post(url, "/v1/answer", {"image": encoded, "question": question}, token=token, timeout_s=timeout_s)
+
+
+def post(
+    url: str, path: str, body: dict[str, Any], *, token: str | None = None, timeout_s: float = 300
+) -> dict[str, Any]:
+    """POST JSON to an endpoint and return its JSON. Raises ServiceError or Refused."""
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        request = Request(url.rstrip("/") + path, json.dumps(body).encode(), headers)
+        if request.type not in ("http", "https"):
+            raise ValueError(f"{request.type}:// is not http")
+        with _OPENER.open(request, timeout=timeout_s) as response:
+            return dict(json.load(response))
+    except HTTPError as error:
+        raise _refused(url, error) from error
+    except ValueError as error:  # not a URL, or a reply that is not JSON
+        raise ServiceError(
+            f"{url} is not a valor server ({error}). Give --url like {DEFAULT_URL}."
+        ) from error
+    except TimeoutError as error:
+        raise ServiceError(
+            f"The server at {url} did not answer within {timeout_s:g} s. Is it overloaded?"
+        ) from error
+    except (URLError, HTTPException, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServiceError(
+            f"No server answers at {url} ({reason}). Start one with `valor serve`, or give its address with --url."
+        ) from error
+
+
+def _refused(url: str, error: HTTPError) -> ServiceError:
+    try:
+        detail = json.load(error)["error"]
+        return Refused(str(detail["code"]), str(detail["message"]))
+    except (ValueError, KeyError, TypeError):
+        return ServiceError(f"{url} answered with status {error.code}: is it a valor server?")

@@ -1,0 +1,333 @@
+"""The one settings tree: profile (YAML) -> `--set a.b=c` overrides -> checked, frozen values.
+
+This is also the only module that reads environment variables (the judge's API key and the server's token), so that a
+program, a log or a run folder can never contain one by accident.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from valor_ray.errors import ConfigError
+
+PROFILES = Path(__file__).parent / "profiles"
+CHECKPOINTS = Path(__file__).parent / "tabletop" / "checkpoints"
+SHIPPED_PREFIX = "tabletop:"
+
+
+class Section(BaseModel):
+    """A part of the tree: immutable, and closed to keys it does not define."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class PolicyConfig(Section):
+    """The LLM that writes plan and program, behind vLLM."""
+
+    model: str = Field(description="`tabletop:policy`, a hub id or a folder in Hugging Face format")
+    prompt: Literal["short", "full"] = Field(
+        "full", description="system prompt, a file of valor_ray/prompts/"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="weights and activations"
+    )
+    max_model_len: int = Field(8192, ge=64, description="prompt + reply, tokens")
+    max_tokens: int = Field(2000, ge=1, description="longest reply, tokens")
+    temperature: float = Field(0.7, ge=0, description="paper: 0.7")
+    top_p: float = Field(0.8, gt=0, le=1, description="paper: 0.8")
+    top_k: int = Field(20, ge=-1, description="paper: 20; -1 = no limit")
+    min_p: float = Field(0.0, ge=0, le=1, description="paper: 0")
+    thinking: bool = Field(False, description="chat template's thinking mode; paper: off")
+    kv_cache_gib: float | None = Field(
+        None, gt=0, description="GiB for the KV cache; null = the engine decides"
+    )
+    enforce_eager: bool = Field(False, description="skip compilation: starts sooner, samples slower")
+    replicas: int = Field(1, ge=1, description="Serve replicas, one engine each")
+    num_gpus: float = Field(0, ge=0, description="GPUs per replica")
+    max_ongoing: int = Field(32, ge=1, description="questions a replica works on at a time")
+
+
+class DetectorConfig(Section):
+    """GroundingDINO."""
+
+    model: str = Field(description="`tabletop:detector`, a hub id, a folder, or an original-format .pth file")
+    box_threshold: float = Field(0.35, ge=0, le=1, description="lowest score of a box; paper: 0.35")
+    text_threshold: float = Field(
+        0.25, ge=0, le=1, description="lowest score of a phrase's words; paper: 0.25"
+    )
+    image_side: int | None = Field(
+        None, ge=32, description="shortest side, px; null = the processor's default"
+    )
+    max_batch: int = Field(8, ge=1, description="pictures in one forward pass")
+    batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
+    replicas: int = Field(1, ge=1, description="Serve replicas")
+    num_gpus: float = Field(0, ge=0, description="GPUs per replica")
+    cache_entries: int = Field(1024, ge=0, description="(picture, phrases) results kept per replica")
+
+
+class DepthConfig(Section):
+    """MoGe-2."""
+
+    model: str = Field(description="`tabletop:depth`, a hub id, or a checkpoint file")
+    image_side: int | None = Field(
+        None, ge=32, description="shortest side, px; null = the picture's own size"
+    )
+    max_batch: int = Field(4, ge=1, description="pictures in one forward pass")
+    batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
+    replicas: int = Field(1, ge=1, description="Serve replicas")
+    num_gpus: float = Field(0, ge=0, description="GPUs per replica")
+    cache_entries: int = Field(64, ge=0, description="depth maps kept per replica (4 bytes a pixel each)")
+
+
+class JudgeConfig(Section):
+    """The model that looks at pictures and checks work, behind any OpenAI-compatible endpoint."""
+
+    base_url: str | None = Field(None, description="e.g. https://host/v1; null = start the offline judge")
+    model: str = Field(description="model name sent to the endpoint")
+    api_key_env: str | None = Field(
+        "OPENAI_API_KEY", description="variable with the API key; null = no key needed"
+    )
+    timeout_s: float = Field(60, gt=0, description="per try, seconds")
+    retries: int = Field(
+        3, ge=0, description="further tries after a 429, a 5xx, a time-out or a lost connection"
+    )
+    jpeg_quality: int = Field(92, ge=1, le=100, description="of the pictures sent")
+    max_side: int = Field(1024, ge=64, description="pictures are scaled down to this long side, px")
+
+    def api_key(self) -> str:
+        """The key for the endpoint. Raises ConfigError when `api_key_env` names a variable that is not set."""
+        if self.api_key_env is None:
+            return "none"  # the OpenAI client insists on some string
+        return _secret(self.api_key_env, "judge.api_key_env", "your endpoint's API key")
+
+
+class SandboxConfig(Section):
+    """Limits of one program."""
+
+    wall_seconds: float = Field(30, gt=0, description="from start to answer, waiting for tools included")
+    cpu_seconds: float = Field(10, gt=0, description="of the program itself")
+    memory_mib: int = Field(512, ge=64, description="what a program may allocate")
+    output_kib: int = Field(64, ge=1, description="printed text; a program that prints more is ended")
+    max_calls: int = Field(200, ge=1, description="tool calls")
+    max_code_kib: int = Field(64, ge=1, description="longest program that is run at all")
+
+
+class ImageConfig(Section):
+    """Which pictures are accepted."""
+
+    max_bytes: int = Field(20 * 2**20, ge=1, description="encoded size")
+    max_pixels: int = Field(40_000_000, ge=1, description="width x height, checked before decoding")
+    url_schemes: tuple[Literal["http", "https"], ...] = Field(
+        (), description="schemes of picture URLs the server fetches for a caller; empty = none"
+    )
+
+
+class ServerConfig(Section):
+    """The HTTP front door."""
+
+    host: str = Field("127.0.0.1", description="address to bind; 0.0.0.0 = reachable from other machines")
+    port: int = Field(8000, ge=1, le=65535, description="TCP port")
+    token_env: str | None = Field(
+        None, description="variable with the bearer token callers must send; null = open"
+    )
+    max_question_chars: int = Field(2000, ge=1, description="longest question")
+
+    def token(self) -> str | None:
+        """The bearer token, or None when the server is open. Raises ConfigError when its variable is not set."""
+        if self.token_env is None:
+            return None
+        return _secret(self.token_env, "server.token_env", "the token callers must send")
+
+
+class RayConfig(Section):
+    """The Ray instance that `valor` starts."""
+
+    num_cpus: int | None = Field(
+        None,
+        ge=1,
+        description="logical CPUs, may exceed the physical ones; null = as many as the machine has",
+    )
+    object_store_mib: int | None = Field(
+        None, ge=80, description="shared memory for objects; null = Ray's default"
+    )
+
+
+class Config(Section):
+    """The whole tree."""
+
+    policy: PolicyConfig
+    detector: DetectorConfig
+    depth: DepthConfig
+    judge: JudgeConfig
+    sandbox: SandboxConfig = SandboxConfig()
+    images: ImageConfig = ImageConfig()
+    server: ServerConfig = ServerConfig()
+    ray: RayConfig = RayConfig()
+
+    @classmethod
+    def load(cls, profile: str = "local", overrides: Sequence[str] = ()) -> Self:
+        """Read a profile (`local`, `gpu` or a YAML file) and apply `a.b=c` overrides, in order.
+
+        A file holds only what differs from its `base:` profile (`local` unless it says otherwise).
+        Raises ConfigError naming the key, where it was set, and the nearest valid key.
+        """
+        values, origin = _read_profile(profile)
+        for override in overrides:
+            _merge(values, _parse_override(override), f"--set {override}", origin)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, origin)) from error
+
+
+def profile_names() -> list[str]:
+    """The profiles that ship with the package."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every dotted key that can be set, with its description."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from keys(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.description or ""
+
+
+def resolve_model(name: str) -> str:
+    """Turn a `model` setting into what loads it: a path for `tabletop:NAME` and for files, else the hub id itself.
+
+    Raises ConfigError for a shipped checkpoint or a file that does not exist.
+    """
+    if name.startswith(SHIPPED_PREFIX):
+        path = CHECKPOINTS / name.removeprefix(SHIPPED_PREFIX)
+        if not path.exists():
+            shipped = ", ".join(SHIPPED_PREFIX + p.name for p in sorted(CHECKPOINTS.glob("*/"))) or "none"
+            raise ConfigError(f"No shipped checkpoint {name!r} ({path} does not exist). Shipped: {shipped}.")
+        return str(path)
+    path = Path(name).expanduser()
+    if path.exists():
+        return str(path)
+    if name.startswith(("/", "./", "../", "~")) or path.suffix in {".pth", ".pt", ".safetensors"}:
+        raise ConfigError(
+            f"Model file or folder not found: {path}. Give a path that exists or a hub id (owner/name)."
+        )
+    return name
+
+
+def _secret(variable: str, key: str, what: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise ConfigError(
+            f"The environment variable {variable} (named by {key}) is not set. Export {variable}=<{what}>, "
+            f"or name another variable with --set {key}=NAME, or none with --set {key}=null."
+        )
+    return value
+
+
+def _read_profile(profile: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of a profile over its base, and for each dotted key where it was set."""
+    origin: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    if profile in profile_names():
+        _merge(values, _read_yaml(PROFILES / f"{profile}.yaml"), f"profile {profile}", origin)
+        return values, origin
+    path = Path(profile).expanduser()
+    if not path.is_file():
+        near = difflib.get_close_matches(profile, profile_names(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"Unknown profile {profile!r}.{hint} Valid: {', '.join(profile_names())}, or the path of a YAML file."
+        )
+    own = _read_yaml(path)
+    base = own.pop("base", "local")
+    if base not in profile_names():
+        raise ConfigError(f"{path}: base: {base!r} is not a profile. Valid: {', '.join(profile_names())}.")
+    _merge(values, _read_yaml(PROFILES / f"{base}.yaml"), f"profile {base}", origin)
+    _merge(values, own, str(path), origin)
+    return values, origin
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read the profile {path}: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"The profile {path} must hold sections such as `policy:`, not a {type(content).__name__}."
+        )
+    return content
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not all(part.strip() for part in key.split(".")):
+        raise ConfigError(
+            f"--set {text}: write it as section.key=value, for example --set policy.temperature=0."
+        )
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not valid YAML ({error}). Quote it.") from error
+    for part in reversed(key.split(".")):
+        nested = {part.strip(): nested}
+    return dict(nested)
+
+
+def _merge(
+    into: dict[str, Any], new: Mapping[Any, Any], source: str, origin: dict[str, str], prefix: str = ""
+) -> None:
+    for key, value in new.items():
+        dotted = f"{prefix}{key}"
+        present = into.get(key)
+        if isinstance(value, Mapping) and isinstance(present, dict):
+            _merge(present, value, source, origin, f"{dotted}.")
+            continue
+        into[key] = {}
+        if isinstance(value, Mapping):
+            _merge(into[key], value, source, origin, f"{dotted}.")
+        else:
+            into[key] = value
+            origin[dotted] = source
+
+
+def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
+    """One line per problem: key, what is wrong, where it was set, what to write instead."""
+    lines = []
+    for problem in error.errors():
+        dotted = ".".join(str(part) for part in problem["loc"])
+        below = [key for key in origin if key.startswith(f"{dotted}.")]
+        source = origin.get(dotted) or (origin[below[0]] if below else "")
+        where = f" ({source})" if source else ""
+        if problem["type"] == "extra_forbidden":
+            unknown = below[0] if below else dotted
+            lines.append(f"Unknown setting {unknown!r}{where}. Nearest valid: {nearest_key(unknown)}.")
+        elif problem["type"] == "missing":
+            lines.append(
+                f"Setting {dotted!r} is missing. Add it to the profile or give --set {dotted}=VALUE."
+            )
+        else:
+            lines.append(f"Setting {dotted!r}{where}: {problem['msg']}, got {problem['input']!r}.")
+    return "\n".join(lines)
+
+
+def nearest_key(dotted: str) -> str:
+    """The valid dotted key that looks most like `dotted`; the last word counts as much as the whole."""
+    last = dotted.rpartition(".")[2]
+
+    def likeness(valid: str) -> float:
+        whole = difflib.SequenceMatcher(None, dotted, valid).ratio()
+        return whole + difflib.SequenceMatcher(None, last, valid.rpartition(".")[2]).ratio()
+
+    return max((key for key, _ in keys()), key=likeness)

@@ -1,0 +1,1 @@
+"""The judge: client of an OpenAI-compatible endpoint, and the offline judge as a child process."""

@@ -1,0 +1,187 @@
+"""Original-format GroundingDINO checkpoints: reading, and their keys in the layout of the weights on the model hub.
+
+transformers upgrades that layout to its present one when it loads. Names of modules are those of the original package
+(IDEA-Research/GroundingDINO) and of Open-GroundingDINO, which fine-tunes in the same format.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import BertConfig, SwinConfig
+
+from valor_ray.errors import CheckpointError
+
+# Buffers that transformers computes itself, and parts that only training uses.
+IGNORED = re.compile(
+    r"relative_position_index|attn_mask|position_ids|^bert\.pooler\.|^label_enc\.|_normalizer"
+)
+
+_SWIN = r"^backbone\.0\.layers\.(\d+)\.blocks\.(\d+)\."
+_SWIN_TO = r"model.backbone.conv_encoder.model.encoder.layers.\1.blocks.\2."
+_ENCODER = "model.encoder.layers."
+_FUSION = {
+    "gamma_v": "vision_param", "gamma_l": "text_param", "layer_norm_v": "layer_norm_vision",
+    "layer_norm_l": "layer_norm_text", "attn.v_proj": "attn.vision_proj", "attn.l_proj": "attn.text_proj",
+    "attn.values_v_proj": "attn.values_vision_proj", "attn.values_l_proj": "attn.values_text_proj",
+    "attn.out_v_proj": "attn.out_vision_proj", "attn.out_l_proj": "attn.out_text_proj",
+}  # fmt: skip
+_DEFORMABLE = {
+    "self_attn": "self_attn", "norm1": "self_attn_layer_norm", "linear1": "fc1", "linear2": "fc2",
+    "norm2": "final_layer_norm",
+}  # fmt: skip
+_TEXT = {
+    "self_attn": "self_attn", "norm1": "layer_norm_before", "linear1": "fc1", "linear2": "fc2",
+    "norm2": "layer_norm_after",
+}  # fmt: skip
+_DECODER = {
+    "cross_attn": "encoder_attn", "norm1": "encoder_attn_layer_norm", "ca_text": "encoder_attn_text",
+    "catext_norm": "encoder_attn_text_layer_norm", "self_attn": "self_attn", "norm2": "self_attn_layer_norm",
+    "linear1": "fc1", "linear2": "fc2", "norm3": "final_layer_norm",
+}  # fmt: skip
+_BLOCK = {
+    "norm1": "layernorm_before", "norm2": "layernorm_after", "attn.proj": "attention.output.dense",
+    "attn.qkv": "attention.self.qkv", "attn.relative_position_bias_table": "attention.self.relative_position_bias_table",
+    "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense",
+}  # fmt: skip
+_SINGLE = {
+    r"^backbone\.0\.patch_embed\.proj": "model.backbone.conv_encoder.model.embeddings.patch_embeddings.projection",
+    r"^backbone\.0\.patch_embed\.norm": "model.backbone.conv_encoder.model.embeddings.norm",
+    r"^backbone\.0\.layers\.(\d+)\.downsample": r"model.backbone.conv_encoder.model.encoder.layers.\1.downsample",
+    r"^input_proj": "model.input_proj_vision",
+    r"^bert": "model.text_backbone",
+    r"^feat_map": "model.text_projection",
+    r"^transformer\.decoder\.ref_point_head": "model.decoder.reference_points_head",
+    r"^transformer\.decoder\.bbox_embed": "model.decoder.bbox_embed",
+    r"^transformer\.decoder\.norm": "model.decoder.layer_norm",
+    r"^transformer\.enc_out_bbox_embed": "model.encoder_output_bbox_embed",
+    r"^transformer\.(enc_output|enc_output_norm|level_embed)\b": r"model.\1",
+    r"^transformer\.tgt_embed": "model.query_position_embeddings",
+}
+
+
+def _rules() -> list[tuple[re.Pattern[str], str]]:
+    rules = [(re.compile(pattern), target) for pattern, target in _SINGLE.items()]
+    groups = [
+        (r"^transformer\.encoder\.fusion_layers\.(\d+)\.", _ENCODER + r"\1.fusion_layer.", _FUSION),
+        (r"^transformer\.encoder\.layers\.(\d+)\.", _ENCODER + r"\1.deformable_layer.", _DEFORMABLE),
+        (r"^transformer\.encoder\.text_layers\.(\d+)\.", _ENCODER + r"\1.text_enhancer_layer.", _TEXT),
+        (r"^transformer\.decoder\.layers\.(\d+)\.", r"model.decoder.layers.\1.", _DECODER),
+        (_SWIN, _SWIN_TO, _BLOCK),
+    ]
+    for start, to, names in groups:
+        rules += [(re.compile(start + re.escape(old) + r"\b"), to + new) for old, new in names.items()]
+    return rules
+
+
+_RULES = _rules()
+_STAGE_NORM = re.compile(r"^backbone\.0\.norm(\d+)\.")
+
+
+def read_original(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a `.pth`, without wrappers. Raises CheckpointError when the file holds no such weights."""
+    try:
+        with torch.serialization.safe_globals(
+            [argparse.Namespace]
+        ):  # training tools store their arguments, too
+            held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable PyTorch checkpoint: {error}. Download it again."
+        ) from error
+    for wrapper in ("model", "state_dict"):
+        if isinstance(held, dict) and isinstance(held.get(wrapper), dict):
+            held = held[wrapper]
+    if not isinstance(held, dict) or not all(isinstance(value, torch.Tensor) for value in held.values()):
+        raise CheckpointError(
+            f"{path} holds no weights: expected a dictionary of tensors, bare or under 'model'."
+        )
+    return {key.removeprefix("module."): value for key, value in held.items()}
+
+
+def hub_layout(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Original keys -> hub keys; joint query/key/value matrices are split. Unknown keys keep their name."""
+    renamed: dict[str, torch.Tensor] = {}
+    for key, value in state.items():
+        new = _rename(key)
+        joint = re.search(r"(attention\.self\.)qkv\.|()in_proj_", new)
+        if joint:
+            for part, name in zip(value.chunk(3), ("query", "key", "value"), strict=True):
+                renamed[f"{new[: joint.start()]}{joint.group(1) or ''}{name}.{new[joint.end() :]}"] = (
+                    part.clone()
+                )
+        else:
+            renamed[new] = value
+    return renamed
+
+
+def _rename(key: str) -> str:
+    stage = _STAGE_NORM.match(key)
+    if stage:  # transformers counts the stem as stage 0
+        to = f"model.backbone.conv_encoder.model.hidden_states_norms.stage{int(stage.group(1)) + 1}."
+        return to + key[stage.end() :]
+    for pattern, target in _RULES:
+        if pattern.match(key):
+            return pattern.sub(target, key)
+    return key
+
+
+def _count(state: dict[str, torch.Tensor], pattern: str) -> int:
+    return len({match.group(1) for key in state if (match := re.match(pattern, key))})
+
+
+def sizes_of(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
+    """Settings of `GroundingDinoConfig` read off the shapes of weights in hub layout.
+
+    What shapes cannot tell (attention heads of the transformer and of BERT) is as in every published checkpoint; put a
+    config.json beside the file for others. Raises CheckpointError when a weight that tells a size is missing.
+    """
+    swin = "model.backbone.conv_encoder.model."
+    layers = [
+        f"{swin}encoder.layers.{n}."
+        for n in range(_count(state, re.escape(swin) + r"encoder\.layers\.(\d+)"))
+    ]
+    try:
+        tables = [state[f"{at}blocks.0.attention.self.relative_position_bias_table"] for at in layers]
+        backbone = SwinConfig(
+            embed_dim=len(state[f"{swin}embeddings.patch_embeddings.projection.bias"]),
+            depths=[_count(state, re.escape(at) + r"blocks\.(\d+)") for at in layers],
+            num_heads=[table.shape[1] for table in tables],
+            window_size=(round(len(tables[0]) ** 0.5) + 1) // 2,
+            out_indices=sorted(
+                {
+                    int(m.group(1))
+                    for k in state
+                    if (m := re.match(re.escape(swin) + r"hidden_states_norms\.stage(\d)", k))
+                }
+            ),
+        )
+        words = state["model.text_backbone.embeddings.word_embeddings.weight"]
+        text = BertConfig(
+            vocab_size=words.shape[0],
+            hidden_size=words.shape[1],
+            num_hidden_layers=_count(state, r"model\.text_backbone\.encoder\.layer\.(\d+)"),
+            num_attention_heads=max(1, words.shape[1] // 64),
+            intermediate_size=len(state["model.text_backbone.encoder.layer.0.intermediate.dense.bias"]),
+            max_position_embeddings=len(state["model.text_backbone.embeddings.position_embeddings.weight"]),
+        )
+        return {
+            "backbone_config": backbone,
+            "text_config": text,
+            "d_model": state["model.level_embed"].shape[1],
+            "num_feature_levels": len(state["model.level_embed"]),
+            "num_queries": len(state["model.query_position_embeddings.weight"]),
+            "encoder_layers": _count(state, r"model\.encoder\.layers\.(\d+)"),
+            "decoder_layers": _count(state, r"model\.decoder\.layers\.(\d+)"),
+            "encoder_ffn_dim": len(state["model.encoder.layers.0.deformable_layer.fc1.bias"]),
+            "decoder_ffn_dim": len(state["model.decoder.layers.0.fc1.bias"]),
+        }
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(
+            f"{path} is not a complete original-format GroundingDINO: no weight {error} (hub naming). Download it again."
+        ) from error

@@ -1,0 +1,1 @@
+"""Replies and their programs: parse a reply, find its detection phrases, run it in the sandbox (DESIGN §5)."""

@@ -1,0 +1,287 @@
+"""Inside the sandbox: run one program and tell the driver how it ended.
+
+Nothing here is a wall: a program can reach and change all of it. The walls are in `lockdown`, the checks in the driver.
+This module is loaded in the sandbox only: standard library and numpy.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from types import CodeType, TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from valor_ray.program import protocol
+from valor_ray.program.lockdown import SOCKET_FD
+
+FILENAME = "<program>"
+IMPORTABLE = (
+    "abc bisect cmath collections copy dataclasses enum fractions functools heapq itertools json math numbers numpy"
+    " operator random re statistics string time typing"
+).split()
+_NO_MEMORY = protocol.encode({"t": "fail", "kind": "memory", "error": "", "line": None})  # made while there is memory
+
+
+class ToolError(Exception):
+    """What a program sees when a tool refuses its arguments."""
+
+
+class Channel:
+    """The socket to the driver."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        data = memoryview(protocol.encode(message))
+        while data:
+            data = data[os.write(SOCKET_FD, data) :]
+
+    def receive(self) -> Any:
+        return protocol.decode(self._exactly(protocol.length(self._exactly(protocol.HEADER))))
+
+    def _exactly(self, size: int) -> bytes:
+        parts = []
+        while size:
+            part = os.read(SOCKET_FD, size)
+            if not part:
+                os._exit(1)  # the driver is gone
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+class Output:
+    """sys.stdout and sys.stderr of a program."""
+
+    encoding = "utf-8"
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._text = ""
+
+    def write(self, text: str) -> int:
+        for start in range(0, len(text), 65536):
+            self._text += text[start : start + 65536]
+            if len(self._text) > 4096:
+                self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        if self._text:
+            text, self._text = self._text, ""
+            self._channel.send({"t": "print", "text": text.encode("utf-8", "replace").decode("utf-8")})
+
+    def isatty(self) -> bool:
+        return False
+
+
+class Image:
+    """The predefined `image`: its size and its crops; the pixels stay with the driver."""
+
+    def __init__(self, width: float, height: float, box: list[float] | None = None) -> None:
+        self.width, self.height, self._box = width, height, box
+        self.size = (width, height)
+
+    def crop(self, box: Any) -> Image:
+        """The part inside x1, y1, x2, y2, given in pixels of this image."""
+        left, top = self._box[:2] if self._box else (0, 0)
+        x1, y1, x2, y2 = box
+        return Image(x2 - x1, y2 - y1, [to_json(v, "box") for v in (x1 + left, y1 + top, x2 + left, y2 + top)])
+
+    def to_json(self) -> dict[str, Any]:
+        return {"crop": self._box}
+
+
+def to_json(value: Any, name: str) -> Any:
+    """A JSON value equal to `value`; numpy scalars and arrays become numbers and lists. Raises ValueError naming it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, np.generic):
+        return to_json(value.item(), name)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} holds {value}, which is not a number")
+        return value
+    if isinstance(value, np.ndarray):
+        return to_json(value.tolist(), name)
+    if isinstance(value, Image):
+        return value.to_json()
+    if isinstance(value, list | tuple):
+        return [to_json(item, name) for item in value]
+    if isinstance(value, set | frozenset):
+        return [to_json(item, name) for item in sorted(value, key=repr)]
+    if isinstance(value, dict):
+        return {str(key): to_json(item, name) for key, item in value.items()}
+    raise ValueError(f"{name} holds a {type(value).__name__}, which is not a number, text, list or dict")
+
+
+def compile_program(code: str) -> CodeType:
+    """Compile with a function around the body, so that `return` works; all its names stay global.
+
+    Raises SyntaxError (ValueError, MemoryError, RecursionError for the odder kinds of unreadable text).
+    """
+    tree = ast.parse(code, FILENAME)
+    top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and _module_only(node)]
+    body: list[ast.stmt] = [node for node in tree.body if node not in top]
+    names = sorted(_bound_names(tree))
+    head: list[ast.stmt] = [ast.Global(names=names)] if names else []
+    function = ast.parse("def __program__(): pass").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.body = [*head, *body] or function.body
+    call = ast.parse("__program__()").body[0]
+    module = ast.fix_missing_locations(ast.Module(body=[*top, function, call], type_ignores=[]))
+    compiled = compile(module, FILENAME, "exec", dont_inherit=True)
+    for part in compiled.co_consts:
+        if isinstance(part, CodeType) and part.co_name == "__program__" and part.co_flags & 0x20:  # CO_GENERATOR
+            raise SyntaxError("'yield' outside function")
+    return compiled
+
+
+def _module_only(node: ast.ImportFrom) -> bool:
+    return node.module == "__future__" or any(alias.name == "*" for alias in node.names)
+
+
+def _bound_names(tree: ast.Module) -> set[str]:
+    """Every name that the program binds anywhere; declaring one global at the top does not reach into functions."""
+    names: set[str | None] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler):
+            names.add(node.name)
+        elif isinstance(node, ast.MatchAs | ast.MatchStar):
+            names.add(node.name)
+        elif isinstance(node, ast.MatchMapping):
+            names.add(node.rest)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names if alias.name != "*")
+    return {name for name in names if name}
+
+
+def failing_line(trace: TracebackType | None) -> int | None:
+    """The innermost line of the program in a traceback."""
+    line = None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILENAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _calling_line() -> int:
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename != FILENAME:
+        frame = frame.f_back
+    return frame.f_lineno
+
+
+def make_call(channel: Channel, output: Output) -> Callable[[str, dict[str, Any]], Any]:
+    """The `_call` behind every tool function: one message out, one back."""
+
+    def call(tool: str, args: dict[str, Any]) -> Any:
+        try:
+            values = {name: to_json(value, f"{tool}: {name}") for name, value in args.items()}
+        except ValueError as error:
+            raise ToolError(str(error)) from None
+        message = {"t": "call", "tool": tool, "args": values, "line": _calling_line()}
+        if len(protocol.encode(message)) > protocol.MAX_MESSAGE:
+            raise ToolError(f"{tool}: the arguments are longer than {protocol.MAX_MESSAGE >> 10} KiB")
+        output.flush()
+        channel.send(message)
+        reply = channel.receive()
+        if "error" in reply:
+            raise ToolError(reply["error"])
+        return reply["result"]
+
+    return call
+
+
+def _import(name: str, *args: Any) -> Any:
+    try:
+        if name.partition(".")[0] in IMPORTABLE:
+            return builtins.__import__(name, *args)
+    except ImportError:
+        pass  # a part of an importable package that is not loaded: said in the same words
+    raise ImportError(f"{name!r} cannot be imported here; a program may import {', '.join(IMPORTABLE)}")
+
+
+def _exit(code: Any = None) -> NoReturn:
+    raise SystemExit(code)
+
+
+def namespace(size: list[int], stubs: CodeType, channel: Channel, output: Output) -> dict[str, Any]:
+    """What a program finds defined: the tools and `img_pth` (both from the stubs), numpy, math and `image`."""
+    tools: dict[str, Any] = {"_call": make_call(channel, output)}
+    exec(stubs, tools)
+    return {
+        **{name: tool for name, tool in tools.items() if not name.startswith("_")},
+        "__name__": "__main__",
+        "__builtins__": {**vars(builtins), "__import__": _import, "exit": _exit, "quit": _exit},
+        "np": np,
+        "math": math,
+        "image": Image(size[0], size[1]),
+        "ToolError": ToolError,
+    }
+
+
+def run(stubs: CodeType) -> None:
+    """Receive a program, run it, send how it ended."""
+    channel = Channel()
+    output = Output(channel)
+    sys.stdout = sys.stderr = output  # type: ignore[assignment]
+    request = channel.receive()
+    try:
+        compiled = compile_program(request["code"])
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        reason = error.msg if isinstance(error, SyntaxError) else str(error) or "too deeply nested"
+        _fail(channel, "rejected", f"the program does not parse: {reason}", line)
+        return
+    names = namespace(request["size"], stubs, channel, output)
+    try:
+        exec(compiled, names)
+        output.flush()
+        _finish(channel, names.get("final_answer"))
+    except MemoryError as error:
+        traceback.clear_frames(error.__traceback__)
+        names.clear()
+        os.write(SOCKET_FD, _NO_MEMORY)
+    except SystemExit as error:
+        line = failing_line(error.__traceback__)
+        _fail(channel, "error", "the program called exit(): set final_answer and use return to stop early", line)
+    except BaseException as error:  # the process boundary: whatever a program raises is its result
+        output.flush()
+        _fail(channel, "error", f"{type(error).__name__}: {_message(error)}", failing_line(error.__traceback__))
+
+
+def _finish(channel: Channel, answer: Any) -> None:
+    if answer is None:
+        _fail(channel, "error", "the program ended without setting final_answer", None)
+        return
+    try:
+        message = {"t": "done", "answer": to_json(answer, "final_answer")}
+        size = len(protocol.encode(message))
+    except (ValueError, RecursionError) as error:
+        _fail(channel, "error", str(error), None)
+        return
+    if size > protocol.MAX_ANSWER:
+        _fail(channel, "error", f"final_answer is longer than {protocol.MAX_ANSWER >> 10} KiB", None)
+    else:
+        channel.send(message)
+
+
+def _fail(channel: Channel, kind: str, error: str, line: int | None) -> None:
+    text = error[:500].encode("utf-8", "replace").decode("utf-8")
+    channel.send({"t": "fail", "kind": kind, "error": text, "line": line})
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the process boundary: the program's own __str__
+        return "(its message cannot be shown)"

@@ -1,0 +1,126 @@
+"""The detector, depth and judge ports over HTTP, behind a running `valor serve`."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from valor_ray.errors import JudgeError, ToolError
+from valor_ray.records import DepthMap, Detection, Picture
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class Service:
+    """A connection to `valor serve` at `url`."""
+
+    def __init__(self, url: str, token: str | None = None, timeout_s: float = 120.0) -> None:
+        import httpx
+
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout_s)
+        self._images: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._client.aclose()
+
+    def image(self, picture: Picture) -> str:
+        """The picture as a PNG data URI: lossless, so that the service sees the same pixels."""
+        if picture.key not in self._images:
+            from PIL import Image
+
+            data = io.BytesIO()
+            Image.fromarray(picture.rgb).save(data, "PNG")
+            self._images[picture.key] = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+        return self._images[picture.key]
+
+    async def post(self, path: str, body: dict[str, Any], failure: type[ToolError | JudgeError]) -> dict[str, Any]:
+        """The JSON object that the service answers. Raises `failure`, which says what to do."""
+        import httpx
+
+        try:
+            reply = await self._client.post(path, json=body)
+        except httpx.TransportError as error:
+            raise failure(
+                f"No answer from {self.url} ({type(error).__name__}). Start `valor serve`, or name a running one with --url."
+            ) from error
+        try:
+            content = reply.json()
+        except ValueError:
+            content = None
+        if reply.is_success and isinstance(content, dict):
+            return content
+        raise failure(f"{self.url}{path}: HTTP {reply.status_code}: {_reason(reply, content)}")
+
+
+class RemoteDetector:
+    """ports.Detector through POST /v1/detect."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def detect(
+        self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
+    ) -> list[Detection]:
+        body: dict[str, Any] = {"image": self._service.image(picture), "phrases": list(phrases)}
+        if box_threshold is not None:
+            body["box_threshold"] = box_threshold
+        content = await self._service.post("/v1/detect", body, ToolError)
+        try:
+            return [_detection(found) for found in content["detections"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ToolError(f"{self._service.url}/v1/detect answers in another format: is it `valor serve`?") from error
+
+
+class RemoteDepth:
+    """ports.Depth through POST /v1/depth."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def depth(self, picture: Picture) -> DepthMap:
+        content = await self._service.post("/v1/depth", {"image": self._service.image(picture)}, ToolError)
+        try:
+            depth = np.load(io.BytesIO(base64.b64decode(content["depth"])), allow_pickle=False)
+            focal_px = float(content["focal_px"])
+        except (KeyError, TypeError, ValueError, EOFError) as error:
+            raise ToolError(f"{self._service.url}/v1/depth answers in another format: is it `valor serve`?") from error
+        if depth.shape != picture.rgb.shape[:2]:
+            raise ToolError(f"{self._service.url}/v1/depth: depth of {depth.shape} for a picture of {picture.rgb.shape[:2]}")
+        return DepthMap(depth.astype(np.float32, copy=False), focal_px)
+
+
+class RemoteJudge:
+    """ports.Judge through POST /v1/vqa."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def vqa(self, picture: Picture, question: str) -> str:
+        body = {"image": self._service.image(picture), "question": question}
+        content = await self._service.post("/v1/vqa", body, JudgeError)
+        answer = content.get("answer")
+        if not isinstance(answer, str):
+            raise JudgeError(f"{self._service.url}/v1/vqa answers in another format: is it `valor serve`?")
+        return answer
+
+
+def _detection(found: Any) -> Detection:
+    x1, y1, x2, y2 = (float(value) for value in found["bbox"])
+    return Detection((x1, y1, x2, y2), str(found["label"]), float(found["score"]))
+
+
+def _reason(reply: httpx.Response, content: Any) -> str:
+    error = content.get("error") if isinstance(content, dict) else None
+    if isinstance(error, dict) and "message" in error:
+        return str(error["message"])
+    return reply.text[:200]

@@ -1,0 +1,104 @@
+"""Writes tabletop scenes to a folder: pictures and queries for everyone, truth apart for evaluation.
+
+    DIR/images/*.png   DIR/queries.jsonl (query_id, image, question)   DIR/truth.jsonl (query_id, answer, family, boxes, look)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from valor_ray.errors import ConfigError
+from valor_ray.tabletop.questions import FAMILIES, wording
+from valor_ray.tabletop.render import Rendering, render
+from valor_ray.tabletop.sample_questions import Asked, ask
+from valor_ray.tabletop.scenes import LOOKS, SPLIT_SEEDS, sample_scene
+
+QUESTIONS_PER_SCENE = 2
+PICTURE_SIDE = 256  # pixels
+_SEEDS_PER_SET = 20_000  # scene seeds that one `seed` may use, so that two sets of a split never share a scene
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture with its questions: what `write_dataset` writes and evaluation reads."""
+
+    scene_seed: int
+    look: str
+    rendering: Rendering
+    questions: tuple[tuple[str, Asked], ...]  # English wording, blueprint and truth
+
+
+def _scene_seeds(split: str, seed: int) -> Iterator[int]:
+    seeds = SPLIT_SEEDS[split]
+    sets = len(seeds) // _SEEDS_PER_SET
+    if not 0 <= seed < sets:
+        raise ConfigError(f"seed {seed} is outside 0..{sets - 1}: split {split!r} has scenes for {sets} seeds only.")
+    first = seeds.start + seed * _SEEDS_PER_SET
+    return iter(range(first, first + _SEEDS_PER_SET))
+
+
+def items(scenes: int, seed: int, look: str | None = None, split: str = "queries") -> Iterator[Item]:
+    """Scenes with questions, families in turn. A scene that cannot ask a wanted family clearly is passed over,
+    so rejection does not change the families' shares. Raises ConfigError for an unknown look or a seed out of range.
+    """
+    if look is not None and look not in LOOKS:
+        raise ConfigError(f"Unknown look {look!r}: one of {', '.join(LOOKS)}.")
+    rng = np.random.default_rng([seed, SPLIT_SEEDS[split].start])
+    deck: list[str] = []
+    seeds = _scene_seeds(split, seed)
+    for index in range(scenes):
+        while len(deck) < QUESTIONS_PER_SCENE:
+            deck += [FAMILIES[i] for i in rng.permutation(len(FAMILIES))]
+        wanted, deck = deck[:QUESTIONS_PER_SCENE], deck[QUESTIONS_PER_SCENE:]
+        chosen = look or LOOKS[index % len(LOOKS)]
+        for scene_seed in seeds:
+            rendering = render(sample_scene(scene_seed, chosen), PICTURE_SIDE)
+            asked = [ask(rendering, family, rng) for family in wanted]
+            if all(asked):
+                questions = tuple((wording(a.blueprint, rng), a) for a in asked if a is not None)
+                yield Item(scene_seed, chosen, rendering, questions)
+                break
+
+
+def _rows(item: Item, name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for number, (question, asked) in enumerate(item.questions):
+        query_id = f"{Path(name).stem}-q{number}"
+        yield (
+            {"query_id": query_id, "image": f"images/{name}", "question": question},
+            {
+                "query_id": query_id,
+                "answer": asked.answer,
+                "family": asked.blueprint.family,
+                "boxes": asked.boxes,
+                "look": item.look,
+            },
+        )
+
+
+def write_dataset(
+    out: Path, scenes: int, seed: int, look: str | None = None, split: str = "queries"
+) -> dict[str, int]:
+    """Render `scenes` pictures (PNG, 256 px square) with two questions each. The same arguments give the same files.
+
+    Returns {"scenes": ..., "questions": ...}. Raises ConfigError for an unknown look or a seed out of range.
+    """
+    written = {"scenes": 0, "questions": 0}
+    drawn = items(scenes, seed, look, split)
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    with (out / "queries.jsonl").open("w") as queries, (out / "truth.jsonl").open("w") as truth:
+        for item in drawn:
+            name = f"{item.look}-{item.scene_seed}.png"
+            Image.fromarray(item.rendering.rgb).save(out / "images" / name)
+            for query, answer in _rows(item, name):
+                queries.write(json.dumps(query) + "\n")
+                truth.write(json.dumps(answer) + "\n")
+                written["questions"] += 1
+            written["scenes"] += 1
+    return written

@@ -1,0 +1,78 @@
+"""Gold programs on held-out scenes: with true tools (are questions and programs right?) and with live ones (are the models?).
+
+For evaluation only: this is the one place where programs and the truth about a scene meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from valor_ray.benchmarks.metrics import is_right
+from valor_ray.models.moge_read import depth_at
+from valor_ray.program.parse import parse_reply
+from valor_ray.program.sandbox import Sandbox
+from valor_ray.records import DepthMap
+from valor_ray.tabletop.dataset import Item
+from valor_ray.tabletop.habits import gold
+from valor_ray.tabletop.render import RenderedObject, Rendering
+from valor_ray.tabletop.sample_questions import matches
+from valor_ray.tools import ToolHost, split_phrases
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Intersection over union of two boxes."""
+    wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    tall = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    both = wide * tall
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+class TrueTools:
+    """A ToolHost that answers from the scene itself."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+
+    async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
+        if tool == "gd_detect":
+            return [
+                {"bbox": list(thing.bbox), "label": phrase}
+                for phrase in split_phrases(args["prompt"])
+                for thing in self._rendering.objects
+                if matches(thing, phrase)
+            ]
+        if tool == "depth":
+            return depth_at(DepthMap(self._rendering.depth, self._rendering.focal_px), args["bbox"])
+        return self._look(args["bbox"], args["prompt"])
+
+    def _look(self, bbox: list[float], prompt: str) -> str:
+        def fit(thing: RenderedObject) -> float:
+            return _overlap(thing.bbox, tuple(bbox))
+
+        seen = max(self._rendering.objects, key=fit)
+        return seen.colour if "colour" in prompt else seen.shape
+
+
+async def gold_rows(
+    items: Iterable[Item], tools: Callable[[Item], ToolHost], sandbox: Sandbox
+) -> list[dict[str, Any]]:
+    """Runs each question's gold program; one row a question: family, look, right, answer, truth, error."""
+    rows = []
+    for item in items:
+        host, side = tools(item), item.rendering.rgb.shape[0]
+        for question, asked in item.questions:
+            program = parse_reply(gold(asked.blueprint))
+            result = await sandbox.run(program.code, host, (side, side))
+            rows.append(
+                {
+                    "family": asked.blueprint.family,
+                    "look": item.look,
+                    "question": question,
+                    "right": is_right(result.answer, asked.answer) and result.error is None,
+                    "answer": result.answer,
+                    "truth": asked.answer,
+                    "error": result.error,
+                }
+            )
+    return rows

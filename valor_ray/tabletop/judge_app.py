@@ -1,0 +1,88 @@
+"""The offline judge's HTTP routes: bytes in, OpenAI-style replies or error objects out."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from valor_ray.tabletop.judge_protocol import JudgeRequest, RequestRefused, allowed_answers, completion, parse_request
+from valor_ray.tabletop.judge_vqa import answer
+
+MAX_BODY = 32 * 2**20  # bytes
+_log = logging.getLogger(__name__)
+
+
+def make_app(model: str, token: str | None = None) -> FastAPI:
+    """The application; with a token, every route but /healthz wants `Authorization: Bearer TOKEN`."""
+    app = FastAPI(title="offline judge", docs_url=None, redoc_url=None, openapi_url=None)
+    card = {"id": model, "object": "model", "created": 0, "owned_by": "valor-ray"}
+
+    def check_token(request: Request) -> None:
+        given = request.headers.get("authorization", "")
+        if token is not None and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise RequestRefused(401, "Missing or wrong bearer token.", code="invalid_api_key")
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> dict[str, object]:
+        check_token(request)
+        return {"object": "list", "data": [card]}
+
+    @app.get("/v1/models/{name}")
+    async def one_model(request: Request, name: str) -> dict[str, object]:
+        check_token(request)
+        if name != model:
+            raise RequestRefused(404, f"The model {name!r} does not exist here.", "model", "model_not_found")
+        return dict(card)
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> dict[str, object]:
+        check_token(request)
+        body = await _read_body(request)
+        asked, said = await asyncio.to_thread(_judge, body, model)
+        return completion(model, asked, said)
+
+    app.add_exception_handler(RequestRefused, _refused)
+    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(Exception, _crashed)
+    return app
+
+
+def _judge(body: bytes, model: str) -> tuple[JudgeRequest, str]:
+    asked = parse_request(body, model)
+    return asked, answer(asked.rgb, asked.question, allowed_answers(asked.schema))
+
+
+async def _read_body(request: Request) -> bytes:
+    """The whole body, given up as soon as it is longer than MAX_BODY."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            message = f"The request is larger than {MAX_BODY // 2**20} MiB: send a smaller picture."
+            raise RequestRefused(413, message, code="request_too_large")
+    return bytes(body)
+
+
+async def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestRefused)
+    return JSONResponse(error.body(), error.status)
+
+
+async def _no_route(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}: {error.detail}. Post to /v1/chat/completions."
+    return JSONResponse(RequestRefused(error.status_code, message).body(), error.status_code)
+
+
+async def _crashed(_request: Request, error: Exception) -> JSONResponse:
+    _log.error("judge failed", exc_info=error)
+    return JSONResponse(RequestRefused(500, f"The judge failed: {type(error).__name__}.").body(), 500)

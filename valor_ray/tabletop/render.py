@@ -1,0 +1,132 @@
+"""A numpy ray-caster: picture, exact depth, object ids and boxes of a scene."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from valor_ray.tabletop.looks import ALBEDO, LOOKS, Look
+from valor_ray.tabletop.raycast import intersect
+from valor_ray.tabletop.scenes import FIELD_OF_VIEW, WALL_Y, Camera, Scene, Solid, image_rect
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class RenderedObject:
+    index: int  # value in Rendering.ids
+    colour: str
+    shape: str
+    bbox: tuple[float, float, float, float]  # of the visible pixels
+    visible: float  # share of the object's own pixels that nothing hides
+    height_m: float
+    width_m: float
+    depth_m: float  # median depth of the visible pixels
+
+    @property
+    def label(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Rendering:
+    rgb: Array  # uint8 (size, size, 3)
+    depth: Array  # float32 (size, size), metres along the optical axis
+    ids: Array  # int16 (size, size): index of the labelled object, -1 elsewhere
+    focal_px: float
+    objects: tuple[RenderedObject, ...]
+
+
+def _rays(camera: Camera, size: int) -> tuple[Array, Array, float]:
+    """Camera position (3,), directions (size², 3) whose t is the depth, focal length in pixels."""
+    focal = size / 2 / math.tan(FIELD_OF_VIEW / 2)
+    step = (np.arange(size, dtype=np.float32) + 0.5 - size / 2) / focal
+    v, u = np.meshgrid(step, step, indexing="ij")
+    cos, sin = math.cos(camera.pitch), math.sin(camera.pitch)
+    direction = np.stack([u, cos - sin * v, -sin - cos * v], -1).reshape(-1, 3).astype(np.float32)
+    return np.array([0, 0, camera.height], np.float32), direction, focal
+
+
+def _window(camera: Camera, solid: Solid, size: int) -> Array:
+    """Flat indices of the pixels that the solid can touch."""
+    x1, y1, x2, y2, _z = image_rect(camera, solid)
+    columns = np.arange(max(0, int(x1 * size) - 1), min(size, int(x2 * size) + 2))
+    rows = np.arange(max(0, int(y1 * size) - 1), min(size, int(y2 * size) + 2))
+    return (rows[:, None] * size + columns[None]).ravel()
+
+
+def _shadow(points: Array, lamp: Array, solids: tuple[Solid, ...]) -> Array:
+    """1 where the lamp is seen from a table point, less in shadow."""
+    lit = np.ones(len(points), np.float32)
+    for solid in solids:
+        reach = 0.1 + math.hypot(solid.half_x, solid.half_y) + solid.height * 1.2
+        near = np.flatnonzero((np.abs(points[:, 0] - solid.x) < reach) & (np.abs(points[:, 1] - solid.y) < reach))
+        if len(near):
+            t, _normal = intersect(solid, points[near], np.broadcast_to(lamp, (len(near), 3)))
+            lit[near[np.isfinite(t)]] = 0.35
+    return lit
+
+
+def _background(scene: Scene, look: Look, lamp: Array, origin: Array, rays: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Depth and colour of table and wall."""
+    to_table = np.where(rays[:, 2] < -1e-6, -origin[2] / np.minimum(rays[:, 2], -1e-6), np.inf)
+    to_wall = WALL_Y / np.maximum(rays[:, 1], 1e-6)
+    depth = np.minimum(to_table, to_wall).astype(np.float32)
+    colour = np.tile(np.array(look.wall, np.float32), (len(rays), 1))
+    floor = to_table < to_wall
+    points = (origin + depth[floor, None] * rays[floor]).astype(np.float32)
+    lit = look.ambient + max(float(lamp[2]), 0.2) * _shadow(points, lamp, scene.solids + scene.clutter)
+    colour[floor] = look.floor(points[:, 0], points[:, 1], rng) * lit[:, None] * np.array(look.light) * 1.25
+    return depth, colour
+
+
+def _develop(colour: Array, look: Look, size: int, rng: np.random.Generator) -> Array:
+    """Linear light to an 8-bit picture."""
+    picture = np.clip(colour, 0, 1) ** (1 / 2.2) * np.array(look.shift)
+    picture = picture + rng.normal(0, look.noise, picture.shape)
+    return (np.clip(picture, 0, 1) * 255).astype(np.uint8).reshape(size, size, 3)
+
+
+def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[RenderedObject, ...]:
+    found = []
+    for index, solid in enumerate(scene.solids):
+        rows, columns = np.nonzero(ids == index)
+        if len(rows) < 8:
+            continue
+        bbox = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+        found.append(
+            RenderedObject(
+                index, solid.colour, solid.shape, bbox, len(rows) / own[index], solid.height, solid.width,
+                float(np.median(depth[rows, columns])),
+            )
+        )
+    return tuple(found)
+
+
+def render(scene: Scene, size: int = 256) -> Rendering:
+    """Render a scene to a square picture. The same scene gives the same pixels."""
+    look = LOOKS[scene.look]
+    rng = np.random.default_rng([scene.seed, 11])
+    origin, rays, focal = _rays(scene.camera, size)
+    around = rng.uniform(-1.2, 1.2)
+    lamp = np.array([math.sin(around), -math.cos(around) * 0.6, 1.3], np.float32)
+    lamp /= np.linalg.norm(lamp)
+    depth, colour = _background(scene, look, lamp, origin, rays, rng)
+    ids = np.full(size * size, -1, np.int16)
+    own = []
+    for index, solid in enumerate(scene.solids + scene.clutter):
+        window = _window(scene.camera, solid, size)
+        t, normal = intersect(solid, origin, rays[window])
+        own.append(int(np.isfinite(t).sum()))
+        front = t < depth[window]
+        pixels = window[front]
+        depth[pixels] = t[front]
+        ids[pixels] = index if index < len(scene.solids) else -1
+        albedo = np.array(solid.rgb or ALBEDO[solid.colour]) * rng.uniform(0.88, 1.05)
+        lambert = np.maximum(normal[front] @ lamp, 0)
+        lit = look.ambient + 0.75 * lambert + 0.12 * np.maximum(-normal[front][:, 1], 0)
+        colour[pixels] = albedo * lit[:, None] * np.array(look.light) * 1.2
+    grid, flat = depth.reshape(size, size), ids.reshape(size, size)
+    return Rendering(_develop(colour, look, size, rng), grid, flat, focal, _objects(scene, flat, own, grid))
