@@ -28,6 +28,12 @@ from valor_ray.tools import LiveTools, split_phrases
 PAGE = Path(__file__).with_name("page.html")
 MAX_PHRASES = 64  # a detector's prompt is a few hundred tokens long
 BODY_SLACK = 64 * 1024  # bytes for what surrounds the picture: question, field names, multipart boundaries
+_PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    # The page is one file and talks to this server only; what a program prints can start nothing in it.
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def make_app(config: Config, parts: Parts) -> FastAPI:
 
     @app.get("/")
     async def page() -> Response:
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Cache-Control": "no-cache"})
+        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers=_PAGE_HEADERS)
 
     return app
 

@@ -24,5 +24,12 @@ class PolicyDeployment:
         """n replies to one question. Raises PolicyError."""
         return await self._policy.generate(question, n=n, seed=seed)
 
+    async def check_health(self) -> None:
+        """Called by Serve, which replaces the replica when the engine has died. Raises PolicyError."""
+        await self._policy.healthy()
+
     async def status(self) -> dict[str, Any]:
         return {"version": self._policy.version}
+
+    def __del__(self) -> None:
+        self._policy.close()

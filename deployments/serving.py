@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psutil
 import ray
 from ray import serve
-from ray.serve.schema import ApplicationStatus, DeploymentStatus, ServeStatus
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatus, ServeStatus
 
 from deployments.app import NAME, PARTS, build
 from valor_ray.config import Config, resolve_model
@@ -33,23 +36,18 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
     """
     _check(config)
     address = config.ray.address()
-    # Where this process already uses Ray (tests, jobs), that Ray is used and left running.
-    attached = ray.is_initialized()
     before = _descendants()
     try:
-        if not attached:
-            progress("starting Ray" if address is None else f"connecting to Ray at {address}")
-            _start_ray(config, address)
+        progress("starting Ray" if address is None else f"connecting to Ray at {address}")
+        _start_ray(config, address)
         _check_gpus(config, local=address is None)
         yield _deploy(config, progress)
     finally:
-        if attached or address is not None:
-            if ray.is_initialized():
-                serve.delete(NAME)
-        else:
-            started = _descendants() - before
-            ray.shutdown()
-            _end(started)
+        if address is not None and ray.is_initialized():
+            serve.delete(NAME)
+        started = _descendants() - before
+        ray.shutdown()
+        _end(started)
 
 
 def _check(config: Config) -> None:
@@ -74,18 +72,27 @@ def _check(config: Config) -> None:
 
 def _start_ray(config: Config, address: str | None) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if address is not None:
-        ray.init(address=address, namespace=NAME, logging_level=logging.ERROR, log_to_driver=False)
-        return
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 makes a service starve beside any other load
     store = config.ray.object_store_mib
-    ray.init(
-        address="local",  # never some other Ray that happens to run on this machine
-        num_cpus=config.ray.num_cpus,
-        object_store_memory=None if store is None else store * 2**20,
-        include_dashboard=False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    own: dict[str, Any] = {
+        "num_cpus": config.ray.num_cpus,
+        "object_store_memory": None if store is None else store * 2**20,
+        "include_dashboard": False,
+    }
+    stop = signal.getsignal(signal.SIGTERM)
+    try:
+        # "local": never some other Ray that happens to run on this machine
+        ray.init(
+            address=address or "local",
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            **(own if address is None else {}),
+        )
+    except Exception as error:  # noqa: BLE001 (Ray raises a bare Exception when its processes do not come up)
+        raise ServiceError(f"Ray did not start: {error} `valor doctor` checks memory and ports.") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
 def _check_gpus(config: Config, *, local: bool) -> None:
@@ -129,7 +136,7 @@ def _wait_ready(progress: Progress) -> None:
         if application is not None and application.status == ApplicationStatus.RUNNING:
             return
         if application is not None and application.status == ApplicationStatus.DEPLOY_FAILED:
-            raise ServiceError(_failure(status))
+            raise ServiceError(_failure(application))
         if time.monotonic() - reported >= REPORT_S:
             reported = time.monotonic()
             progress(f"loading {', '.join(part for part in PARTS if part not in ready)} … {seconds:.0f} s")
@@ -144,15 +151,14 @@ def _healthy(status: ServeStatus) -> list[str]:
     ]
 
 
-def _failure(status: ServeStatus) -> str:
+def _failure(application: ApplicationStatusOverview) -> str:
     """Which part failed and the last line of its traceback, which is the message of our own errors."""
-    application = status.applications[NAME]
-    logs = f"{ray._private.worker._global_node.get_session_dir_path()}/logs/serve"
+    logs = "Logs: /tmp/ray/session_latest/logs/serve"
     for part, deployment in application.deployments.items():
         if deployment.status in (DeploymentStatus.DEPLOY_FAILED, DeploymentStatus.UNHEALTHY):
             lines = [line.strip() for line in deployment.message.splitlines() if line.strip()]
-            return f"{part} did not start: {lines[-1] if lines else 'no reason given'} Logs: {logs}"
-    return f"The app did not start: {application.message} Logs: {logs}"
+            return f"{part} did not start: {lines[-1] if lines else 'no reason given'} {logs}"
+    return f"The app did not start: {application.message} {logs}"
 
 
 def _descendants() -> set[psutil.Process]:

@@ -18,7 +18,7 @@ Resolver = Callable[[str, int], Awaitable[str]]
 
 
 async def resolve_public(host: str, port: int) -> str:
-    """An address of the host. Raises ImageError when any of its addresses is private, loopback or otherwise not public."""
+    """An address of the host. Raises ImageError when any of them is private, loopback or otherwise not public."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -1,7 +1,7 @@
 """The one settings tree: profile (YAML) -> `--set a.b=c` overrides -> checked, frozen values.
 
-This is also the only module that reads environment variables (the judge's API key and the server's token), so that a
-program, a log or a run folder can never contain one by accident.
+This is also the only module that reads environment variables (API key, token, RAY_ADDRESS), so that a
+secret cannot get into a program, a log or a run folder by accident.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class ServerConfig(Section):
 
 
 class RayConfig(Section):
-    """The Ray instance that `valor` starts."""
+    """The Ray that `valor` starts."""
 
     num_cpus: int | None = Field(
         None,
@@ -157,6 +157,10 @@ class RayConfig(Section):
     object_store_mib: int | None = Field(
         None, ge=80, description="shared memory for objects; null = Ray's default"
     )
+
+    def address(self) -> str | None:
+        """The cluster that RAY_ADDRESS names, as for every Ray program; None: start a Ray of our own."""
+        return os.environ.get("RAY_ADDRESS") or None
 
 
 class Config(Section):
@@ -192,12 +196,12 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
-def keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
+def described_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every dotted key that can be set, with its description."""
     for name, field in section.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from keys(kind, f"{prefix}{name}.")
+            yield from described_keys(kind, f"{prefix}{name}.")
         else:
             yield prefix + name, field.description or ""
 
@@ -330,4 +334,4 @@ def nearest_key(dotted: str) -> str:
         whole = difflib.SequenceMatcher(None, dotted, valid).ratio()
         return whole + difflib.SequenceMatcher(None, last, valid.rpartition(".")[2]).ratio()
 
-    return max((key for key, _ in keys()), key=likeness)
+    return max((key for key, _ in described_keys()), key=likeness)

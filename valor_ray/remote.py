@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from valor_ray.errors import JudgeError, ToolError
+from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.records import DepthMap, Detection, Picture
 
 if TYPE_CHECKING:
@@ -40,19 +40,22 @@ class Service:
 
             data = io.BytesIO()
             Image.fromarray(picture.rgb).save(data, "PNG")
-            self._images[picture.key] = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+            self._images[picture.key] = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode(
+                "ascii"
+            )
         return self._images[picture.key]
 
-    async def post(self, path: str, body: dict[str, Any], failure: type[ToolError | JudgeError]) -> dict[str, Any]:
+    async def post(
+        self, path: str, body: dict[str, Any], failure: type[ServiceError | JudgeError]
+    ) -> dict[str, Any]:
         """The JSON object that the service answers. Raises `failure`, which says what to do."""
         import httpx
 
         try:
             reply = await self._client.post(path, json=body)
         except httpx.TransportError as error:
-            raise failure(
-                f"No answer from {self.url} ({type(error).__name__}). Start `valor serve`, or name a running one with --url."
-            ) from error
+            hint = "Start `valor serve`, or name a running one with --url."
+            raise failure(f"No answer from {self.url} ({type(error).__name__}). {hint}") from error
         try:
             content = reply.json()
         except ValueError:
@@ -74,11 +77,13 @@ class RemoteDetector:
         body: dict[str, Any] = {"image": self._service.image(picture), "phrases": list(phrases)}
         if box_threshold is not None:
             body["box_threshold"] = box_threshold
-        content = await self._service.post("/v1/detect", body, ToolError)
+        content = await self._service.post("/v1/detect", body, ServiceError)
         try:
             return [_detection(found) for found in content["detections"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise ToolError(f"{self._service.url}/v1/detect answers in another format: is it `valor serve`?") from error
+            raise ServiceError(
+                f"{self._service.url}/v1/detect answers in another format: is it `valor serve`?"
+            ) from error
 
 
 class RemoteDepth:
@@ -88,14 +93,18 @@ class RemoteDepth:
         self._service = service
 
     async def depth(self, picture: Picture) -> DepthMap:
-        content = await self._service.post("/v1/depth", {"image": self._service.image(picture)}, ToolError)
+        content = await self._service.post("/v1/depth", {"image": self._service.image(picture)}, ServiceError)
         try:
             depth = np.load(io.BytesIO(base64.b64decode(content["depth"])), allow_pickle=False)
             focal_px = float(content["focal_px"])
         except (KeyError, TypeError, ValueError, EOFError) as error:
-            raise ToolError(f"{self._service.url}/v1/depth answers in another format: is it `valor serve`?") from error
+            raise ServiceError(
+                f"{self._service.url}/v1/depth answers in another format: is it `valor serve`?"
+            ) from error
         if depth.shape != picture.rgb.shape[:2]:
-            raise ToolError(f"{self._service.url}/v1/depth: depth of {depth.shape} for a picture of {picture.rgb.shape[:2]}")
+            raise ServiceError(
+                f"{self._service.url}/v1/depth: depth of {depth.shape} for a picture of {picture.rgb.shape[:2]}"
+            )
         return DepthMap(depth.astype(np.float32, copy=False), focal_px)
 
 

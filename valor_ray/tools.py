@@ -44,7 +44,12 @@ _IMAGE = Parameter("img_pth", "str", "the predefined variable img_pth")
 TOOLS = (
     Tool(
         "gd_detect",
-        (_IMAGE, Parameter("prompt", "str", 'what to find, plain nouns; several separated by commas: "sofa, lamp"')),
+        (
+            _IMAGE,
+            Parameter(
+                "prompt", "str", 'what to find, plain nouns; several separated by commas: "sofa, lamp"'
+            ),
+        ),
         "Find every object that a word or short phrase names.",
         "list[dict]",
         'one {"bbox": [x1, y1, x2, y2], "label": str} per object, surest first: pixels, x to the right, y downwards,'
@@ -230,7 +235,9 @@ class World:
     """What placeholder tools answer."""
 
     boxes: int = 2  # per detection phrase
-    vqa: str = "2"  # a text that int() takes, so that programs that count by asking do not fail for that alone
+    vqa: str = (
+        "2"  # a text that int() takes, so that programs that count by asking do not fail for that alone
+    )
     nearest_m: float = 1.5  # depth of a box at the lower edge; 3 m more at the upper edge
 
 

@@ -67,7 +67,9 @@ def endpoint(reply: Callable[[int], tuple[int, str]]) -> Iterator[tuple[str, lis
 def said(content: str | None) -> str:
     message = {"role": "assistant", "content": content}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
+    return json.dumps(
+        {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+    )
 
 
 def failure(status: int, text: str) -> tuple[int, str]:
@@ -104,7 +106,10 @@ def test_malformed_answer_is_asked_for_once_more() -> None:
     ["red", '{"answer": 7}', '{"answer": ""}', '{"answer": "red", "sure": true}', '["red"]', "", None],
 )
 def test_answer_outside_the_schema_is_an_error(content: str | None) -> None:
-    with endpoint(lambda n: (200, said(content))) as (url, got), pytest.raises(JudgeError, match="answer format"):
+    with (
+        endpoint(lambda n: (200, said(content))) as (url, got),
+        pytest.raises(JudgeError, match="answer format"),
+    ):
         ask(config(url))
     assert len(got) == 2
 
@@ -112,7 +117,10 @@ def test_answer_outside_the_schema_is_an_error(content: str | None) -> None:
 def test_completion_without_choices_and_non_json_are_errors() -> None:
     with endpoint(lambda n: (200, "{}")) as (url, _), pytest.raises(JudgeError, match="answer format"):
         ask(config(url))
-    with endpoint(lambda n: (200, "<html>")) as (url, _), pytest.raises(JudgeError, match="OpenAI-compatible"):
+    with (
+        endpoint(lambda n: (200, "<html>")) as (url, _),
+        pytest.raises(JudgeError, match="OpenAI-compatible"),
+    ):
         ask(config(url))
 
 
@@ -138,12 +146,17 @@ def test_unreachable_judge_names_url_and_setting() -> None:
 
 
 def test_server_failure_is_tried_again() -> None:
-    with endpoint(lambda n: failure(500, "oops") if n == 0 else (200, said('{"answer": "yes"}'))) as (url, got):
+    with endpoint(lambda n: failure(500, "oops") if n == 0 else (200, said('{"answer": "yes"}'))) as (
+        url,
+        got,
+    ):
         assert ask(config(url, retries=1)) == "yes"
     assert len(got) == 2
 
 
-@pytest.mark.parametrize(("status", "word"), [(404, "judge.model"), (429, "quota"), (413, "max_side"), (503, "its log")])
+@pytest.mark.parametrize(
+    ("status", "word"), [(404, "judge.model"), (429, "quota"), (413, "max_side"), (503, "its log")]
+)
 def test_status_errors_say_what_to_change(status: int, word: str) -> None:
     with endpoint(lambda n: failure(status, "no")) as (url, _), pytest.raises(JudgeError, match=word):
         ask(config(url))

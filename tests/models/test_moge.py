@@ -24,7 +24,7 @@ def _picture(height: int, width: int, seed: int = 0) -> Picture:
 def weights() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     weights = build_model().state_dict()
-    weights["mask_head.output_blocks.3.bias"] += 5  # nothing masked
+    weights["mask_head.output_blocks.2.bias"] += 5  # nothing masked
     return weights
 
 
@@ -78,7 +78,7 @@ def test_image_side_scales_the_work_down_not_the_map(checkpoint: Path, moge: MoG
 
 
 def test_pixels_that_the_model_masks_are_infinite(weights: dict[str, torch.Tensor], tmp_path: Path):
-    masked = weights | {"mask_head.output_blocks.3.bias": torch.tensor([-100.0])}
+    masked = weights | {"mask_head.output_blocks.2.bias": torch.tensor([-100.0])}
     (found,) = _load(_save(tmp_path / "model.pt", masked)).depth([_picture(64, 64)])
     assert np.isposinf(found.depth).all()
 

@@ -35,7 +35,6 @@ def run(args: Namespace) -> int:
     from deployments.serving import serving
 
     with serving(config, _say) as url:
-        _interrupt_on_sigterm()  # Ray has put its own handler in place
         _say(f"ready at {url} after {time.monotonic() - start:.0f} s; open it in a browser, or:")
         _say(f'  valor ask photo.png "How many red cubes are there?" --url {url}')
         _say("Ctrl-C stops it")

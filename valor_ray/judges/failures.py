@@ -26,7 +26,9 @@ def explain(error: openai.APIError, config: JudgeConfig) -> str:
             "--set judge.base_url=null starts the offline judge instead."
         )
     if not isinstance(error, openai.APIStatusError):
-        return f"A reply of {where} cannot be read. Check that judge.base_url is an OpenAI-compatible endpoint."
+        return (
+            f"A reply of {where} cannot be read. Check that judge.base_url is an OpenAI-compatible endpoint."
+        )
     return f"HTTP {error.status_code} from {where}: {_advice(error.status_code, config, _detail(error))}"
 
 

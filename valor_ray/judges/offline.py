@@ -40,7 +40,9 @@ class OfflineJudge:
                     f"The offline judge ended at start with code {self.process.wait()}; its message is above. "
                     "Run `python -m valor_ray.tabletop.judge_server` to see it alone."
                 )
-        raise JudgeError(f"The offline judge was not ready within {timeout_s:.0f} s: is the machine overloaded?")
+        raise JudgeError(
+            f"The offline judge was not ready within {timeout_s:.0f} s: is the machine overloaded?"
+        )
 
     def close(self) -> None:
         """Stop the server and wait for its end."""

@@ -6,7 +6,6 @@ This module is loaded in the sandbox only: standard library and numpy.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import math
 import os
@@ -20,13 +19,19 @@ import numpy as np
 
 from valor_ray.program import protocol
 from valor_ray.program.lockdown import SOCKET_FD
+from valor_ray.program.values import Image, to_json
+from valor_ray.program.wrap import FILENAME, compile_program
 
-FILENAME = "<program>"
+# fmt: off
 IMPORTABLE = (
-    "abc bisect cmath collections copy dataclasses enum fractions functools heapq itertools json math numbers numpy"
-    " operator random re statistics string time typing"
-).split()
-_NO_MEMORY = protocol.encode({"t": "fail", "kind": "memory", "error": "", "line": None})  # made while there is memory
+    "__future__", "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "enum", "fractions", "functools",
+    "heapq", "itertools", "json", "math", "numbers", "numpy", "operator", "random", "re", "statistics",
+    "string", "time", "typing",
+)
+# fmt: on
+_NO_MEMORY = protocol.encode(
+    {"t": "fail", "kind": "memory", "error": "", "line": None}
+)  # made while there is memory
 
 
 class ToolError(Exception):
@@ -78,89 +83,6 @@ class Output:
 
     def isatty(self) -> bool:
         return False
-
-
-class Image:
-    """The predefined `image`: its size and its crops; the pixels stay with the driver."""
-
-    def __init__(self, width: float, height: float, box: list[float] | None = None) -> None:
-        self.width, self.height, self._box = width, height, box
-        self.size = (width, height)
-
-    def crop(self, box: Any) -> Image:
-        """The part inside x1, y1, x2, y2, given in pixels of this image."""
-        left, top = self._box[:2] if self._box else (0, 0)
-        x1, y1, x2, y2 = box
-        return Image(x2 - x1, y2 - y1, [to_json(v, "box") for v in (x1 + left, y1 + top, x2 + left, y2 + top)])
-
-    def to_json(self) -> dict[str, Any]:
-        return {"crop": self._box}
-
-
-def to_json(value: Any, name: str) -> Any:
-    """A JSON value equal to `value`; numpy scalars and arrays become numbers and lists. Raises ValueError naming it."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, np.generic):
-        return to_json(value.item(), name)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{name} holds {value}, which is not a number")
-        return value
-    if isinstance(value, np.ndarray):
-        return to_json(value.tolist(), name)
-    if isinstance(value, Image):
-        return value.to_json()
-    if isinstance(value, list | tuple):
-        return [to_json(item, name) for item in value]
-    if isinstance(value, set | frozenset):
-        return [to_json(item, name) for item in sorted(value, key=repr)]
-    if isinstance(value, dict):
-        return {str(key): to_json(item, name) for key, item in value.items()}
-    raise ValueError(f"{name} holds a {type(value).__name__}, which is not a number, text, list or dict")
-
-
-def compile_program(code: str) -> CodeType:
-    """Compile with a function around the body, so that `return` works; all its names stay global.
-
-    Raises SyntaxError (ValueError, MemoryError, RecursionError for the odder kinds of unreadable text).
-    """
-    tree = ast.parse(code, FILENAME)
-    top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and _module_only(node)]
-    body: list[ast.stmt] = [node for node in tree.body if node not in top]
-    names = sorted(_bound_names(tree))
-    head: list[ast.stmt] = [ast.Global(names=names)] if names else []
-    function = ast.parse("def __program__(): pass").body[0]
-    assert isinstance(function, ast.FunctionDef)
-    function.body = [*head, *body] or function.body
-    call = ast.parse("__program__()").body[0]
-    module = ast.fix_missing_locations(ast.Module(body=[*top, function, call], type_ignores=[]))
-    compiled = compile(module, FILENAME, "exec", dont_inherit=True)
-    for part in compiled.co_consts:
-        if isinstance(part, CodeType) and part.co_name == "__program__" and part.co_flags & 0x20:  # CO_GENERATOR
-            raise SyntaxError("'yield' outside function")
-    return compiled
-
-
-def _module_only(node: ast.ImportFrom) -> bool:
-    return node.module == "__future__" or any(alias.name == "*" for alias in node.names)
-
-
-def _bound_names(tree: ast.Module) -> set[str]:
-    """Every name that the program binds anywhere; declaring one global at the top does not reach into functions."""
-    names: set[str | None] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            names.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler):
-            names.add(node.name)
-        elif isinstance(node, ast.MatchAs | ast.MatchStar):
-            names.add(node.name)
-        elif isinstance(node, ast.MatchMapping):
-            names.add(node.rest)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names if alias.name != "*")
-    return {name for name in names if name}
 
 
 def failing_line(trace: TracebackType | None) -> int | None:
@@ -233,7 +155,7 @@ def run(stubs: CodeType) -> None:
     """Receive a program, run it, send how it ended."""
     channel = Channel()
     output = Output(channel)
-    sys.stdout = sys.stderr = output  # type: ignore[assignment]
+    sys.stdout = sys.stderr = output
     request = channel.receive()
     try:
         compiled = compile_program(request["code"])
@@ -253,10 +175,14 @@ def run(stubs: CodeType) -> None:
         os.write(SOCKET_FD, _NO_MEMORY)
     except SystemExit as error:
         line = failing_line(error.__traceback__)
-        _fail(channel, "error", "the program called exit(): set final_answer and use return to stop early", line)
-    except BaseException as error:  # the process boundary: whatever a program raises is its result
+        _fail(
+            channel, "error", "the program called exit(): set final_answer and use return to stop early", line
+        )
+    except BaseException as error:  # noqa: BLE001 the process boundary: whatever a program raises is its result
         output.flush()
-        _fail(channel, "error", f"{type(error).__name__}: {_message(error)}", failing_line(error.__traceback__))
+        _fail(
+            channel, "error", f"{type(error).__name__}: {_message(error)}", failing_line(error.__traceback__)
+        )
 
 
 def _finish(channel: Channel, answer: Any) -> None:
@@ -266,8 +192,11 @@ def _finish(channel: Channel, answer: Any) -> None:
     try:
         message = {"t": "done", "answer": to_json(answer, "final_answer")}
         size = len(protocol.encode(message))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         _fail(channel, "error", str(error), None)
+        return
+    except RecursionError:
+        _fail(channel, "error", "final_answer is nested too deeply", None)
         return
     if size > protocol.MAX_ANSWER:
         _fail(channel, "error", f"final_answer is longer than {protocol.MAX_ANSWER >> 10} KiB", None)
@@ -283,5 +212,5 @@ def _fail(channel: Channel, kind: str, error: str, line: int | None) -> None:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # the process boundary: the program's own __str__
+    except Exception:  # noqa: BLE001 the process boundary: the program's own __str__
         return "(its message cannot be shown)"

@@ -51,7 +51,9 @@ class Conversation:
         self.output = ""
         self._printed = 0
 
-    async def hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, code: str) -> Ending | None:
+    async def hold(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, code: str
+    ) -> Ending | None:
         """Send the program and serve it until it ends. None: it left without a word.
 
         Raises ProgramError when the process could not lock itself down, and what a tool host raises by mistake.
@@ -85,9 +87,15 @@ class Conversation:
 
     async def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """Run one tool call and log it."""
-        name, given, line = _field(message, "tool", str)[:40], _field(message, "args", dict), _field(message, "line", int)
+        name, given, line = (
+            _field(message, "tool", str)[:40],
+            _field(message, "args", dict),
+            _field(message, "line", int),
+        )
         if len(self.calls) >= self._config.max_calls:
-            _end(ProgramStatus.KILLED, f"the program made more than {self._config.max_calls} tool calls", line)
+            _end(
+                ProgramStatus.KILLED, f"the program made more than {self._config.max_calls} tool calls", line
+            )
         tool, args = name, given
         result: Any = None
         error: str | None = "cut off by the time limit"
@@ -98,7 +106,9 @@ class Conversation:
             error = None
         except ToolError as refusal:
             error = str(refusal)
-        except ValorError as failure:  # the service failed, not the program: it must not answer as if nothing were
+        except (
+            ValorError
+        ) as failure:  # the service failed, not the program: it must not answer as if nothing were
             error = str(failure)
             _end(ProgramStatus.ERROR, f"{tool} failed: {failure}", line)
         finally:
@@ -140,13 +150,20 @@ def without_paths(text: str) -> str:
 def ending_of(exit: Exit, config: SandboxConfig) -> Ending:
     """What the end of a process that said nothing more means."""
     if exit.code == -signal.SIGXCPU:
-        return Ending(ProgramStatus.TIMEOUT, error=f"the program used more than {config.cpu_seconds:g} s of CPU time")
+        return Ending(
+            ProgramStatus.TIMEOUT, error=f"the program used more than {config.cpu_seconds:g} s of CPU time"
+        )
     if exit.code == -signal.SIGSYS:
         return Ending(ProgramStatus.KILLED, error="the program made a forbidden system call")
     if exit.code == -signal.SIGKILL:
-        return Ending(ProgramStatus.KILLED, error="the system ended the program: out of memory or of CPU time")
+        return Ending(
+            ProgramStatus.KILLED, error="the system ended the program: out of memory or of CPU time"
+        )
     if exit.code < 0:
-        return Ending(ProgramStatus.KILLED, error=f"the program crashed its interpreter ({signal.Signals(-exit.code).name})")
+        return Ending(
+            ProgramStatus.KILLED,
+            error=f"the program crashed its interpreter ({signal.Signals(-exit.code).name})",
+        )
     return Ending(ProgramStatus.ERROR, error="the program left its process before it set final_answer")
 
 

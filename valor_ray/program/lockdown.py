@@ -69,7 +69,12 @@ def lock_down(socket_fd: int, parent: int, limits: Limits, drop_user: bool, filt
     cpu = math.ceil(limits.cpu_seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))  # SIGXCPU, which says why; SIGKILL a second later
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    for nothing in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):
+    for nothing in (
+        resource.RLIMIT_FSIZE,
+        resource.RLIMIT_CORE,
+        resource.RLIMIT_NOFILE,
+        resource.RLIMIT_NPROC,
+    ):
         resource.setrlimit(nothing, (0, 0))
     if drop_user:
         _drop_user()

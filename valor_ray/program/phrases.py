@@ -17,6 +17,9 @@ from valor_ray.tools import SPELLINGS, split_phrases
 
 _MOST_VALUES = 256  # of one expression
 _LONGEST = 500  # characters of a text
+_MOST_STEPS = (
+    3000  # expressions looked at in one program, so that none takes long; beyond them all is unknown
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,11 @@ def detection_phrases(code: str) -> Phrases:
 
 
 def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
-    detectors = {name: parameters.index("prompt") for name, (t, parameters) in SPELLINGS.items() if t.name == "gd_detect"}
+    detectors = {
+        name: parameters.index("prompt")
+        for name, (t, parameters) in SPELLINGS.items()
+        if t.name == "gd_detect"
+    }
     nodes = list(ast.walk(tree))
     for node in nodes:  # find = gd_detect
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in detectors:
@@ -52,7 +59,11 @@ def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
     values = _Values(nodes)
     found: list[str] = []
     unresolved: list[int] = []
-    calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in detectors]
+    calls = [
+        n
+        for n in nodes
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in detectors
+    ]
     for call in sorted(calls, key=lambda c: (c.lineno, c.col_offset)):
         assert isinstance(call.func, ast.Name)
         prompt = _argument(call, detectors[call.func.id], "prompt")
@@ -88,6 +99,7 @@ class _Values:
 
     def __init__(self, nodes: list[ast.AST]) -> None:
         self._bindings: dict[str, list[_Binding]] = defaultdict(list)
+        self._steps = 0
         self._open: set[int] = set()  # bindings being followed: a name that depends on itself adds nothing
         functions = {node.name: node.args for node in nodes if isinstance(node, ast.FunctionDef)}
         for node in nodes:
@@ -96,6 +108,9 @@ class _Values:
 
     def of(self, node: ast.expr) -> list[Any]:
         """Possible values, `_UNKNOWN` among them when there may be others."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            return [_UNKNOWN]
         values = list(islice(self._values(node), _MOST_VALUES + 1))
         if len(values) > _MOST_VALUES:
             values[_MOST_VALUES:] = [_UNKNOWN]
@@ -121,7 +136,12 @@ class _Values:
             case ast.List(elts=parts) | ast.Tuple(elts=parts) | ast.Set(elts=parts):
                 yield from product(*(self.of(part) for part in parts))
             case ast.Dict(keys=names, values=parts) if all(names):
-                pairs = [self.of(part) for name in zip(names, parts, strict=True) for part in name if part is not None]
+                pairs = [
+                    self.of(part)
+                    for name in zip(names, parts, strict=True)
+                    for part in name
+                    if part is not None
+                ]
                 yield from (dict(_pairs(flat)) for flat in product(*pairs))
             case ast.IfExp(body=body, orelse=other):
                 yield from [*self.of(body), *self.of(other)]
@@ -204,7 +224,10 @@ def _bindings(node: ast.AST, functions: dict[str, ast.arguments]) -> Iterator[tu
     match node:
         case ast.Assign(targets=targets, value=value):
             yield from ((target, _Binding(value)) for target in targets)
-        case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value):
+        case (
+            ast.AnnAssign(target=target, value=ast.expr() as value)
+            | ast.NamedExpr(target=target, value=value)
+        ):
             yield target, _Binding(value)
         case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
             yield target, _Binding(ast.BinOp(ast.Name(name), op, value))
@@ -227,7 +250,11 @@ def _pairs(flat: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 def _added(left: Any, right: Any) -> Any:
     both = (str, tuple)
-    return left + right if type(left) is type(right) and isinstance(left, both) and len(left) < _LONGEST else _UNKNOWN
+    return (
+        left + right
+        if type(left) is type(right) and isinstance(left, both) and len(left) < _LONGEST
+        else _UNKNOWN
+    )
 
 
 def _item(value: Any, index: Any) -> Any:

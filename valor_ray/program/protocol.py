@@ -31,7 +31,7 @@ def length(header: bytes) -> int:
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value of a message. Raises ValueError for anything else: broken JSON, NaN, half a character, too deep."""
+    """The JSON value of a message. Raises ValueError for broken JSON, NaN, half a character, or too deep a nesting."""
     try:
         value = json.loads(body, parse_constant=_refuse, parse_float=_finite)
         if b"\\u" in body:

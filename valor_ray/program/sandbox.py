@@ -1,4 +1,4 @@
-"""Run untrusted programs: one fork from a warm zygote each, behind rlimits, another user, Landlock and seccomp (DESIGN §5)."""
+"""Run untrusted programs: one fork of a warm zygote each, behind rlimits, a uid drop, Landlock, seccomp (DESIGN §5)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Sandbox:
         """Start the zygote and prove that a program runs in it. Raises ProgramError, so nothing runs without walls."""
         probe = await self.run("final_answer = 1", PlaceholderTools((1, 1)), (1, 1))
         if probe.status is not ProgramStatus.OK:
-            raise ProgramError(f"The sandbox does not work on this machine: {probe.error}. See `valor doctor`.")
+            raise ProgramError(
+                f"The sandbox does not work on this machine: {probe.error}. See `valor doctor`."
+            )
 
     @property
     def layers(self) -> dict[str, Any]:

@@ -24,7 +24,9 @@ from valor_ray.program import child, lockdown, seccomp
 
 
 class Zygote:
-    def __init__(self, control: socket.socket, stubs: CodeType, limits: lockdown.Limits, drop_user: bool) -> None:
+    def __init__(
+        self, control: socket.socket, stubs: CodeType, limits: lockdown.Limits, drop_user: bool
+    ) -> None:
         self._control = control
         self._stubs = stubs
         self._limits = limits

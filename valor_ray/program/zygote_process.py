@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,14 @@ _RUN = (
     " main(int(a[3]), int(a[4]), a[5], float(a[6]), int(a[7]))"
 )
 # -s -S -P -B: nothing of the user's, no site hooks, no script folder, no bytecode written.
-_FLAGS = ("-s", "-S", "-P", "-B", "-c", _RUN)
+_FLAGS = ("-s", "-S", "-P", "-B")
 # One BLAS thread: threads cost address space and do not survive a fork. A fixed seed: sets are ordered alike each time.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "LC_ALL": "C.UTF-8",
+}
 
 
 class ZygoteLost(ProgramError):
@@ -51,10 +57,8 @@ class Process:
         """Does nothing to a process that has not started or has ended."""
         if not self.started.done() or self.started.exception() or self.exited.done():
             return
-        try:
+        with suppress(ProcessLookupError):  # it may just have ended by itself
             signal.pidfd_send_signal(self.started.result(), signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it has just ended by itself
 
 
 class ZygoteProcess:
@@ -75,7 +79,16 @@ class ZygoteProcess:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         roots = [str(Path(module.__file__ or "").parents[1]) for module in (valor_ray, numpy)]
-        command = [sys.executable, *_FLAGS, *roots, str(theirs.fileno()), str(os.getpid()), *self._arguments]
+        command = [
+            sys.executable,
+            *_FLAGS,
+            "-c",
+            _RUN,
+            *roots,
+            str(theirs.fileno()),
+            str(os.getpid()),
+            *self._arguments,
+        ]
         with theirs:
             self._popen = subprocess.Popen(
                 command,
@@ -151,7 +164,10 @@ class ZygoteProcess:
             return
         del self._processes[message["id"]]
         if message["event"] == "failed":
-            _fail(process.started, ProgramError(f"No process for a program: {message['error']}. Run fewer at a time."))
+            _fail(
+                process.started,
+                ProgramError(f"No process for a program: {message['error']}. Run fewer at a time."),
+            )
             return
         os.close(process.started.result())
         process.exited.set_result(Exit(message["code"], message["cpu"]))
@@ -162,7 +178,9 @@ class ZygoteProcess:
         asyncio.get_running_loop().remove_reader(self._control.fileno())
         self._control.close()
         self._control = None
-        lost = ZygoteLost("The sandbox ended while a program was running. Run it again: the sandbox restarts by itself.")
+        lost = ZygoteLost(
+            "The sandbox ended while a program was running. Run it again: the sandbox restarts by itself."
+        )
         for process in self._processes.values():
             if process.started.done():
                 process.kill()

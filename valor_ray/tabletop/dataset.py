@@ -50,9 +50,12 @@ def items(scenes: int, seed: int, look: str | None = None, split: str = "queries
     """
     if look is not None and look not in LOOKS:
         raise ConfigError(f"Unknown look {look!r}: one of {', '.join(LOOKS)}.")
+    return _draw(scenes, seed, look, split, _scene_seeds(split, seed))
+
+
+def _draw(scenes: int, seed: int, look: str | None, split: str, seeds: Iterator[int]) -> Iterator[Item]:
     rng = np.random.default_rng([seed, SPLIT_SEEDS[split].start])
     deck: list[str] = []
-    seeds = _scene_seeds(split, seed)
     for index in range(scenes):
         while len(deck) < QUESTIONS_PER_SCENE:
             deck += [FAMILIES[i] for i in rng.permutation(len(FAMILIES))]

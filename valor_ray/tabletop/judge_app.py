@@ -10,7 +10,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from valor_ray.tabletop.judge_protocol import JudgeRequest, RequestRefused, allowed_answers, completion, parse_request
+from valor_ray.tabletop.judge_protocol import (
+    JudgeRequest,
+    RequestRefused,
+    allowed_answers,
+    completion,
+    parse_request,
+)
 from valor_ray.tabletop.judge_vqa import answer
 
 MAX_BODY = 32 * 2**20  # bytes

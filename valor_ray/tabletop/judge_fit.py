@@ -116,7 +116,9 @@ def make_crops(scenes: int, first_seed: int = _FIRST_SEED) -> Crops:
     for seed in range(first_seed, first_seed + scenes):
         rng = np.random.default_rng([seed, 17])
         look = SEEN_LOOKS[seed % len(SEEN_LOOKS)]
-        scene = sample_scene(seed, "dusk" if rng.random() < 0.6 else look)  # dusk only for its clutter's places
+        scene = sample_scene(
+            seed, "dusk" if rng.random() < 0.6 else look
+        )  # dusk only for its clutter's places
         scene = dataclasses.replace(scene, look=look)
         rendering = render(scene)
         for painted in (False, True):
@@ -131,7 +133,9 @@ def make_crops(scenes: int, first_seed: int = _FIRST_SEED) -> Crops:
             for box, shape, colour in wanted:
                 crop = cut(rgb, box)
                 if crop is not None:
-                    rows.append((shrink(_compress(crop, rng)), np.log(crop.shape[1] / crop.shape[0]), shape, colour))
+                    rows.append(
+                        (shrink(_compress(crop, rng)), np.log(crop.shape[1] / crop.shape[0]), shape, colour)
+                    )
     pixels, aspect, shape, colour = zip(*rows, strict=True)
     return Crops(np.stack(pixels), np.array(aspect, np.float32), np.array(shape), np.array(colour))
 
@@ -194,14 +198,19 @@ def fit(crops: Crops, epochs: int, batch: int = 128) -> dict[str, np.ndarray]:
             flipped = aspect[picked]
         scores = network(view.contiguous(memory_format=torch.channels_last), flipped)
         loss = cross_entropy(scores[:, : NONE + 1], shape[picked], label_smoothing=0.02)
-        loss = loss + cross_entropy(scores[:, NONE + 1 :], colour[picked], ignore_index=-1, label_smoothing=0.02)
+        loss = loss + cross_entropy(
+            scores[:, NONE + 1 :], colour[picked], ignore_index=-1, label_smoothing=0.02
+        )
         learner.zero_grad()
         loss.backward()
         learner.step()
         pace.step()
         total += loss.item()
         if step % 200 == 199:
-            print(f"step {step + 1}/{steps} loss {total / 200:.3f} {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"step {step + 1}/{steps} loss {total / 200:.3f} {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
             total = 0.0
     return _layout(network)
 

@@ -45,7 +45,9 @@ def parse_request(body: bytes, model: str) -> JudgeRequest:
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RequestRefused(400, f"The request body is not valid JSON: {error}", code="invalid_json") from error
+        raise RequestRefused(
+            400, f"The request body is not valid JSON: {error}", code="invalid_json"
+        ) from error
     if not isinstance(data, dict):
         raise RequestRefused(400, "The request body must be a JSON object.")
     asked = data.get("model")
@@ -55,13 +57,17 @@ def parse_request(body: bytes, model: str) -> JudgeRequest:
         message = f"The model {asked!r} does not exist here. This server offers {model!r}."
         raise RequestRefused(404, message, "model", "model_not_found")
     if data.get("stream"):
-        raise RequestRefused(400, "Streaming is not supported: leave out stream.", "stream", "unsupported_value")
+        raise RequestRefused(
+            400, "Streaming is not supported: leave out stream.", "stream", "unsupported_value"
+        )
     if data.get("n", 1) not in (1, None):
         raise RequestRefused(400, "This judge gives one choice: leave out n.", "n", "unsupported_value")
     texts, question, uri = _read_messages(data.get("messages"))
     rgb = decode_data_uri(uri)
     tiles = math.ceil(rgb.shape[0] / 512) * math.ceil(rgb.shape[1] / 512)
-    return JudgeRequest(question, rgb, _schema(data.get("response_format")), _tokens(texts) + 85 + 170 * tiles)
+    return JudgeRequest(
+        question, rgb, _schema(data.get("response_format")), _tokens(texts) + 85 + 170 * tiles
+    )
 
 
 def _read_messages(messages: Any) -> tuple[str, str, str]:
@@ -72,7 +78,9 @@ def _read_messages(messages: Any) -> tuple[str, str, str]:
     question, uris = "", []
     for number, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise RequestRefused(400, f"messages[{number}] must be an object with a role.", f"messages[{number}]")
+            raise RequestRefused(
+                400, f"messages[{number}] must be an object with a role.", f"messages[{number}]"
+            )
         text, found = _read_content(message.get("content"), f"messages[{number}].content")
         texts.append(text)
         if message["role"] == "user":
@@ -117,7 +125,9 @@ def decode_data_uri(uri: str) -> np.ndarray:
     try:
         data = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise RequestRefused(400, f"The picture's base64 is broken: {error}", "image_url", "invalid_base64") from error
+        raise RequestRefused(
+            400, f"The picture's base64 is broken: {error}", "image_url", "invalid_base64"
+        ) from error
     try:
         with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -126,7 +136,9 @@ def decode_data_uri(uri: str) -> np.ndarray:
                 raise RequestRefused(400, message, "image_url", "image_too_large")
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RequestRefused(400, f"Not a readable JPEG or PNG: {error}", "image_url", "invalid_image") from error
+        raise RequestRefused(
+            400, f"Not a readable JPEG or PNG: {error}", "image_url", "invalid_image"
+        ) from error
 
 
 def _schema(response_format: Any) -> dict[str, Any] | None:
@@ -138,7 +150,11 @@ def _schema(response_format: Any) -> dict[str, Any] | None:
     if kind == "json_object":
         return {}
     named = response_format.get("json_schema") if kind == "json_schema" else None
-    if not isinstance(named, dict) or not isinstance(named.get("name"), str) or not isinstance(named.get("schema"), dict):
+    if (
+        not isinstance(named, dict)
+        or not isinstance(named.get("name"), str)
+        or not isinstance(named.get("schema"), dict)
+    ):
         message = "response_format must be text, json_object, or json_schema with json_schema.name and json_schema.schema."
         raise RequestRefused(400, message, "response_format")
     return dict(named["schema"])

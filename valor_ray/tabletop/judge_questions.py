@@ -16,7 +16,18 @@ _SHAPE_WORDS = {
     "cylinder": "cylinder", "cylinders": "cylinder", "tube": "cylinder", "tubes": "cylinder",
     "cone": "cone", "cones": "cone",
 }  # fmt: skip
-_ANY_OBJECT = {"object", "objects", "thing", "things", "item", "items", "something", "anything", "solid", "solids"}
+_ANY_OBJECT = {
+    "object",
+    "objects",
+    "thing",
+    "things",
+    "item",
+    "items",
+    "something",
+    "anything",
+    "solid",
+    "solids",
+}
 # Words that carry no condition; any other word means that the question asks for more than a look.
 _PLAIN = set(
     "a an the this that these those it its is are was there any some of on in at to i we you one do does did can could "
@@ -73,7 +84,7 @@ def read_question(text: str, allowed: tuple[str, ...] = ()) -> Intent | None:
 
 
 def describe(words: str) -> Thing | None:
-    """"the red cube" → Thing("red", "box"); None when the words describe nothing known."""
+    """ "the red cube" → Thing("red", "box"); None when the words describe nothing known."""
     parts = re.findall(r"[a-z0-9-]+", words.lower())
     if not parts or any(not _known(part) for part in parts):
         return None
@@ -85,8 +96,13 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
     head, found, tail = text.partition("options:")
     if found:
         inside = tail.strip(" .?{}[]()")
-        return head, tuple(part.strip(" '\"") for part in re.split(r",|;|\bor\b", inside) if part.strip(" '\""))
-    closing = re.search(r"(?:^|[,:] |\b(?:it|this|that|object) )(?:an? |the )?([\w-]+(?: [\w-]+)?),? or (?:an? |the )?([\w-]+(?: [\w-]+)?)\?*$", text)
+        return head, tuple(
+            part.strip(" '\"") for part in re.split(r",|;|\bor\b", inside) if part.strip(" '\"")
+        )
+    closing = re.search(
+        r"(?:^|[,:] |\b(?:it|this|that|object) )(?:an? |the )?([\w-]+(?: [\w-]+)?),? or (?:an? |the )?([\w-]+(?: [\w-]+)?)\?*$",
+        text,
+    )
     if closing is None or describe(closing[1]) is None or describe(closing[2]) is None:
         return text, ()
     return text[: closing.start(1)], (closing[1], closing[2])
@@ -149,7 +165,8 @@ def _yes_no(words: list[str]) -> Intent | None:
 
 
 def _somewhere(rest: list[str]) -> bool:
-    """"a red ball on the table", "any cones visible"."""
+    """ "a red ball on the table", "any cones visible"."""
     return rest[:1] in (["a"], ["an"], ["any"]) and bool(
-        set(rest) & {"table", "picture", "image", "photo", "scene", "visible", "shown", "seen", "here", "present"}
+        set(rest)
+        & {"table", "picture", "image", "photo", "scene", "visible", "shown", "seen", "here", "present"}
     )

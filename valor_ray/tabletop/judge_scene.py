@@ -37,7 +37,9 @@ def find_objects(rgb: np.ndarray) -> list[Seen]:
     picture = working_size(rgb)
     boxes = propose(picture)
     crops = [_padded(picture, box) for box in boxes]
-    seen = [Seen(box, sight) for box, sight in zip(boxes, look_at(crops), strict=True) if sight.framed > _FRAMED]
+    seen = [
+        Seen(box, sight) for box, sight in zip(boxes, look_at(crops), strict=True) if sight.framed > _FRAMED
+    ]
     kept: list[Seen] = []
     for one in sorted(seen, key=lambda one: -one.sight.framed):
         if all(_shared(one.bbox, other.bbox) < _SAME for other in kept):

@@ -34,11 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         listener = socket.create_server((args.host, args.port), backlog=128)
     except OSError as error:
-        print(f"judge_server: cannot listen on {args.host}:{args.port}: {error}. Try --port 0.", file=sys.stderr)
+        print(
+            f"judge_server: cannot listen on {args.host}:{args.port}: {error}. Try --port 0.", file=sys.stderr
+        )
         return 1
     if not args.detached:
         threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
-    config = uvicorn.Config(make_app(args.model, token), log_level="warning", access_log=False, lifespan="off")
+    config = uvicorn.Config(
+        make_app(args.model, token), log_level="warning", access_log=False, lifespan="off"
+    )
     print(f"{READY}http://{args.host}:{listener.getsockname()[1]}/v1", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
     return 0

@@ -1,6 +1,6 @@
 """What a crop shows: a small convolutional network in numpy that names the shape and colour at a crop's centre.
 
-Its coefficients (`judge_sight.npz`) were fitted by `judge_fit.py`. It sees the pixels of the crop and nothing else.
+Its coefficients (checkpoints/judge/sight.npz) were fitted by `judge_fit.py`. It sees the pixels of the crop and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 SHAPES = ("box", "ball", "cylinder", "cone")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "cyan", "white")
 SIDE = 32  # px, the network's input
-COEFFICIENTS = Path(__file__).parent / "judge_sight.npz"
+COEFFICIENTS = Path(__file__).parent / "checkpoints" / "judge" / "sight.npz"
 _BATCH = 64
 
 

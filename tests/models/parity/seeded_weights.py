@@ -9,7 +9,8 @@ import numpy as np
 
 # Sizes of the small model; the original's names for them are in make_fixture.py.
 EMBED_DIM, DEPTHS, SWIN_HEADS, WINDOW = 16, (1, 1, 2, 1), (1, 2, 2, 4), 5
-D_MODEL, HEADS, FFN, LAYERS, QUERIES = 64, 4, 128, 2, 20
+# The original writes the width of text positions (256) into its code, so d_model is not smaller.
+D_MODEL, HEADS, FFN, LAYERS, QUERIES = 256, 8, 128, 2, 20
 TEXT_HIDDEN, TEXT_LAYERS, TEXT_HEADS, VOCABULARY = 32, 2, 2, 1100
 
 # Two prompts of different length; [CLS] 101, [SEP] 102, "." 1012, [PAD] 0. The second is padded.

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Query, Truth, evaluate
+from valor_ray.errors import ConfigError, ServiceError
+
+QUERIES = [Query(f"q{i}", Path("x.png"), f"question {i}") for i in range(4)]
+TRUTHS = {
+    "q0": Truth("no", "existence"),
+    "q1": Truth(2, "count"),
+    "q2": Truth("red", "attribute"),
+    "q3": Truth(30.0, "height"),
+}
+
+
+class Service:
+    """Replies by query_id; an exception among them is raised."""
+
+    def __init__(self, **replies: Any) -> None:
+        self.replies, self.asked, self.inside, self.most = replies, [], 0, 0
+
+    async def __call__(self, query: Query) -> dict[str, Any]:
+        self.asked.append(query.query_id)
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await asyncio.sleep(0.01)
+        self.inside -= 1
+        reply = self.replies[query.query_id]
+        if isinstance(reply, Exception):
+            raise reply
+        return {"error": None, **reply} if isinstance(reply, dict) else {"answer": reply, "error": None}
+
+
+def run(service: Service, out: Path, **more: Any) -> EvalReport:
+    return asyncio.run(evaluate("tabletop", QUERIES, TRUTHS, service, out, **more))
+
+
+def test_report_counts_by_family_with_intervals(tmp_path: Path) -> None:
+    report = run(Service(q0="no", q1=2.9, q2="Red.", q3=33.0), tmp_path)
+    assert (report.n, report.accuracy, report.failures) == (4, 0.75, 0)
+    assert report.ci[0] < 0.75 < report.ci[1]
+    assert report.by_family["count"].accuracy == 0 and report.by_family["height"].accuracy == 1
+
+
+def test_crashed_program_is_not_a_no(tmp_path: Path) -> None:
+    crash = {"answer": "no", "error": "The program ended with status error"}
+    report = run(Service(q0=crash, q1=None, q2="", q3="unknown"), tmp_path)
+    assert report.accuracy == 0 and report.failures == 1 and report.unasked == 0
+
+
+def test_failed_question_is_a_row_and_is_asked_again_on_resume(tmp_path: Path) -> None:
+    first = run(Service(q0="no", q1=ServiceError("gone"), q2="red", q3=30), tmp_path)
+    assert first.failures == first.unasked == 1 and first.n == 4 and first.accuracy == 0.75
+    service = Service(q1=2)
+    second = run(service, tmp_path)
+    assert service.asked == ["q1"] and second.accuracy == 1 and second.failures == 0
+
+
+def test_resume_survives_a_line_cut_by_a_kill(tmp_path: Path) -> None:
+    run(Service(q0="no", q1=2, q2="red", q3=30.0), tmp_path)
+    path = tmp_path / ANSWERS
+    path.write_bytes(path.read_bytes()[:-20])
+    (lost,) = {"q0", "q1", "q2", "q3"} - {
+        json.loads(line)["query_id"] for line in path.read_text().splitlines()[:-1]
+    }
+    service = Service(q0="no", q1=2, q2="red", q3=30.0)
+    assert run(service, tmp_path).accuracy == 1
+    assert service.asked == [lost]
+    again = Service()
+    assert run(again, tmp_path).n == 4 and again.asked == []
+
+
+def test_other_questions_in_the_output_folder_are_refused(tmp_path: Path) -> None:
+    run(Service(q0="no", q1=2, q2="red", q3=30.0), tmp_path)
+    others = [Query("q0", Path("x.png"), "something else")]
+    with pytest.raises(ConfigError, match="--out"):
+        asyncio.run(evaluate("tabletop", others, TRUTHS, Service(), tmp_path))
+
+
+def test_concurrency_is_kept(tmp_path: Path) -> None:
+    service = Service(q0="no", q1=2, q2="red", q3=30.0)
+    run(service, tmp_path, concurrency=2)
+    assert service.most == 2

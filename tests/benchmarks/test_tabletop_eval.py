@@ -1,0 +1,100 @@
+"""`valor eval tabletop` against a server that answers over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from valor_ray.benchmarks import tabletop
+from valor_ray.cli import main
+from valor_ray.errors import ConfigError
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            question = json.loads(self.rfile.read(int(self.headers["content-length"])))["question"]
+            answer = {
+                "answer": 2 if "many" in question else "red",
+                "error": None,
+                "plan": "",
+                "code": "",
+                "trace": [],
+            }
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def write_data(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"pixels")
+    asked = [
+        ("q0", "How many balls are there?", 2, "count"),
+        ("q1", "What colour is the ball?", "blue", "attribute"),
+    ]
+    queries = [{"query_id": q, "image": "a.png", "question": text} for q, text, _, _ in asked]
+    truths = [
+        {"query_id": q, "answer": answer, "family": family, "boxes": [], "look": "wood"}
+        for q, _, answer, family in asked
+    ]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    (folder / "truth.jsonl").write_text("".join(json.dumps(row) + "\n" for row in truths))
+    return folder
+
+
+def test_eval_prints_one_json_report_and_records_answers(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_data(tmp_path / "data"), tmp_path / "out"
+    assert main(["eval", "tabletop", "--data", str(data), "--url", url, "--out", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {"benchmark", "n", "accuracy", "ci", "by_family", "failures", "seconds"} <= set(report)
+    assert report["n"] == 2 and report["accuracy"] == 0.5 and report["by_family"]["count"]["accuracy"] == 1
+    assert json.loads((out / "report.json").read_text()) == report
+    assert len((out / "answers.jsonl").read_text().splitlines()) == 2
+
+
+def test_eval_without_a_server_exits_1_and_goes_on_later(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = write_data(tmp_path / "data"), tmp_path / "out"
+    words = ["eval", "tabletop", "--data", str(data), "--out", str(out), "--limit", "1"]
+    assert main([*words, "--url", "http://127.0.0.1:9"]) == 1
+    assert "valor serve" in capsys.readouterr().err
+    assert main([*words, "--url", url]) == 0
+    assert "100.0%" in capsys.readouterr().out
+
+
+def test_folder_without_truth_or_questions_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="valor tabletop render"):
+        tabletop.load(tmp_path)
+    data = write_data(tmp_path / "data")
+    (data / "truth.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="no truth for 'q0'"):
+        tabletop.load(data)
+
+
+def test_rendered_set_is_complete_or_absent(tmp_path: Path) -> None:
+    (tmp_path / "data.partial").mkdir()
+    tabletop.make(tmp_path / "data", 2)
+    queries, truths = tabletop.load(tmp_path / "data", 2)
+    assert len(queries) == 2 and queries[0].image.exists() and queries[0].query_id in truths
+    assert not (tmp_path / "data.partial").exists()
+    with pytest.raises(ConfigError, match="Choose another --out"):
+        tabletop.make(tmp_path / "data", 500)

@@ -1,0 +1,3 @@
+blocks = []
+while True:
+    blocks.append([float(len(blocks))] * 100_000)

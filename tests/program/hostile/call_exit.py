@@ -1,0 +1,2 @@
+final_answer = 1
+exit()

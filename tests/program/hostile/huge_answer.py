@@ -1,0 +1,1 @@
+final_answer = "x" * (10 << 20)

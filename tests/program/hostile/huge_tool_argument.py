@@ -1,0 +1,1 @@
+final_answer = len(gd_detect(img_pth, "x" * (10 << 20)))

@@ -1,0 +1,3 @@
+import os
+
+final_answer = os.listdir("/")

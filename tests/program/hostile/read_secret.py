@@ -1,0 +1,1 @@
+final_answer = open("/tmp/valor_ray_planted_secret").read()

@@ -1,0 +1,1 @@
+final_answer = str(10**10**10)

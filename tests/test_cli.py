@@ -1,0 +1,111 @@
+"""The `valor` command: help, exit codes, and what goes to stdout."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from valor_ray import cli
+from valor_ray.commands import doctor
+from valor_ray.errors import ImageError
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from valor_ray.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'ray', 'vllm', 'pydantic', 'numpy', 'transformers'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    for command in cli.COMMANDS:
+        assert command in done.stdout
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_each_command_explains_itself(command: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: valor {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nosuch"],
+        ["tabletop"],
+        ["tabletop", "render"],
+        ["tabletop", "render", "--out", "x", "--scenes", "0"],
+    ],
+)
+def test_wrong_usage_exits_2_and_says_where_help_is(words: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    assert "--help" in capsys.readouterr().err
+
+
+def test_wrong_settings_exit_2_without_a_traceback(capsys) -> None:
+    assert cli.main(["doctor", "--set", "policy.modle=x"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("valor doctor: Unknown setting 'policy.modle'")
+    assert "Traceback" not in captured.err
+
+
+def test_failure_exits_1_and_with_json_is_an_object_too(capsys, monkeypatch) -> None:
+    def fail(args) -> int:
+        raise ImageError("The picture is empty.")
+
+    monkeypatch.setattr(doctor, "run", fail)
+    assert cli.main(["doctor", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"error": {"code": "image", "message": "The picture is empty."}}
+    assert captured.err == "valor doctor: The picture is empty.\n"
+
+
+def test_interrupt_exits_130(capsys, monkeypatch) -> None:
+    def interrupted(args) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "run", interrupted)
+    assert cli.main(["doctor"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_module_form_and_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "valor_ray", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("valor_ray ")
+
+
+def test_tabletop_render_writes_pictures_and_says_how_many(tmp_path, capsys) -> None:
+    words = [
+        "tabletop",
+        "render",
+        "--out",
+        str(tmp_path),
+        "--scenes",
+        "2",
+        "--seed",
+        "1",
+        "--look",
+        "tiles",
+        "--json",
+    ]
+    assert cli.main(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["scenes"] == 2
+    assert len(list((tmp_path / "images").glob("*.png"))) == 2
+
+
+def test_tabletop_render_refuses_an_unknown_look_by_name(tmp_path, capsys) -> None:
+    words = ["tabletop", "render", "--out", str(tmp_path / "new"), "--look", "marble"]
+    assert cli.main(words) == 2
+    assert "tiles" in capsys.readouterr().err

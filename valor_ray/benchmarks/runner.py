@@ -1,0 +1,180 @@
+"""Asks every question of a benchmark, marks the answers, and records each as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from valor_ray.benchmarks.metrics import is_right, wilson
+from valor_ray.errors import ConfigError, ValorError
+
+ANSWERS = "answers.jsonl"  # in the output folder: one Row a line, appended; of two with one query_id the last counts
+
+
+@dataclass(frozen=True)
+class Query:
+    query_id: str
+    image: Path
+    question: str
+
+
+@dataclass(frozen=True)
+class Truth:
+    answer: Any  # JSON value; its type chooses the metric
+    family: str
+    look: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question as it went."""
+
+    query_id: str
+    question: str
+    family: str
+    look: str
+    truth: Any
+    answer: Any
+    right: bool
+    error: str | None  # why there is no answer: malformed reply, failed program, no service
+    unasked: bool  # the service gave no reply at all: asked again when the run is resumed
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Share:
+    n: int
+    accuracy: float
+    ci: tuple[float, float]  # 95 %, Wilson
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    benchmark: str
+    n: int
+    accuracy: float  # over all n: a question without an answer is wrong
+    ci: tuple[float, float]  # 95 %, Wilson
+    by_family: dict[str, Share]
+    failures: int  # questions without an answer, whatever the reason
+    unasked: int  # of these, the ones that the service did not reply to
+    seconds: float  # of this run
+
+
+AnswerFn = Callable[
+    [Query], Awaitable[Mapping[str, Any]]
+]  # the keys of /v1/answer; raises ValorError without a reply
+
+
+async def evaluate(
+    benchmark: str,
+    queries: Sequence[Query],
+    truths: Mapping[str, Truth],
+    answer_fn: AnswerFn,
+    out: Path,
+    *,
+    concurrency: int = 4,
+    progress: Callable[[int, Row], None] = lambda done, row: None,
+) -> EvalReport:
+    """Ask what `out` has no answer for yet, `concurrency` at a time; report on all queries.
+
+    A question that fails is a row, not an exception. Raises ConfigError when `out` belongs to other questions.
+    """
+    start = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    rows = _recorded(out / ANSWERS, queries)
+    waiting = iter([query for query in queries if query.query_id not in rows or rows[query.query_id].unasked])
+    done = len(queries) - sum(query.query_id not in rows or rows[query.query_id].unasked for query in queries)
+
+    async def work() -> None:
+        nonlocal done
+        for query in waiting:
+            row = await _ask(query, truths[query.query_id], answer_fn)
+            _append(out / ANSWERS, row)
+            rows[query.query_id] = row
+            done += 1
+            progress(done, row)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(work())
+    wanted = [rows[query.query_id] for query in queries]
+    return _report(benchmark, wanted, time.monotonic() - start)
+
+
+async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:
+    start = time.monotonic()
+    reply: Mapping[str, Any] = {}
+    unasked, error = False, None
+    try:
+        reply = await answer_fn(query)
+        error = reply.get("error")
+    except ValorError as failed:
+        unasked, error = True, str(failed)
+    answer = reply.get("answer")
+    return Row(
+        query_id=query.query_id,
+        question=query.question,
+        family=truth.family,
+        look=truth.look,
+        truth=truth.answer,
+        answer=answer,
+        right=error is None and is_right(answer, truth.answer),
+        error=error,
+        unasked=unasked,
+        seconds=round(time.monotonic() - start, 3),
+    )
+
+
+def _append(path: Path, row: Row) -> None:
+    """One line in one write, on a line of its own even after a run that was killed while it wrote."""
+    with path.open("ab+") as file:
+        file.seek(0, 2)
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n")
+
+
+def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, Row]:
+    """Rows of an earlier run by query_id; a line that was cut by a kill is left out."""
+    rows: dict[str, Row] = {}
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            row = Row(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        rows[row.query_id] = row
+    for query in queries:
+        row_of = rows.get(query.query_id)
+        if row_of is not None and row_of.question != query.question:
+            raise ConfigError(
+                f"{path} answers another question under the id {query.query_id!r}: give this benchmark its own --out."
+            )
+    return rows
+
+
+def _report(benchmark: str, rows: Sequence[Row], seconds: float) -> EvalReport:
+    total = _share(rows)
+    families = sorted({row.family for row in rows})
+    return EvalReport(
+        benchmark=benchmark,
+        n=total.n,
+        accuracy=total.accuracy,
+        ci=total.ci,
+        by_family={family: _share([row for row in rows if row.family == family]) for family in families},
+        failures=sum(row.error is not None for row in rows),
+        unasked=sum(row.unasked for row in rows),
+        seconds=round(seconds, 1),
+    )
+
+
+def _share(rows: Iterable[Row]) -> Share:
+    marks = [row.right for row in rows]
+    low, high = wilson(sum(marks), len(marks))
+    return Share(len(marks), round(sum(marks) / max(len(marks), 1), 4), (round(low, 4), round(high, 4)))
