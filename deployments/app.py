@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 from ray.serve import Application, Deployment
 
@@ -34,37 +36,37 @@ def app(args: AppArgs) -> Application:
 def build(config: Config) -> Application:
     """Bind the deployments; nothing starts yet."""
     in_work = 2 * config.policy.max_ongoing * config.policy.replicas  # the front door's own limit (http_app)
-    return FrontDoor.options(
-        ray_actor_options={"num_cpus": 0.5},
-        # The front door refuses by itself, in JSON, what is too much; Serve must hand it more than it takes.
-        max_ongoing_requests=4 * in_work,
+    policy = _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy))
+    detector = _part(DetectorDeployment, in_work, **_model(config.detector))
+    depth = _part(DepthDeployment, in_work, **_model(config.depth))
+    # The front door refuses by itself, in JSON, what is too much; Serve must hand it more than it takes.
+    door = _part(
+        FrontDoor,
+        4 * in_work,
         max_queued_requests=4 * in_work,
         backpressure_config={"status_code": 429, "retry_after_s": 1},
-        **_COMMON,
-    ).bind(
+    )
+    return door.bind(
         config,
-        _model(PolicyDeployment, config.policy, config.policy.max_ongoing).bind(config.policy),
-        _model(DetectorDeployment, config.detector, in_work).bind(config.detector),
-        _model(DepthDeployment, config.depth, in_work).bind(config.depth),
-        JudgeDeployment.options(
-            ray_actor_options={"num_cpus": 0.5}, max_ongoing_requests=in_work, **_COMMON
-        ).bind(config.judge),
+        policy.bind(config.policy),
+        detector.bind(config.detector),
+        depth.bind(config.depth),
+        _part(JudgeDeployment, in_work).bind(config.judge),
     )
 
 
-_COMMON = {
-    "max_constructor_retry_count": 1,  # a part that cannot start says so at once
-    "graceful_shutdown_timeout_s": 5,
-    "graceful_shutdown_wait_loop_s": 0.5,
-}
-
-
-def _model(
-    deployment: Deployment, config: PolicyConfig | DetectorConfig | DepthConfig, max_ongoing: int
-) -> Deployment:
+def _part(deployment: Deployment, max_ongoing: int, **options: Any) -> Deployment:
     return deployment.options(
-        num_replicas=config.replicas,
         max_ongoing_requests=max_ongoing,
-        ray_actor_options={"num_cpus": 1, "num_gpus": config.num_gpus},
-        **_COMMON,
+        max_constructor_retry_count=1,  # a part that cannot start says so at once
+        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_wait_loop_s=0.5,
+        **{"ray_actor_options": {"num_cpus": 0.5}, **options},
     )
+
+
+def _model(config: PolicyConfig | DetectorConfig | DepthConfig) -> dict[str, Any]:
+    return {
+        "num_replicas": config.replicas,
+        "ray_actor_options": {"num_cpus": 1, "num_gpus": config.num_gpus},
+    }

@@ -22,7 +22,7 @@ STATUS_TIMEOUT_S = 3.0  # a part that takes longer to say how it is counts as no
 @serve.deployment(name="front_door")
 @serve.ingress()
 class FrontDoor:
-    async def __init__(
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
         config: Config,
         policy: DeploymentHandle,

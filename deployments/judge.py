@@ -16,7 +16,7 @@ from valor_ray.records import Picture
 
 @serve.deployment(name="judge")
 class JudgeDeployment:
-    async def __init__(self, config: JudgeConfig) -> None:
+    async def __init__(self, config: JudgeConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         self._config = config
         self._offline: OfflineJudge | None = None
         self._starts = 0  # of the offline judge
@@ -50,7 +50,7 @@ class JudgeDeployment:
                 self._offline = await asyncio.to_thread(OfflineJudge, self._config.model)
                 self._starts += 1
                 self._client = JudgeClient(
-                    self._config.model_copy(update={"base_url": self._offline.base_url})
+                    self._config.model_copy(update={"base_url": self._offline.base_url, "api_key_env": None})
                 )
             return self._client
 

@@ -14,7 +14,7 @@ from valor_ray.records import Reply
 class PolicyDeployment:
     """Samples replies; the engine batches concurrent questions by itself, so there is no serve.batch here."""
 
-    async def __init__(self, config: PolicyConfig) -> None:
+    async def __init__(self, config: PolicyConfig) -> None:  # type: ignore[misc]  # Serve awaits it
         from valor_ray.models.vllm_policy import VllmPolicy
 
         self._policy = VllmPolicy(config)

@@ -88,7 +88,7 @@ def _start_ray(config: Config, address: str | None) -> None:
             log_to_driver=False,
             **(own if address is None else {}),
         )
-    except Exception as error:  # noqa: BLE001 (Ray raises a bare Exception when its processes do not come up)
+    except Exception as error:
         raise ServiceError(f"Ray did not start: {error} `valor doctor` checks memory and ports.") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place

@@ -5,8 +5,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import socket
+import subprocess
 import sys
+import time
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -70,3 +75,35 @@ def _describe(process: psutil.Process) -> str:
         return f"{process.pid} {' '.join(process.cmdline())[:200]}"
     except psutil.Error:
         return str(process.pid)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real `valor serve`, started once for the session; Ctrl-C must end it with exit code 0.
+
+    VALOR_TEST_PROFILE names another profile than local. Tests that use this may be the ones that wait for its start:
+    mark them `timeout(300)`.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    profile = os.environ.get("VALOR_TEST_PROFILE", "local")
+    command = [sys.executable, "-m", "valor_ray", "serve", "--profile", profile, "--port", str(port)]
+    with log.open("w") as stream:
+        server = subprocess.Popen(command, stderr=stream, stdout=stream)
+    try:
+        _wait_for_line(server, log, "ready at")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        code = server.wait(timeout=60)
+    assert code == 0, log.read_text()
+
+
+def _wait_for_line(server: subprocess.Popen, log: Path, words: str, seconds: float = 240) -> None:
+    until = time.monotonic() + seconds
+    while words not in log.read_text():
+        assert server.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.3)

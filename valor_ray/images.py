@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from valor_ray.errors import ImageError
 from valor_ray.records import BBox, Picture
@@ -72,7 +72,7 @@ def decode(data: bytes, limits: ImageConfig) -> Picture:
             return from_array(_to_rgb(upright))
     except Image.DecompressionBombError as error:
         raise ImageError(f"The picture is far too large. {_limit(limits.max_pixels)}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(
             f"This is not a picture that can be read ({len(data):,} bytes). {_ACCEPTED}"
         ) from error
@@ -117,7 +117,7 @@ def from_array(rgb: np.ndarray) -> Picture:
         rgb = rgb.copy()
         rgb.setflags(write=False)
     digest = hashlib.sha256(repr(rgb.shape).encode())
-    digest.update(rgb)
+    digest.update(rgb.data)
     return Picture(rgb, digest.hexdigest())
 
 

@@ -124,9 +124,12 @@ def stub_source() -> str:
 
 def split_phrases(prompt: str) -> tuple[str, ...]:
     """The phrases of a detection prompt: "sofa, coffee table" -> ("sofa", "coffee table"), without repeats."""
-    phrases = (" ".join(part.split()) for part in prompt.split(","))
-    first_of = {phrase.casefold(): phrase for phrase in reversed([p for p in phrases if p])}
-    return tuple(reversed(first_of.values()))
+    first: dict[str, str] = {}
+    for part in prompt.split(","):
+        phrase = " ".join(part.split())
+        if phrase:
+            first.setdefault(phrase.casefold(), phrase)
+    return tuple(first.values())
 
 
 def check_call(name: str, args: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[str, dict[str, Any]]:

@@ -28,7 +28,8 @@ final_answer = len(found)
 
 
 class Policy:
-    text = COUNT
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
         if question == "fail":
@@ -77,29 +78,35 @@ IMAGE = "data:image/png;base64," + base64.b64encode(png()).decode()
 Ask = Callable[..., httpx.Response]
 
 
-def asker(config: Config, policy: Policy | None = None) -> Ask:
-    """A function that sends requests to the app, several at once when given several bodies."""
+@pytest.fixture(scope="module")
+def asker() -> Iterator[Callable[..., Ask]]:
+    """Makes functions that send requests to an app, several at once when given several bodies."""
+    with asyncio.Runner() as runner:
+        sandbox = Sandbox(Config.load().sandbox)  # one for all tests; it starts with the first program
 
-    def send(path: str, *bodies: Any, method: str = "POST", **options: Any) -> Any:
-        async def run() -> list[httpx.Response]:
-            sandbox = Sandbox(config.sandbox)  # starts when the first program runs
-            parts = Parts(policy or Policy(), Detector(), Depth(), Judge(), sandbox, healthy)
+        def make(config: Config | None = None, reply: str = COUNT) -> Ask:
+            config = config or Config.load()
+            parts = Parts(Policy(reply), Detector(), Depth(), Judge(), sandbox, healthy)
             transport = httpx.ASGITransport(make_app(config, parts), raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://valor") as client:
-                requests = [{"json": body} | options for body in bodies] or [options]
-                responses = await asyncio.gather(*(client.request(method, path, **r) for r in requests))
-            await sandbox.close()
-            return responses
 
-        responses = asyncio.run(run())
-        return responses[0] if len(responses) == 1 else responses
+            def send(path: str, *bodies: Any, method: str = "POST", **options: Any) -> Any:
+                async def run() -> list[httpx.Response]:
+                    async with httpx.AsyncClient(transport=transport, base_url="http://valor") as client:
+                        requests = [{"json": body} | options for body in bodies] or [options]
+                        return await asyncio.gather(*(client.request(method, path, **r) for r in requests))
 
-    return send
+                responses = runner.run(run())
+                return responses[0] if len(responses) == 1 else responses
+
+            return send
+
+        yield make
+        runner.run(sandbox.close())
 
 
 @pytest.fixture
-def ask() -> Iterator[Ask]:
-    yield asker(Config.load())
+def ask(asker: Callable[..., Ask]) -> Ask:
+    return asker()
 
 
 def error_of(response: httpx.Response, status: int) -> dict[str, str]:
@@ -124,27 +131,26 @@ def test_answer_takes_an_upload(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("text", ["no tags", "<plan>a</plan>", "<plan>a</plan><answer>final_answer = 1"])
-def test_malformed_reply_is_a_result_with_an_error_and_runs_nothing(text: str) -> None:
-    policy = Policy()
-    policy.text = text
-    body = asker(Config.load(), policy)("/v1/answer", {"image": IMAGE, "question": "How many?"}).json()
+def test_malformed_reply_is_a_result_with_an_error_and_runs_nothing(
+    asker: Callable[..., Ask], text: str
+) -> None:
+    body = asker(reply=text)("/v1/answer", {"image": IMAGE, "question": "How many?"}).json()
     assert (
         body["answer"] is None and "malformed" in body["error"] and body["trace"] == [] and body["code"] == ""
     )
 
 
-def test_failing_program_says_in_which_line(ask: Ask) -> None:
-    policy = Policy()
-    policy.text = "<plan>a</plan><answer>a = 1\nfinal_answer = a / 0</answer>"
-    body = asker(Config.load(), policy)("/v1/answer", {"image": IMAGE, "question": "How many?"}).json()
+def test_failing_program_says_in_which_line(asker: Callable[..., Ask]) -> None:
+    body = asker(reply="<plan>a</plan><answer>a = 1\nfinal_answer = a / 0</answer>")(
+        "/v1/answer", {"image": IMAGE, "question": "How many?"}
+    ).json()
     assert body["answer"] is None and "status error in line 2" in body["error"]
 
 
 @pytest.mark.parametrize("value", ["float('nan')", "chr(0xd800)", "[1, float('inf')]"])
-def test_answers_that_json_does_not_know_are_still_sent(value: str) -> None:
-    policy = Policy()
-    policy.text = f"<plan>a</plan><answer>final_answer = {value}</answer>"
-    response = asker(Config.load(), policy)("/v1/answer", {"image": IMAGE, "question": "How many?"})
+def test_answers_that_json_does_not_know_are_still_sent(asker: Callable[..., Ask], value: str) -> None:
+    ask = asker(reply=f"<plan>a</plan><answer>final_answer = {value}</answer>")
+    response = ask("/v1/answer", {"image": IMAGE, "question": "How many?"})
     assert response.status_code == 200 and set(response.json()) >= {"answer", "error"}
 
 
@@ -273,9 +279,19 @@ def test_broken_multipart_is_refused(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"phrases": None}, {"phrases": []}, {"phrases": [1]}, {"phrases": " , "}, {"phrases": ["a"] * 3 + ["b" * 101]},
-               {"phrases": [f"thing {i}" for i in range(65)]}, {"box_threshold": 2}, {"box_threshold": "x"}, {"box_threshold": True}],
-)  # fmt: skip
+    "change",
+    [
+        {"phrases": None},
+        {"phrases": []},
+        {"phrases": [1]},
+        {"phrases": " , "},
+        {"phrases": ["a", "b" * 101]},
+        {"phrases": [f"thing {i}" for i in range(65)]},
+        {"box_threshold": 2},
+        {"box_threshold": "x"},
+        {"box_threshold": True},
+    ],
+)
 def test_bad_detection_requests_are_refused(ask: Ask, change: dict[str, Any]) -> None:
     error_of(ask("/v1/detect", {"image": IMAGE, "phrases": ["sofa"]} | change), 400)
 
@@ -286,7 +302,7 @@ def test_unknown_paths_methods_and_formats_are_refused(ask: Ask) -> None:
     error_of(ask("/v1/depth", {"image": IMAGE, "format": "gif"}), 400)
 
 
-def test_body_over_the_limit_is_refused_with_and_without_a_declared_length() -> None:
+def test_body_over_the_limit_is_refused_with_and_without_a_declared_length(asker: Callable[..., Ask]) -> None:
     ask = asker(Config.load("local", ["images.max_bytes=1000"]))
     assert error_of(ask("/v1/answer", {"image": "x" * 80_000, "question": "a"}), 413)["code"] == "too_large"
 
@@ -304,7 +320,9 @@ def test_failures_of_parts_have_their_status_and_code(ask: Ask) -> None:
     assert error_of(ask("/v1/vqa", {"image": IMAGE, "question": "crash"}), 500)["code"] == "internal"
 
 
-def test_token_guards_the_api_and_leaves_page_and_health_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_guards_the_api_and_leaves_page_and_health_open(
+    asker: Callable[..., Ask], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VALOR_TEST_TOKEN", "secret")
     ask = asker(Config.load("local", ["server.token_env=VALOR_TEST_TOKEN"]))
     body = {"image": IMAGE, "question": "How many?"}
@@ -315,7 +333,7 @@ def test_token_guards_the_api_and_leaves_page_and_health_open(monkeypatch: pytes
     assert ask("/healthz", method="GET").status_code == ask("/", method="GET").status_code == 200
 
 
-def test_too_many_requests_are_refused_at_once() -> None:
+def test_too_many_requests_are_refused_at_once(asker: Callable[..., Ask]) -> None:
     ask = asker(Config.load("local", ["policy.max_ongoing=1"]))
     body = {"image": IMAGE, "question": "wait"}
     responses = ask("/v1/answer", body, body, body, body)

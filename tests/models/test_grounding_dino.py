@@ -110,7 +110,9 @@ def test_a_missing_shard_is_named(copied):
     save_file({name: state[name] for name in names[:100]}, copied / "model-00001-of-00002.safetensors")
     index = {
         "metadata": {},
-        "weight_map": {name: f"model-0000{1 if name in names[:100] else 2}-of-00002.safetensors" for name in names},
+        "weight_map": {
+            name: f"model-0000{1 if name in names[:100] else 2}-of-00002.safetensors" for name in names
+        },
     }
     (copied / "model.safetensors").unlink()
     (copied / "model.safetensors.index.json").write_text(json.dumps(index))

@@ -101,7 +101,7 @@ def plants(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_hostile_programs_get_their_status_and_nothing_else(plants: None) -> None:
-    config = SandboxConfig(wall_seconds=20, cpu_seconds=10, max_calls=20)
+    config = SandboxConfig(wall_seconds=30, cpu_seconds=10, memory_mib=128, max_calls=20)
 
     async def main() -> dict[str, ProgramResult]:
         async with Sandbox(config) as sandbox:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,65 @@ def test_a_program_over_the_size_limit_is_rejected() -> None:
     assert (result.status, result.error) == ("rejected", "the program is longer than 64 KiB")
 
 
+def test_the_usual_numpy_functions_work() -> None:
+    calls = (
+        "percentile([1, 2, 3], 50)",
+        "unique([1, 1])",
+        "median([1, 2])",
+        "std([1, 2])",
+        "histogram([1, 2], bins=2)[0]",
+        "polyfit([1, 2], [1, 2], 1)",
+        "linalg.norm([3, 4])",
+        "linalg.svd(np.eye(2))[1]",
+        "argsort([2, 1])",
+        "intersect1d([1], [1])",
+        "corrcoef([1, 2], [1, 3])",
+        "interp(1.5, [1, 2], [1, 2])",
+        "nanmean([1, np.nan])",
+        "isin([1], [1])",
+        "fft.fft([1, 2]).real",
+        "array2string(np.array([1.5]))",
+        "cross([1, 0, 0], [0, 1, 0])",
+        "einsum('i,i', [1, 2], [1, 2])",
+        "cov([1, 2])",
+        "gradient([1, 2])",
+    )
+    results = run_all(*(f"final_answer = np.{call}" for call in calls))
+    assert [(call, r.error) for call, r in zip(calls, results, strict=True) if r.status != "ok"] == []
+
+
+def test_imports_of_anything_else_name_what_there_is() -> None:
+    codes = (
+        "import os",
+        "from PIL import Image",
+        "import numpy.random",
+        "np.random.rand()",
+        "import scipy.stats as s",
+    )
+    for result in run_all(*codes):
+        assert result.status == "error"
+        assert "cannot be imported here; a program may import __future__, abc" in str(result.error)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare to be somebody else than root")
+def test_without_root_the_other_walls_stand() -> None:
+    code = (
+        "import asyncio, os\n"
+        "from valor_ray.config import SandboxConfig\n"
+        "from valor_ray.program.sandbox import Sandbox\n"
+        "async def main():\n"
+        "    async with Sandbox(SandboxConfig()) as sandbox:\n"
+        "        result = await sandbox.run('final_answer = open(\"/etc/passwd\").read()', None, (1, 1))\n"
+        "        print(os.geteuid() != 0, sandbox.layers['other_user'], result.status, result.error)\n"
+        "asyncio.run(main())\n"
+    )
+    command = ["unshare", "--user", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "unshare" in done.stderr:
+        pytest.skip("user namespaces are off")
+    assert done.stdout.startswith("True False error PermissionError"), done.stderr
+
+
 def test_the_line_of_the_failure_is_reported() -> None:
     result = run_one('def f(x):\n    return 1 / x\n\nprint("so far")\nfinal_answer = f(0)')
     assert (result.status, result.line, result.error) == ("error", 2, "ZeroDivisionError: division by zero")
@@ -224,6 +284,7 @@ def test_a_killed_zygote_is_replaced_and_the_program_run_again() -> None:
                 calls += 1
                 if calls == 1:
                     zygote.kill()
+                    await asyncio.sleep(1)  # its programs die with it
                 return float(calls)
 
             code = "final_answer = depth(img_pth, [0, 0, 5, 5])"

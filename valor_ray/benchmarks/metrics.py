@@ -15,7 +15,7 @@ _Z95 = 1.959964  # two-sided 95 % point of the normal distribution
 
 
 def is_right(answer: Any, truth: str | int | float | bool, tolerance: float = TABLETOP_TOLERANCE) -> bool:
-    """The tabletop's metric, by the truth's type: yes/no, int and options exact, float within `tolerance` (relative)."""
+    """The tabletop's metric by the truth's type: yes/no, int, options exact; float within `tolerance` (relative)."""
     if isinstance(truth, bool) or truth in ("yes", "no"):
         return yes_no_match(answer, truth)
     if isinstance(truth, int):
@@ -81,7 +81,7 @@ def option_match(answer: Any, truth: str) -> bool:
 
 
 def mean_relative_accuracy(answer: Any, truth: float) -> float:
-    """Share of MRA_THRESHOLDS t with |truth − answer| / |truth| < t, 0..1 (Omni3D-Bench). Truth 0 must be met exactly."""
+    """Share of MRA_THRESHOLDS t with |truth − answer| / |truth| < t (Omni3D-Bench). Truth 0 must be met exactly."""
     value = number(answer)
     if value is None:
         return 0.0

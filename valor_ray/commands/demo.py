@@ -83,13 +83,10 @@ def run(args: Namespace) -> int:
 
 
 def _models(config: Config) -> str:
-    parts = {
-        "policy": config.policy,
-        "detector": config.detector,
-        "depth": config.depth,
-        "judge": config.judge,
-    }
-    return f"Models: {', '.join(f'{name} {part.model}' for name, part in parts.items())}."
+    return (
+        f"Models: policy {config.policy.model}, detector {config.detector.model}, depth {config.depth.model}, "
+        f"judge {config.judge.model}."
+    )
 
 
 def _free_port() -> int:

@@ -115,9 +115,11 @@ def _asker(url: str, token: str | None) -> Any:
 
 
 def _show(report: EvalReport) -> None:
+    from valor_ray.benchmarks.runner import Share
+
     print(f"{'family':<14}{'n':>6}{'right':>8}   95 % interval")
-    total = {"all": report}
-    for name, share in {**report.by_family, **total}.items():
+    total = Share(report.n, report.accuracy, report.ci)
+    for name, share in {**report.by_family, "all": total}.items():
         print(f"{name:<14}{share.n:>6}{share.accuracy:>8.1%}   {share.ci[0]:.1%} – {share.ci[1]:.1%}")
     print(f"{report.failures} without an answer; {report.seconds:.0f} s")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 # Name in `model_config.encoder.backbone` -> embedding width, blocks, heads, picture side of the position grid.
 SMALL_BACKBONES: dict[str, tuple[int, int, int, int]] = {
-    "valor_dinov2_tiny14": (96, 4, 3, 168),
     "valor_dinov2_mini14": (96, 4, 3, 224),
 }
 

@@ -42,8 +42,7 @@ def detection_phrases(code: str) -> Phrases:
         found, unresolved = _collect(tree)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Phrases((), ())
-    unique = {phrase.casefold(): phrase for phrase in reversed(found)}
-    return Phrases(tuple(reversed(unique.values())), tuple(sorted(set(unresolved))))
+    return Phrases(split_phrases(",".join(found)), tuple(sorted(set(unresolved))))
 
 
 def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
@@ -69,7 +68,7 @@ def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
         prompt = _argument(call, detectors[call.func.id], "prompt")
         for value in values.of(prompt) if prompt is not None else [_UNKNOWN]:
             if isinstance(value, str):
-                found += split_phrases(value)
+                found.append(value)
             else:
                 unresolved.append(call.lineno)
     return found, unresolved
@@ -127,6 +126,8 @@ class _Values:
         match node:
             case ast.Constant(value=value):
                 yield value
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as value)):
+                yield -value
             case ast.Name(id=name):
                 yield from self._named(name)
             case ast.JoinedStr(values=parts):

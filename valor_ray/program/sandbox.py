@@ -31,11 +31,15 @@ class Sandbox:
 
     async def start(self) -> None:
         """Start the zygote and prove that a program runs in it. Raises ProgramError, so nothing runs without walls."""
-        probe = await self.run("final_answer = 1", PlaceholderTools((1, 1)), (1, 1))
-        if probe.status is not ProgramStatus.OK:
-            raise ProgramError(
-                f"The sandbox does not work on this machine: {probe.error}. See `valor doctor`."
-            )
+        try:
+            probe = await self.run("final_answer = 1", PlaceholderTools((1, 1)), (1, 1))
+            if probe.status is not ProgramStatus.OK:
+                raise ProgramError(
+                    f"The sandbox does not work here: {probe.error}. `valor doctor` checks it."
+                )
+        except BaseException:
+            await self.close()
+            raise
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -108,7 +112,7 @@ class Sandbox:
         try:
             async with asyncio.timeout(wall) as clock:
                 ending = await conversation.hold(reader, writer, code)
-                return ending or ending_of(await process.exited, self._config)
+                return ending or ending_of(await asyncio.shield(process.exited), self._config)
         except TimeoutError:
             if not clock.expired():
                 raise  # a tool's own

@@ -17,6 +17,7 @@ import select
 import socket
 import sys
 import warnings
+from contextlib import suppress
 from types import CodeType
 from typing import Any
 
@@ -70,7 +71,9 @@ class Zygote:
             try:
                 lockdown.lock_down(fd, self._pid, self._limits, self._drop_user, self._filter)
             except OSError as error:
-                child.Channel().send({"t": "fail", "kind": "refused", "error": str(error), "line": None})
+                channel = child.Channel()
+                channel.receive()  # or the driver, still writing, would find the socket broken and not read on
+                channel.send({"t": "fail", "kind": "refused", "error": str(error), "line": None})
             else:
                 child.run(self._stubs)
         finally:
@@ -92,19 +95,19 @@ def main(control_fd: int, driver: int, stub_source: str, cpu_seconds: float, mem
     """Build the walls that all programs share, say which there are, then serve."""
     lockdown.die_with_parent(driver)
     control = socket.socket(fileno=control_fd)
-    for name in child.IMPORTABLE:
+    for name in child.PRELOADED:
         importlib.import_module(name)
     stubs = compile(stub_source, "<tools>", "exec")
     warnings.simplefilter("ignore")  # showing one would import more
     drop_user = lockdown.can_drop_user()
-    with open("/proc/self/oom_score_adj", "w") as score:
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # not writable in some containers
         score.write("1000")  # when memory runs out, a program goes before anything else on the machine
     with open("/proc/self/statm") as statm:
         mapped = int(statm.read().split()[0]) * resource.getpagesize()
     landlock = lockdown.close_files()
     os.environ.clear()
     sys.path.clear()
-    sys.meta_path.clear()
+    sys.meta_path[:] = [child.NothingElse]
     limits = lockdown.Limits(cpu_seconds, mapped + (memory_mib << 20))
     zygote = Zygote(control, stubs, limits, drop_user)
     layers = {"machine": platform.machine(), "other_user": drop_user, "landlock": landlock}

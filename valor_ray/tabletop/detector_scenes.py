@@ -22,6 +22,13 @@ _STD = np.array([0.229, 0.224, 0.225], np.float32)
 _MOST_OBJECTS = 8
 
 
+_ARRAYS = {
+    "rgb": (np.uint8, (RENDER_SIDE, RENDER_SIDE, 3)),
+    "boxes": (np.float32, (_MOST_OBJECTS, 4)),
+    "kinds": (np.int16, (_MOST_OBJECTS,)),
+}
+
+
 @dataclass(frozen=True)
 class Scenes:
     """Rendered scenes in order of seed."""
@@ -51,11 +58,9 @@ def cached_scenes(
     progress = folder / f"{stem}.json"
     done = json.loads(progress.read_text())["done"] if progress.exists() else 0
     mode = "r+" if done else "w+"
-    shapes = {"rgb": (RENDER_SIDE, RENDER_SIDE, 3), "boxes": (_MOST_OBJECTS, 4), "kinds": (_MOST_OBJECTS,)}
-    types = {"rgb": np.uint8, "boxes": np.float32, "kinds": np.int16}
     arrays = {
-        name: np.lib.format.open_memmap(folder / f"{stem}.{name}.npy", mode, types[name], (count, *shape))
-        for name, shape in shapes.items()
+        name: np.lib.format.open_memmap(folder / f"{stem}.{name}.npy", mode, kind, (count, *shape))
+        for name, (kind, shape) in _ARRAYS.items()
     }
     scenes = Scenes(**arrays)
     for index in range(done, count):
@@ -65,6 +70,14 @@ def cached_scenes(
                 array.flush()
             progress.write_text(json.dumps({"done": index + 1}))
             say(f"rendered {index + 1} of {count} scenes ({'/'.join(looks)})")
+    return scenes
+
+
+def render_scenes(first: int, count: int, look: str) -> Scenes:
+    """Scenes of seeds first…first+count in one look, in memory only."""
+    scenes = Scenes(**{name: np.zeros((count, *shape), kind) for name, (kind, shape) in _ARRAYS.items()})
+    for index in range(count):
+        _fill(scenes, index, first + index, look)
     return scenes
 
 

@@ -1,4 +1,4 @@
-"""`python -m valor_ray.tabletop.judge_fit`: fit the offline judge's coefficients from rendered pixels of the seen looks.
+"""`python -m valor_ray.tabletop.judge_fit`: fit the offline judge's coefficients on rendered pixels of seen looks.
 
 This is the only part of the judge that meets labels, once, before it is shipped: of scenes of the train split in the
 seen looks, half of them with another ground, light and noise painted in, so that the judge does not depend on a look.
@@ -11,7 +11,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -235,7 +235,8 @@ def main() -> None:
     args = parser.parse_args()
     crops = make_crops(args.scenes)
     print(f"{len(crops.shape)} crops, {np.mean(crops.shape == NONE):.2f} without an object", flush=True)
-    np.savez_compressed(args.out, **fit(crops, args.epochs))
+    stored: dict[str, Any] = dict(fit(crops, args.epochs))
+    np.savez_compressed(args.out, **stored)
     print(f"{args.out}: {args.out.stat().st_size / 1024:.0f} KiB")
 
 

@@ -155,7 +155,10 @@ def _schema(response_format: Any) -> dict[str, Any] | None:
         or not isinstance(named.get("name"), str)
         or not isinstance(named.get("schema"), dict)
     ):
-        message = "response_format must be text, json_object, or json_schema with json_schema.name and json_schema.schema."
+        message = (
+            "response_format must be text, json_object, or json_schema with json_schema.name and "
+            "json_schema.schema."
+        )
         raise RequestRefused(400, message, "response_format")
     return dict(named["schema"])
 

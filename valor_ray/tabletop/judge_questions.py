@@ -17,25 +17,20 @@ _SHAPE_WORDS = {
     "cone": "cone", "cones": "cone",
 }  # fmt: skip
 _ANY_OBJECT = {
-    "object",
-    "objects",
-    "thing",
-    "things",
-    "item",
-    "items",
-    "something",
-    "anything",
-    "solid",
-    "solids",
-}
+    "object", "objects", "thing", "things", "item", "items", "something", "anything", "solid", "solids",
+}  # fmt: skip
 # Words that carry no condition; any other word means that the question asks for more than a look.
-_PLAIN = set(
-    "a an the this that these those it its is are was there any some of on in at to i we you one do does did can could "
-    "see show shows seen visible contain contains appear appears have has here picture image photo scene table crop "
-    "view which what how many much number count tell me kind type sort look looks like please answer with only single "
-    "word and or be been being shown depicted total all exist exists present whether if so yes no color colored "
-    "colour coloured colours colors shape shapes shaped name say give just".split()
-)
+_PLAIN_WORDS = """
+a an the this that these those it its is are was there any some of on in at to i we you one do does did can
+could see show shows seen visible contain contains appear appears have has here picture image photo scene
+table crop view which what how many much number count tell me kind type sort look looks like please answer
+with only single word and or be been being shown depicted total all exist exists present whether if so yes
+no color colored colour coloured colours colors shape shapes shaped name say give just
+"""
+_PLAIN = frozenset(_PLAIN_WORDS.split())
+
+_ONE = r"(?:an? |the )?([\w-]+(?: [\w-]+)?)"  # one or two words, without their article
+_CLOSING_OR = re.compile(rf"(?:^|[,:] |\b(?:it|this|that|object) ){_ONE},? or {_ONE}\?*$")
 
 
 class Ask(StrEnum):
@@ -99,10 +94,7 @@ def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
         return head, tuple(
             part.strip(" '\"") for part in re.split(r",|;|\bor\b", inside) if part.strip(" '\"")
         )
-    closing = re.search(
-        r"(?:^|[,:] |\b(?:it|this|that|object) )(?:an? |the )?([\w-]+(?: [\w-]+)?),? or (?:an? |the )?([\w-]+(?: [\w-]+)?)\?*$",
-        text,
-    )
+    closing = _CLOSING_OR.search(text)
     if closing is None or describe(closing[1]) is None or describe(closing[2]) is None:
         return text, ()
     return text[: closing.start(1)], (closing[1], closing[2])

@@ -13,6 +13,7 @@ _WORKING_SIDE = 256  # px; larger pictures are scaled down, smaller ones up, bef
 _FRAMED = 0.6  # least belief that a proposal frames one object
 _PADDING = 0.06  # of the box's sides, as in the crops the network was fitted to
 _SAME = 0.45  # overlap (intersection over the smaller box) of two boxes on one object
+_WHOLE = 0.15  # how much a larger proposal is preferred
 _AREA = (40, 20_000)  # px² at the working size
 
 
@@ -41,35 +42,42 @@ def find_objects(rgb: np.ndarray) -> list[Seen]:
         Seen(box, sight) for box, sight in zip(boxes, look_at(crops), strict=True) if sight.framed > _FRAMED
     ]
     kept: list[Seen] = []
-    for one in sorted(seen, key=lambda one: -one.sight.framed):
+    for one in sorted(seen, key=_worth, reverse=True):
         if all(_shared(one.bbox, other.bbox) < _SAME for other in kept):
             kept.append(one)
     return kept
 
 
 def propose(picture: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Boxes of stable regions in lightness, chroma and saturation."""
+    """Boxes of stable regions in lightness, saturation and chromaticity."""
     smooth = cv2.medianBlur(picture, 3)
-    lab = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB)
     hsv = cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV)
-    planes = [lab[..., 0], *(_stretch(lab[..., plane]) for plane in (1, 2)), hsv[..., 1]]
-    finder = cv2.MSER_create(4, _AREA[0], _AREA[1], 0.6, 0.1)
+    lightness = cv2.cvtColor(smooth, cv2.COLOR_RGB2GRAY)
+    finder = cv2.MSER_create(3, _AREA[0], _AREA[1], 0.5, 0.1)  # type: ignore[attr-defined]  # missing in the stubs
     boxes: set[tuple[int, int, int, int]] = set()
-    for plane in planes:
+    for plane in (lightness, hsv[..., 1], *_chromaticity(smooth)):
         _, found = finder.detectRegions(np.ascontiguousarray(plane))
         boxes.update((int(x), int(y), int(x + w), int(y + h)) for x, y, w, h in found)
     return sorted(box for box in boxes if _plausible(box, picture))
 
 
-def _stretch(plane: np.ndarray) -> np.ndarray:
-    """Chroma planes use a small part of 0..255: spread them so that regions have steps to be stable over."""
-    return np.clip((plane.astype(np.float32) - 128) * 2.2 + 128, 0, 255).astype(np.uint8)
+def _chromaticity(picture: np.ndarray) -> list[np.ndarray]:
+    """Ratios of channels as planes of 0..255: shading scales all channels alike, so an even solid is flat here."""
+    red, green, blue = np.moveaxis(np.log(picture.astype(np.float32) + 12), -1, 0)
+    planes = (red - green, blue - green, red - blue)
+    return [np.clip(128 + 70 * cv2.GaussianBlur(plane, (3, 3), 0), 0, 255).astype(np.uint8) for plane in planes]
 
 
 def _plausible(box: tuple[int, int, int, int], picture: np.ndarray) -> bool:
     wide, tall = box[2] - box[0], box[3] - box[1]
     large = wide > 0.6 * picture.shape[1] or tall > 0.7 * picture.shape[0]
     return min(wide, tall) >= 6 and max(wide, tall) <= 5 * min(wide, tall) and not large
+
+
+def _worth(one: Seen) -> float:
+    """Surer first; of a whole and its part that are about as sure, the whole."""
+    area = (one.bbox[2] - one.bbox[0]) * (one.bbox[3] - one.bbox[1])
+    return one.sight.framed * area**_WHOLE
 
 
 def _padded(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:

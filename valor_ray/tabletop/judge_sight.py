@@ -1,6 +1,7 @@
 """What a crop shows: a small convolutional network in numpy that names the shape and colour at a crop's centre.
 
-Its coefficients (checkpoints/judge/sight.npz) were fitted by `judge_fit.py`. It sees the pixels of the crop and nothing else.
+Its coefficients (checkpoints/judge/sight.npz) were fitted by `judge_fit.py`. It sees the crop and
+nothing else.
 """
 
 from __future__ import annotations

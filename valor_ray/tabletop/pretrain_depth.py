@@ -2,9 +2,10 @@
 
     python -m valor_ray.tabletop.pretrain_depth --out FOLDER --minutes 25 --threads 1
 
-Run it again with the same folder to go on; with more minutes to train longer. The losses are plain ones (ours), not the
-official alignment loss, which costs 4 CPU-seconds a step: every pixel of a scene is known exactly, so nothing has to be
-aligned. Depth has no flaw planted: all looks are seen, the two named as unseen for the detector less often.
+Minutes are CPU time per thread. Run it again with the same folder to go on; with more minutes to train longer. The
+losses are plain ones (ours), not the official alignment loss, which costs 4 CPU-seconds a step: every pixel of a scene is
+known exactly, so nothing has to be aligned. Depth has no flaw planted: all looks are seen, the two named as unseen for the
+detector less often.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ class Training:
     average: MoGeModel  # exponential moving average of the weights: what is shipped
     optimiser: torch.optim.Optimizer
     step: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # of CPU, per thread: what a starved run has not had does not count
     scenes: int = 0
 
     @classmethod
@@ -284,13 +285,13 @@ def pretrain(out: Path, minutes: float, threads: int) -> dict[str, Any]:
     size = sum(p.numel() for p in training.model.parameters())
     print(f"depth: from step {training.step}, {size:,} parameters", flush=True)
     buffer.render(256)
-    last, saved, logged, losses = time.monotonic(), training.seconds, training.seconds, []
+    last, logged, saved, losses = time.process_time(), training.seconds, time.monotonic(), []
     while training.seconds < 60 * minutes:
         buffer.render(NEW_PER_STEP)
         training.scenes = buffer.next_scene
         losses.append(training.learn(buffer, training.seconds / (60 * minutes)))
-        now = time.monotonic()
-        training.seconds, last = training.seconds + now - last, now
+        now = time.process_time()
+        training.seconds, last = training.seconds + (now - last) / threads, now
         if training.seconds - logged >= 120:
             figures = measure(training.average.eval(), watched)
             loss = np.mean(losses)
@@ -298,9 +299,9 @@ def pretrain(out: Path, minutes: float, threads: int) -> dict[str, Any]:
                 f"{training.seconds / 60:.1f} min step {training.step} loss {loss:.4f} {figures}", flush=True
             )
             logged, losses = training.seconds, []
-        if training.seconds - saved >= 60:
+        if time.monotonic() - saved >= 60:
             training.save(model_file, state_file)
-            saved = training.seconds
+            saved = time.monotonic()
     training.save(model_file, state_file)
     return report(model_file, training)
 
@@ -322,9 +323,7 @@ def report(model_file: Path, training: Training) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Pre-train the tabletop's depth model.")
     parser.add_argument("--out", type=Path, required=True, help="folder or .pt file")
-    parser.add_argument(
-        "--minutes", type=float, default=25, help="training time in all, earlier runs included"
-    )
+    parser.add_argument("--minutes", type=float, default=25, help="CPU time in all, earlier runs included")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     print(json.dumps(pretrain(args.out, args.minutes, args.threads), indent=2))

@@ -20,19 +20,11 @@ import torch
 from transformers import GroundingDinoForObjectDetection
 
 from valor_ray.models.grounding_dino_mends import apply_mends
-from valor_ray.tabletop.detector_ap import Boxes, mean_ap
 from valor_ray.tabletop.detector_losses import Heads, detection_loss
 from valor_ray.tabletop.detector_model import frozen_copy, new_detector, save_detector
-from valor_ray.tabletop.detector_scenes import (
-    RENDER_SIDE,
-    Batch,
-    Scenes,
-    cached_scenes,
-    caption_batch,
-    encode_caption,
-    sample_batch,
-)
-from valor_ray.tabletop.detector_words import SHAPE_WORDS, every_class, vocabulary
+from valor_ray.tabletop.detector_scenes import Batch, cached_scenes, sample_batch
+from valor_ray.tabletop.detector_words import vocabulary
+from valor_ray.tabletop.measure_detector import class_ap
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, UNSEEN_LOOKS
 
 BATCH, PEAK_LR, WARM_UP, WEIGHT_DECAY, CLIP, EMA = 8, 1e-3, 100, 1e-4, 0.5, 0.998
@@ -104,33 +96,6 @@ def place_centres(side: int, strides: Sequence[int] = (8, 16)) -> torch.Tensor:
     return torch.cat(levels)
 
 
-@torch.no_grad()
-def evaluate(
-    model: GroundingDinoForObjectDetection, scenes: Scenes, side: int, batch: int = 8
-) -> tuple[float, float]:
-    """(AP50, mAP) over the 32 classes, all asked in one caption; a class's score is the mean over its words."""
-    phrases = every_class()
-    _ids, spans = encode_caption(phrases, vocabulary())
-    found: list[list[Boxes]] = [[] for _ in phrases]
-    true: list[list[Boxes]] = [[] for _ in phrases]
-    for start in range(0, len(scenes), batch):
-        indices = range(start, min(start + batch, len(scenes)))
-        asked = caption_batch(scenes, indices, phrases, side)
-        out = model(pixel_values=asked.pixels, input_ids=asked.input_ids, attention_mask=asked.text_mask)
-        chance = out.logits.sigmoid().numpy()
-        centre, half = out.pred_boxes[..., :2], out.pred_boxes[..., 2:] / 2
-        corners = torch.cat([centre - half, centre + half], -1).numpy() * RENDER_SIDE
-        for row, index in enumerate(indices):
-            boxes, named = scenes.objects(index)
-            kinds = np.array([phrases.index(f"{colour} {SHAPE_WORDS[shape][0]}") for colour, shape in named])
-            for place, span in enumerate(spans):
-                scores = chance[row][:, span.start : span.stop].mean(-1)
-                kept = scores > 0.01
-                found[place].append(Boxes(corners[row][kept], scores[kept]))
-                true[place].append(Boxes(boxes[kinds == place], np.ones(int((kinds == place).sum()))))
-    return mean_ap(found, true)
-
-
 class Run:
     """One pre-training run in a folder, resumable at any point."""
 
@@ -185,7 +150,7 @@ class Run:
         row = {"step": float(self.progress.step), "minutes": round(self.progress.seconds / 60, 2)}
         row["side"] = self.side
         for name, scenes in self.val.items():
-            ap50, full = evaluate(model, scenes, self.side)
+            ap50, full = class_ap(model, scenes, self.side)
             row |= {f"{name}_ap50": round(ap50, 4), f"{name}_map": round(full, 4)}
         row |= {f"loss_{name}": round(value, 3) for name, value in losses.items()}
         self.progress.history.append(row)

@@ -147,7 +147,7 @@ def train(out: Path, steps: int, batch: int, threads: int) -> None:
     for step in range(first, steps):
         scale = min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / steps)))
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * scale
+            group["lr"] = float(LEARNING_RATE * scale)
         ids, mask, labels = next(data)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(input_ids=ids, attention_mask=mask).logits

@@ -1,3 +1,3 @@
 blocks = []
 while True:
-    blocks.append([float(len(blocks))] * 100_000)
+    blocks.append(bytearray(8 << 20))

@@ -1,0 +1,73 @@
+"""What stands behind the ports when there is no Ray: the same models and steps, in this process. For debugging and jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from valor_ray.config import Config
+from valor_ray.judges.client import JudgeClient
+from valor_ray.judges.offline import OfflineJudge
+from valor_ray.models.grounding_dino import GroundingDino
+from valor_ray.models.moge import MoGe
+from valor_ray.ports import Depth, Detector, Judge
+from valor_ray.records import DepthMap, Detection, Picture
+from valor_ray.tools import LiveTools
+
+
+class InProcessDetector:
+    """ports.Detector on a GroundingDINO in this process."""
+
+    def __init__(self, model: GroundingDino) -> None:
+        self._model = model
+
+    async def detect(
+        self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
+    ) -> list[Detection]:
+        return (await asyncio.to_thread(self._model.detect, [picture], [phrases], box_threshold))[0]
+
+
+class InProcessDepth:
+    """ports.Depth on a MoGe-2 in this process; keeps the map of the last picture."""
+
+    def __init__(self, model: MoGe) -> None:
+        self._model = model
+        self._last: tuple[str, DepthMap] | None = None
+
+    async def depth(self, picture: Picture) -> DepthMap:
+        if self._last is None or self._last[0] != picture.key:
+            self._last = (picture.key, (await asyncio.to_thread(self._model.depth, [picture]))[0])
+        return self._last[1]
+
+
+@dataclass(frozen=True)
+class VisionParts:
+    detector: Detector
+    depth: Depth
+    judge: Judge
+
+    def tools(self, picture: Picture) -> LiveTools:
+        """The live tools for one picture."""
+        return LiveTools(picture, self.detector, self.depth, self.judge)
+
+
+@asynccontextmanager
+async def vision(config: Config) -> AsyncIterator[VisionParts]:
+    """Detector, depth and judge of a config; the offline judge runs as a child for as long as the block lasts.
+
+    Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
+    """
+    offline = OfflineJudge(config.judge.model) if config.judge.base_url is None else None
+    try:
+        endpoint = config.judge
+        if offline is not None:
+            endpoint = endpoint.model_copy(update={"base_url": offline.base_url, "api_key_env": None})
+        judge = JudgeClient(endpoint)
+        detector = InProcessDetector(GroundingDino(config.detector))
+        yield VisionParts(detector, InProcessDepth(MoGe(config.depth)), judge)
+        await judge.close()
+    finally:
+        if offline is not None:
+            offline.close()
