@@ -64,6 +64,8 @@ async def _get(
     if url.scheme not in limits.url_schemes or not url.host:
         raise ImageError(f"Pictures are not fetched from {url.scheme}:// here. Send the picture itself.")
     port = url.port or {"http": 80, "https": 443}[url.scheme]
+    if port > 65535:
+        raise ImageError(f"The picture's URL has port {port}; ports end at 65535. Check it.")
     address = await resolve(url.host, port)
     request = client.build_request(
         "GET",

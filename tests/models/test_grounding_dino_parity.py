@@ -34,7 +34,7 @@ def original_state(shapes):
 
 @pytest.fixture(scope="module")
 def checkpoint(fixture, tmp_path_factory):
-    """An original-format file as training tools write it, with a config and tokenizer for the unusual sizes beside it."""
+    """An original-format file as training tools write it, with config and tokenizer for its sizes beside it."""
     folder = tmp_path_factory.mktemp("original")
     state = original_state(fixture["shapes"])
     for name in [name for name in state if ".bbox_embed." in name or name.startswith("bbox_embed.")]:

@@ -19,7 +19,7 @@ class Thresholds:
 
 
 def phrase_scores(chances: np.ndarray, caption: Caption) -> tuple[np.ndarray, np.ndarray]:
-    """Token scores (queries, tokens) in 0..1 -> per phrase the best and the mean over its own words, (queries, phrases)."""
+    """Token scores (queries, tokens) -> best and mean over each phrase's own tokens, both (queries, phrases), 0..1."""
     best = np.stack([chances[:, start:stop].max(1) for start, stop in caption.spans], 1)
     mean = np.stack([chances[:, start:stop].mean(1) for start, stop in caption.spans], 1)
     return best, mean

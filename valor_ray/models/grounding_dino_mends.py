@@ -133,8 +133,8 @@ def apply_mends() -> tuple[str, ...]:
             mend.apply()
         if not mend.right():
             raise CheckpointError(
-                f"transformers {transformers.__version__} does not compute the original GroundingDINO ({mend.name}) and "
-                f"the mend is only known for {KNOWN[0][0]}.{KNOWN[0][1]}-{KNOWN[1][0]}.{KNOWN[1][1]}: "
+                f"transformers {transformers.__version__} does not compute the original GroundingDINO ({mend.name}) "
+                f"and the mend is only known for {KNOWN[0][0]}.{KNOWN[0][1]}-{KNOWN[1][0]}.{KNOWN[1][1]}: "
                 "install a release in that range"
             )
         applied.append(mend.name)

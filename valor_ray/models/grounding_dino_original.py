@@ -46,7 +46,8 @@ _DECODER = {
 }  # fmt: skip
 _BLOCK = {
     "norm1": "layernorm_before", "norm2": "layernorm_after", "attn.proj": "attention.output.dense",
-    "attn.qkv": "attention.self.qkv", "attn.relative_position_bias_table": "attention.self.relative_position_bias_table",
+    "attn.qkv": "attention.self.qkv",
+    "attn.relative_position_bias_table": "attention.self.relative_position_bias_table",
     "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense",
 }  # fmt: skip
 _SINGLE = {
@@ -183,5 +184,6 @@ def sizes_of(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
         }
     except (KeyError, IndexError) as error:
         raise CheckpointError(
-            f"{path} is not a complete original-format GroundingDINO: no weight {error} (hub naming). Download it again."
+            f"{path} is not a complete original-format GroundingDINO: no weight {error} (hub naming). "
+            "Download it again."
         ) from error

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from valor_ray.tabletop.judge_scene import padded, propose
 from valor_ray.tabletop.judge_sight import COEFFICIENTS, COLOURS, SHAPES, SIDE, shrink
-from valor_ray.tabletop.render import Rendering, render
+from valor_ray.tabletop.render import RenderedObject, Rendering, render
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, Scene, image_rect, sample_scene
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def repaint(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> np.nd
             ground = ground * (picture.mean(2, keepdims=True) / picture.mean())
         picture = np.where(ids[..., None] < 0, ground, picture)
     dark = rng.uniform(0.6, 1.1)
-    lamp = dark * np.clip(1 + rng.normal(0, 0.13, 3), 0.65, 1.3)
+    warm = np.exp(rng.uniform(-0.25, 0.25) * np.array([1, 0, -1]))  # from candle light to a blue sky
+    lamp = dark * warm * np.clip(1 + rng.normal(0, 0.07, 3), 0.8, 1.2)
     picture = np.clip(picture, 0, 1) ** rng.uniform(0.85, 1.25) * lamp
     picture = picture + rng.normal(0, rng.uniform(0, 0.05), picture.shape)
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
@@ -111,7 +113,7 @@ def _compress(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def make_crops(scenes: int, first_seed: int = _FIRST_SEED) -> Crops:
-    """Crops of `scenes` scenes: four views of each visible object, and as many wrong boxes as come up."""
+    """Crops of `scenes` scenes, each as rendered and repainted: visible objects, wrong boxes, and what is proposed."""
     rows: list[tuple[np.ndarray, float, int, int]] = []
     for seed in range(first_seed, first_seed + scenes):
         rng = np.random.default_rng([seed, 17])
@@ -123,14 +125,7 @@ def make_crops(scenes: int, first_seed: int = _FIRST_SEED) -> Crops:
         rendering = render(scene)
         for painted in (False, True):
             rgb = repaint(rendering.rgb, _with_clutter(scene, rendering), rng) if painted else rendering.rgb
-            wanted = [
-                (_jitter(o.bbox, rng), SHAPES.index(o.shape), COLOURS.index(o.colour))
-                for o in rendering.objects
-                if o.visible >= 0.3
-                for _ in range(2)
-            ]
-            wanted += [(box, NONE, -1) for box in _wrong_boxes(scene, rendering, rng)]
-            for box, shape, colour in wanted:
+            for box, shape, colour in _wanted(scene, rendering, rgb, rng):
                 crop = cut(rgb, box)
                 if crop is not None:
                     rows.append(
@@ -138,6 +133,32 @@ def make_crops(scenes: int, first_seed: int = _FIRST_SEED) -> Crops:
                     )
     pixels, aspect, shape, colour = zip(*rows, strict=True)
     return Crops(np.stack(pixels), np.array(aspect, np.float32), np.array(shape), np.array(colour))
+
+
+def _wanted(
+    scene: Scene, rendering: Rendering, rgb: np.ndarray, rng: np.random.Generator
+) -> list[tuple[Box, int, int]]:
+    """Boxes with what they show. Of the proposals that the judge will meet: hits, and more of the misses."""
+    seen = [thing for thing in rendering.objects if thing.visible >= 0.3]
+    wanted = [(_jitter(o.bbox, rng), *_classes(o)) for o in seen for _ in range(2)]
+    wanted += [(box, NONE, -1) for box in _wrong_boxes(scene, rendering, rng)]
+    proposed = propose(rgb)
+    hits, misses = 0, 0
+    for place in rng.permutation(len(proposed)):
+        box = padded(proposed[place])
+        fits = [overlap(proposed[place], thing.bbox) for thing in rendering.objects]
+        best = int(np.argmax(fits)) if fits else 0
+        if fits[best] > 0.7 and hits < 4 and rendering.objects[best] in seen:
+            hits += 1
+            wanted.append((box, *_classes(rendering.objects[best])))
+        elif fits[best] < 0.4 and misses < 10:
+            misses += 1
+            wanted.append((box, NONE, -1))
+    return wanted
+
+
+def _classes(thing: RenderedObject) -> tuple[int, int]:
+    return SHAPES.index(thing.shape), COLOURS.index(thing.colour)
 
 
 def _with_clutter(scene: Scene, rendering: Rendering) -> np.ndarray:

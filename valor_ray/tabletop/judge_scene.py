@@ -10,16 +10,21 @@ import numpy as np
 from valor_ray.tabletop.judge_sight import Sight, look_at
 
 _WORKING_SIDE = 256  # px; larger pictures are scaled down, smaller ones up, before regions are sought
-_FRAMED = 0.6  # least belief that a proposal frames one object
+_FRAMED = 0.85  # least belief that a proposal frames one object
 _PADDING = 0.06  # of the box's sides, as in the crops the network was fitted to
 _SAME = 0.45  # overlap (intersection over the smaller box) of two boxes on one object
 _WHOLE = 0.15  # how much a larger proposal is preferred
-_AREA = (40, 20_000)  # px² at the working size
+_AREA = (30, 20_000)  # px² at the working size, of a region
+_DARK = 30  # added to 0..255 before the logarithm, so that noise in dark channels is no edge
+_COLOUR_EDGES = (0.015, 0.025, 0.04, 0.06, 0.1)  # change of the logarithm per pixel
+_LIGHT_EDGES = (0.008, 0.015, 0.025, 0.04, 0.07)
+
+Box = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the working picture
 
 
 @dataclass(frozen=True)
 class Seen:
-    bbox: tuple[int, int, int, int]  # in pixels of the working picture
+    bbox: Box
     sight: Sight
 
 
@@ -37,7 +42,7 @@ def find_objects(rgb: np.ndarray) -> list[Seen]:
     """The objects in a uint8 picture (height, width, 3), the surest first."""
     picture = working_size(rgb)
     boxes = propose(picture)
-    crops = [_padded(picture, box) for box in boxes]
+    crops = [_crop(picture, box) for box in boxes]
     seen = [
         Seen(box, sight) for box, sight in zip(boxes, look_at(crops), strict=True) if sight.framed > _FRAMED
     ]
@@ -48,27 +53,39 @@ def find_objects(rgb: np.ndarray) -> list[Seen]:
     return kept
 
 
-def propose(picture: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Boxes of stable regions in lightness, saturation and chromaticity."""
-    smooth = cv2.medianBlur(picture, 3)
-    hsv = cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV)
-    lightness = cv2.cvtColor(smooth, cv2.COLOR_RGB2GRAY)
-    finder = cv2.MSER_create(3, _AREA[0], _AREA[1], 0.5, 0.1)  # type: ignore[attr-defined]  # missing in the stubs
-    boxes: set[tuple[int, int, int, int]] = set()
-    for plane in (lightness, hsv[..., 1], *_chromaticity(smooth)):
-        _, found = finder.detectRegions(np.ascontiguousarray(plane))
-        boxes.update((int(x), int(y), int(x + w), int(y + h)) for x, y, w, h in found)
+def propose(picture: np.ndarray) -> list[Box]:
+    """Boxes of connected regions without an edge inside, for edges of several strengths in colour and in lightness."""
+    smooth = cv2.GaussianBlur(cv2.medianBlur(picture, 3), (3, 3), 0).astype(np.float32)
+    logs = np.log(smooth + _DARK)
+    # Shading scales all channels alike, so that ratios of channels are even over a solid, shaded or not.
+    ratios = np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], -1)
+    boxes: set[Box] = set()
+    for values, strengths in ((ratios, _COLOUR_EDGES), (logs, _LIGHT_EDGES)):
+        edges = _edges(values)
+        for strength in strengths:
+            boxes.update(_regions(edges < strength))
     return sorted(box for box in boxes if _plausible(box, picture))
 
 
-def _chromaticity(picture: np.ndarray) -> list[np.ndarray]:
-    """Ratios of channels as planes of 0..255: shading scales all channels alike, so an even solid is flat here."""
-    red, green, blue = np.moveaxis(np.log(picture.astype(np.float32) + 12), -1, 0)
-    planes = (red - green, blue - green, red - blue)
-    return [np.clip(128 + 70 * cv2.GaussianBlur(plane, (3, 3), 0), 0, 255).astype(np.uint8) for plane in planes]
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Change per pixel, the largest over the planes (height, width, planes)."""
+    across = cv2.Scharr(values, cv2.CV_32F, 1, 0) / 32
+    down = cv2.Scharr(values, cv2.CV_32F, 0, 1) / 32
+    return np.asarray(np.hypot(across, down).max(-1))
 
 
-def _plausible(box: tuple[int, int, int, int], picture: np.ndarray) -> bool:
+def _regions(even: np.ndarray) -> list[Box]:
+    """Boxes of the connected parts of a mask, widened by the edge's half width."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(even.astype(np.uint8), connectivity=4)
+    grown = stats[(stats[:, cv2.CC_STAT_AREA] > _AREA[0]) & (stats[:, cv2.CC_STAT_AREA] < _AREA[1])]
+    tall, wide = even.shape
+    return [
+        (max(0, int(x) - 2), max(0, int(y) - 2), min(wide, int(x + w) + 2), min(tall, int(y + h) + 2))
+        for x, y, w, h, _ in grown
+    ]
+
+
+def _plausible(box: Box, picture: np.ndarray) -> bool:
     wide, tall = box[2] - box[0], box[3] - box[1]
     large = wide > 0.6 * picture.shape[1] or tall > 0.7 * picture.shape[0]
     return min(wide, tall) >= 6 and max(wide, tall) <= 5 * min(wide, tall) and not large
@@ -80,12 +97,18 @@ def _worth(one: Seen) -> float:
     return one.sight.framed * area**_WHOLE
 
 
-def _padded(picture: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+def padded(box: Box) -> Box:
+    """The box with a little of its surroundings; it may reach over the picture's edge."""
     x_pad, y_pad = round(_PADDING * (box[2] - box[0])), round(_PADDING * (box[3] - box[1]))
-    return picture[max(0, box[1] - y_pad) : box[3] + y_pad, max(0, box[0] - x_pad) : box[2] + x_pad]
+    return box[0] - x_pad, box[1] - y_pad, box[2] + x_pad, box[3] + y_pad
 
 
-def _shared(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+def _crop(picture: np.ndarray, box: Box) -> np.ndarray:
+    x1, y1, x2, y2 = padded(box)
+    return picture[max(0, y1) : y2, max(0, x1) : x2]
+
+
+def _shared(a: Box, b: Box) -> float:
     """Intersection over the smaller of two boxes."""
     wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if wide <= 0 or tall <= 0:

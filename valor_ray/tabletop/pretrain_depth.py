@@ -2,10 +2,10 @@
 
     python -m valor_ray.tabletop.pretrain_depth --out FOLDER --minutes 25 --threads 1
 
-Minutes are CPU time per thread. Run it again with the same folder to go on; with more minutes to train longer. The
-losses are plain ones (ours), not the official alignment loss, which costs 4 CPU-seconds a step: every pixel of a scene is
-known exactly, so nothing has to be aligned. Depth has no flaw planted: all looks are seen, the two named as unseen for the
-detector less often.
+Minutes are CPU time per thread. Run it again with the same folder to go on; with more minutes to train longer.
+The losses are plain ones (ours), not the official alignment loss, which costs 4 CPU-seconds a step: every pixel of a
+scene is known exactly, so nothing has to be aligned. Depth has no flaw planted: all looks are seen, the two named as
+unseen for the detector less often.
 """
 
 from __future__ import annotations

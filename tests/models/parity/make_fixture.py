@@ -7,8 +7,8 @@ Run it in an environment of its own, since the original does not run beside tran
     .venv-oracle/bin/pip install --no-build-isolation groundingdino-py==0.4.0
     .venv-oracle/bin/python tests/models/parity/make_fixture.py
 
-The file holds logits, boxes and the names and shapes of the original's weights; tests/models/test_grounding_dino_parity.py
-reads it. groundingdino-py 0.4.0 runs on its own pure PyTorch attention on a CPU.
+The file holds logits, boxes and the names and shapes of the original's weights;
+tests/models/test_grounding_dino_parity.py reads it. On a CPU the original uses its own pure PyTorch attention.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Tokens:
     def convert_tokens_to_ids(self, _tokens: list[str]) -> list[int]:
         return [101, 102, 1012, 1029]
 
-    def __call__(self, _captions: list[str], **_options: object) -> BatchEncoding:
-        ids = torch.tensor(seeded.CAPTIONS)
+    def __call__(self, captions: list[str], **_options: object) -> BatchEncoding:
+        ids = torch.tensor([seeded.CAPTIONS[int(caption)] for caption in captions])
         return BatchEncoding(
             {"input_ids": ids, "token_type_ids": torch.zeros_like(ids), "attention_mask": (ids != 0).long()}
         )
@@ -87,12 +87,17 @@ def main() -> None:
         for name in shared:
             shared[name].copy_(torch.from_numpy(seeded.tensor(name, tuple(shared[name].shape))))
         pixels, mask = (torch.from_numpy(array) for array in seeded.pictures())
-        out = model(NestedTensor(pixels, ~mask), captions=["given as ids"] * len(pixels))
+        # One picture a call: in a batch the original's text layers mix the masks of different captions (it repeats them
+        # in another order than its attention reads them). Padding of picture and caption is kept.
+        outs = [
+            model(NestedTensor(pixels[row : row + 1], ~mask[row : row + 1]), captions=[str(row)])
+            for row in range(len(pixels))
+        ]
     length = len(seeded.CAPTIONS[0])
     np.savez_compressed(
         Path(__file__).parent / "original_outputs.npz",
-        logits=out["pred_logits"][..., :length].numpy(),
-        boxes=out["pred_boxes"].numpy(),
+        logits=torch.cat([out["pred_logits"] for out in outs])[..., :length].numpy(),
+        boxes=torch.cat([out["pred_boxes"] for out in outs]).numpy(),
         shapes=np.frombuffer(json.dumps(shapes).encode(), np.uint8),
     )
 

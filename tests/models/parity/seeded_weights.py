@@ -30,7 +30,7 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if name.endswith("weight"):  # of a norm
             values += 1
     else:
-        values *= 1 / math.sqrt(np.prod(shape[1:])) if "embed" not in name else 0.3
+        values /= math.sqrt(np.prod(shape[1:]))
     return values.astype(np.float32)
 
 

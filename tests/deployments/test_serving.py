@@ -1,0 +1,91 @@
+"""Starting and ending the app: what is wrong is said early, and nothing is left running."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.serving import serving
+from valor_ray.config import Config, resolve_model
+from valor_ray.errors import ConfigError, ServiceError, ValorError
+
+
+def reason(*overrides: str) -> ValorError:
+    with pytest.raises(ValorError) as caught, serving(Config.load("local", overrides)):
+        pass
+    return caught.value
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_missing_model_is_said_before_anything_starts() -> None:
+    assert isinstance(reason("detector.model=./no/such/model"), ConfigError)
+    assert "no-such" in str(reason("policy.model=tabletop:no-such"))
+
+
+def test_missing_token_and_key_are_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VALOR_TEST_TOKEN", raising=False)
+    assert "VALOR_TEST_TOKEN" in str(reason("server.token_env=VALOR_TEST_TOKEN"))
+    judge = ("judge.base_url=http://127.0.0.1:1/v1", "judge.api_key_env=VALOR_TEST_TOKEN")
+    assert "VALOR_TEST_TOKEN" in str(reason(*judge))
+
+
+def test_port_in_use_is_said_before_anything_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        error = reason(f"server.port={taken.getsockname()[1]}")
+    assert isinstance(error, ServiceError) and "--port" in str(error)
+
+
+def test_host_that_is_not_ours_is_said_before_anything_starts() -> None:
+    assert "203.0.113.1" in str(reason("server.host=203.0.113.1"))
+
+
+def start(log: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "valor_ray", "serve", "--port", str(free_port()), *arguments]
+    with log.open("w") as stream:
+        return subprocess.Popen(command, stderr=stream, stdout=stream)
+
+
+def wait_for(server: subprocess.Popen, log: Path, words: str) -> set[psutil.Process]:
+    """The processes of the server when its log shows the words."""
+    while words not in log.read_text():
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.2)
+    return set(psutil.Process(server.pid).children(recursive=True))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_it_starts_it_leaves_no_process(tmp_path: Path, stop: signal.Signals) -> None:
+    server = start(log := tmp_path / "log.txt")
+    started = wait_for(server, log, "loading judge")
+    assert started
+    server.send_signal(stop)
+    assert server.wait(timeout=60) == 130, log.read_text()
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == [] and "Traceback" not in log.read_text()
+
+
+@pytest.mark.timeout(240)
+def test_part_that_cannot_start_ends_the_app_with_its_reason(tmp_path: Path) -> None:
+    broken = tmp_path / "detector"
+    shutil.copytree(resolve_model("tabletop:detector"), broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    server = start(log := tmp_path / "log.txt", "--set", f"detector.model={broken}")
+    assert server.wait(timeout=200) == 1
+    said = log.read_text()
+    assert "detector did not start" in said and "CheckpointError" in said and str(broken) in said
+    assert "Traceback" not in said
