@@ -12,7 +12,7 @@ class Policy(Protocol):
     """The LLM that writes plan and program. It sees the question, never the picture."""
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
-        """Sample n replies to one question. Raises PolicyError."""
+        """Sample n replies to one question. Raises QuestionError or PolicyError."""
         ...
 
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from valor_ray.config import Config
-from valor_ray.errors import PolicyError
+from valor_ray.errors import QuestionError
 from valor_ray.models.vllm_policy import VllmPolicy
 from valor_ray.program.parse import parse_reply
 from valor_ray.records import Reply
@@ -21,7 +21,7 @@ async def _session() -> tuple[list[int], list[Reply], list[Reply], str]:
     try:
         first = await policy.generate(QUESTION, n=4, seed=1)
         again = await policy.generate(QUESTION, n=4, seed=1)
-        with pytest.raises(PolicyError, match="no room") as caught:
+        with pytest.raises(QuestionError, match="no room") as caught:
             await policy.generate("red box " * 600)
         return policy.prompt_ids(QUESTION), first, again, str(caught.value)
     finally:

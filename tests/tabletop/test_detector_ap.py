@@ -44,4 +44,4 @@ def test_a_second_box_on_one_object_is_wrong():
 def test_loose_boxes_count_at_low_iou_only():
     found = [boxes((0, 0, 10, 7, 0.9), (20, 0, 30, 7, 0.8)), boxes((5, 5, 15, 12, 0.7))]
     ap50, full = mean_ap([found], [TRUE])
-    assert ap50 == pytest.approx(1) and full == pytest.approx(0.5)  # IoU 0.7: 0.50 to 0.70 of ten thresholds
+    assert ap50 == pytest.approx(1) and full == pytest.approx(0.5)  # IoU 0.7 passes 0.50 to 0.70

@@ -30,7 +30,7 @@ def run(args: Namespace) -> int:
     given = {"server.host": args.host, "server.port": args.port}
     config = load_config(args, *(f"{key}={value}" for key, value in given.items() if value is not None))
     start = time.monotonic()
-    _interrupt_on_sigterm()
+    _interrupt_on_signals()
     _say("loading the libraries")
     from deployments.serving import serving
 
@@ -46,14 +46,15 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _interrupt_on_sigterm() -> None:
-    """SIGTERM ends the app the way Ctrl-C does."""
+def _interrupt_on_signals() -> None:
+    """SIGTERM ends the app the way Ctrl-C does, and so does SIGINT where a shell has put us in its background."""
     import signal
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def _say(line: str) -> None:

@@ -44,6 +44,7 @@ class GroundingDino:
         self._tokenizer = loaded.tokenizer
         self._budget = int(self.model.config.max_text_len)
         self._size = _input_size(config.image_side)
+        self.input_side = config.image_side or int(self._pictures.size["shortest_edge"])  # px
         found = SpecialTokens(
             self._tokenizer.cls_token_id,
             self._tokenizer.sep_token_id,

@@ -102,7 +102,7 @@ def _load_original(path: Path) -> LoadedDetector:
             f"{path} carries no tokenizer, and {ORIGINAL_TOKENIZER} cannot be reached: {error}. "
             "Put the tokenizer's files (tokenizer.json or vocab.txt) beside the checkpoint."
         ) from error
-    if (beside / "preprocessor_config.json").is_file():
+    if any((beside / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
         pictures = AutoImageProcessor.from_pretrained(beside)
     else:
         pictures = GroundingDinoImageProcessor()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.config import PolicyConfig, resolve_model
-from valor_ray.errors import PolicyError
+from valor_ray.errors import PolicyError, QuestionError
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.prompting import chat
 from valor_ray.records import Reply
@@ -85,13 +85,13 @@ class VllmPolicy:
         )
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
-        """Sample n replies. Raises PolicyError when the question does not fit or the engine has died."""
+        """Sample n replies. Raises QuestionError when the question does not fit, PolicyError when the engine fails."""
         if self._engine is None:
             raise PolicyError("The policy has not been started: await start() first.")
         ids = self.prompt_ids(question)
         room = self.config.max_model_len - len(ids)
         if room < 16:
-            raise PolicyError(
+            raise QuestionError(
                 f"The question takes {len(ids)} of the policy's {self.config.max_model_len} tokens, which leaves no room "
                 "for a reply. Shorten it, or raise policy.max_model_len."
             )

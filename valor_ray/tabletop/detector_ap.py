@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IOUS = tuple(np.arange(0.5, 0.96, 0.05))
+IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 @dataclass(frozen=True)

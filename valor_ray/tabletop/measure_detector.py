@@ -145,11 +145,10 @@ def measure(folder: Path, count: int, looks: Sequence[str] = LOOKS) -> dict[str,
     """Figures by look on the first `count` held-out scenes."""
     config = Config.load("local", [f"detector.model={folder}"]).detector
     detector = GroundingDino(config)
-    side = json.loads((folder / "preprocessor_config.json").read_text())["size"]["shortest_edge"]
     figures: dict[str, dict[str, object]] = {}
     for look in looks:
         scenes = render_scenes(SPLIT_SEEDS["held_out"].start, count, look)
-        ap50, full = class_ap(detector.model, scenes, side)
+        ap50, full = class_ap(detector.model, scenes, detector.input_side)
         programs = program_boxes(detector, scenes)
         figures[look] = {"scenes": count, "ap50": round(ap50, 4), "map": round(full, 4), "programs": programs}
         print(json.dumps({look: figures[look]}), flush=True)
