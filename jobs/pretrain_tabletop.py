@@ -1,9 +1,9 @@
-"""Makes the tabletop's checkpoints and their card: policy, detector and depth side by side as Ray tasks, then the figures.
+"""Makes the tabletop's checkpoints and their card: policy, detector and depth as parallel Ray tasks, then figures.
 
     python jobs/pretrain_tabletop.py --run runs/pretrain            # about an hour and a half on two cores
     ray job submit -- python jobs/pretrain_tabletop.py --run /shared/pretrain
 
-Killed, the same command goes on. Nothing is installed: copy RUN/checkpoints/* to valor_ray/tabletop/checkpoints/ to ship it.
+Killed, the same command goes on. To ship the result, copy RUN/checkpoints/* to valor_ray/tabletop/checkpoints/.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ def commands(run: Path, args: argparse.Namespace) -> dict[str, list[str]]:
     """The training command of each model; each resumes from its own state in RUN/NAME."""
     return {
         "policy": ["pretrain_policy", "--out", f"{run}/policy", "--steps", str(args.policy_steps)],
-        "detector": ["pretrain_detector", "--out", f"{run}/detector", "--minutes", str(args.detector_minutes)],
+        "detector": [
+            "pretrain_detector",
+            "--out",
+            f"{run}/detector",
+            "--minutes",
+            str(args.detector_minutes),
+        ],
         "depth": ["pretrain_depth", "--out", f"{run}/depth", "--minutes", str(args.depth_minutes)],
     }
 
@@ -41,7 +47,10 @@ def train(run: Path, args: argparse.Namespace) -> dict[str, float]:
         with (run / f"{name}.log").open("a") as log:
             module, *rest = command
             subprocess.run(
-                [sys.executable, "-m", f"valor_ray.tabletop.{module}", *rest], stdout=log, stderr=log, check=True
+                [sys.executable, "-m", f"valor_ray.tabletop.{module}", *rest],
+                stdout=log,
+                stderr=log,
+                check=True,
             )
         return name, (time.monotonic() - began) / 60
 
@@ -103,8 +112,12 @@ async def gold_figures(checkpoints: Path) -> dict[str, Any]:
 
     return {
         "seen": share(seen),
-        "by_look": {look: share([r for r in rows if r["look"] == look]) for look in sorted({r["look"] for r in rows})},
-        "by_family_seen": {f: share([r for r in seen if r["family"] == f]) for f in sorted({r["family"] for r in rows})},
+        "by_look": {
+            look: share([r for r in rows if r["look"] == look]) for look in sorted({r["look"] for r in rows})
+        },
+        "by_family_seen": {
+            f: share([r for r in seen if r["family"] == f]) for f in sorted({r["family"] for r in rows})
+        },
     }
 
 
@@ -120,10 +133,23 @@ def policy_figures(run: Path, checkpoints: Path) -> dict[str, Any]:
     merged = run / "held-out"
     (merged / "images").mkdir(parents=True, exist_ok=True)
     for name in ("queries.jsonl", "truth.jsonl"):
-        (merged / name).write_text("".join((run / f"held-out-{look}" / name).read_text() for look in SEEN_LOOKS))
+        (merged / name).write_text(
+            "".join((run / f"held-out-{look}" / name).read_text() for look in SEEN_LOOKS)
+        )
     for look in SEEN_LOOKS:
         shutil.copytree(run / f"held-out-{look}" / "images", merged / "images", dirs_exist_ok=True)
-    command = [sys.executable, "-m", "valor_ray", "eval", "tabletop", "--data", str(merged), "--out", str(run / "eval"), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "valor_ray",
+        "eval",
+        "tabletop",
+        "--data",
+        str(merged),
+        "--out",
+        str(run / "eval"),
+        "--json",
+    ]
     for value in settings(checkpoints):
         command += ["--set", value]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -135,8 +161,12 @@ def policy_figures(run: Path, checkpoints: Path) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="run folder; the same command resumes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--run", type=Path, required=True, metavar="DIR", help="run folder; the same command resumes"
+    )
     parser.add_argument("--policy-steps", type=int, default=1600)
     parser.add_argument("--detector-minutes", type=float, default=45)
     parser.add_argument("--depth-minutes", type=float, default=30)
@@ -145,7 +175,11 @@ def main(argv: list[str] | None = None) -> int:
     run.mkdir(parents=True, exist_ok=True)
     minutes = train(run, args)
     checkpoints = collect(run)
-    card = {"minutes": minutes, "gold_live": asyncio.run(gold_figures(checkpoints)), "policy": policy_figures(run, checkpoints)}
+    card = {
+        "minutes": minutes,
+        "gold_live": asyncio.run(gold_figures(checkpoints)),
+        "policy": policy_figures(run, checkpoints),
+    }
     (run / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
     return 0

@@ -33,7 +33,9 @@ def check_question(question: object, max_chars: int) -> str:
         raise QuestionError(
             f"The question has {len(question):,} characters; the limit is {max_chars:,}. Shorten it."
         )
-    if "\0" in question or (not question.isascii() and any("\ud800" <= char <= "\udfff" for char in question)):
+    if "\0" in question or (
+        not question.isascii() and any("\ud800" <= char <= "\udfff" for char in question)
+    ):
         raise QuestionError(
             "The question holds characters that are no text (NUL or lone surrogates). Remove them."
         )

@@ -46,7 +46,9 @@ class Detection:
 
 @dataclass(frozen=True)
 class DepthMap:
-    depth: np.ndarray  # float32 metres, (height, width) of the picture; np.inf where the model masks the pixel
+    depth: (
+        np.ndarray
+    )  # float32 metres, (height, width) of the picture; np.inf where the model masks the pixel
     focal_px: float  # estimated focal length in pixels of the picture
 
 

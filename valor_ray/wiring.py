@@ -1,4 +1,4 @@
-"""What stands behind the ports when there is no Ray: the same models and steps, in this process. For debugging and jobs."""
+"""What stands behind the ports without Ray: the same models and steps, in this process. For debugging and jobs."""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ def test_replies_are_plans_and_programs(session: tuple[list[int], list[Reply], l
     assert all(len(reply.token_ids) == len(reply.logprobs) for reply in replies)
 
 
-def test_the_same_seed_gives_the_same_replies(session: tuple[list[int], list[Reply], list[Reply], str]) -> None:
+def test_the_same_seed_gives_the_same_replies(
+    session: tuple[list[int], list[Reply], list[Reply], str],
+) -> None:
     _, first, again, _ = session
     assert [r.token_ids for r in first] == [r.token_ids for r in again]
 

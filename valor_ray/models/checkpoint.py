@@ -1,4 +1,4 @@
-"""Checks a Hugging Face checkpoint folder before an engine loads it, so that a broken one is named and not guessed at."""
+"""Checks a Hugging Face checkpoint folder before an engine loads it, so that a broken one is named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def _read_json(path: Path) -> dict[str, object]:
     try:
         data = json.loads(path.read_text())
     except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing. A checkpoint folder needs it; copy the folder again.") from None
+        raise CheckpointError(
+            f"{path} is missing. A checkpoint folder needs it; copy the folder again."
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}). Copy the folder again.") from error
     if not isinstance(data, dict):
@@ -27,7 +29,9 @@ def _read_json(path: Path) -> dict[str, object]:
 def _header(path: Path) -> dict[str, tuple[int, ...]]:
     """Name → shape of the tensors in one safetensors file. Raises CheckpointError when it is absent or cut short."""
     if not path.is_file():
-        raise CheckpointError(f"Shard {path.name} is missing from {path.parent}. Copy the folder again, shards included.")
+        raise CheckpointError(
+            f"Shard {path.name} is missing from {path.parent}. Copy the folder again, shards included."
+        )
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -38,7 +42,9 @@ def _header(path: Path) -> dict[str, tuple[int, ...]]:
     entries.pop("__metadata__", None)
     end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     if 8 + length + end != size:
-        raise CheckpointError(f"{path} is cut short: {size} bytes, its header promises {8 + length + end}. Copy it again.")
+        raise CheckpointError(
+            f"{path} is cut short: {size} bytes, its header promises {8 + length + end}. Copy it again."
+        )
     return {name: tuple(entry["shape"]) for name, entry in entries.items()}
 
 
@@ -68,7 +74,10 @@ def compare_keys(
     for word, names in (
         ("missing", sorted(expected.keys() - present.keys())),
         ("unexpected", sorted(present.keys() - expected.keys())),
-        ("of another shape", sorted(n for n in expected.keys() & present.keys() if expected[n] != present[n])),
+        (
+            "of another shape",
+            sorted(n for n in expected.keys() & present.keys() if expected[n] != present[n]),
+        ),
     ):
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

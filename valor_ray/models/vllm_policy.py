@@ -34,7 +34,9 @@ class VllmPolicy:
         try:
             self._engine = await asyncio.wait_for(asyncio.to_thread(self._build), _START_SECONDS)
         except (RuntimeError, ValueError, OSError, TimeoutError) as error:
-            raise PolicyError(f"vLLM could not start {self.config.model!r}: {error}. `valor doctor` checks memory and versions.") from error
+            raise PolicyError(
+                f"vLLM could not start {self.config.model!r}: {error}. `valor doctor` checks memory and versions."
+            ) from error
         self._tokenizer = self._engine.get_tokenizer()
 
     def _build(self) -> Any:
@@ -42,7 +44,9 @@ class VllmPolicy:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         if self.config.kv_cache_gib is not None:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(self.config.kv_cache_gib)))
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the other models too
+        os.environ.setdefault(
+            "VLLM_CPU_OMP_THREADS_BIND", "nobind"
+        )  # leave the cores to the other models too
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -92,8 +96,8 @@ class VllmPolicy:
         room = self.config.max_model_len - len(ids)
         if room < 16:
             raise QuestionError(
-                f"The question takes {len(ids)} of the policy's {self.config.max_model_len} tokens, which leaves no room "
-                "for a reply. Shorten it, or raise policy.max_model_len."
+                f"The question takes {len(ids)} of the policy's {self.config.max_model_len} tokens, which leaves no "
+                "room for a reply. Shorten it, or raise policy.max_model_len."
             )
         from vllm.v1.engine.exceptions import VLLMServerError
 
@@ -104,12 +108,16 @@ class VllmPolicy:
             ):
                 final = output
         except (VLLMServerError, ValueError) as error:
-            raise PolicyError(f"The policy engine failed: {error}. It is restarted by its health check.") from error
+            raise PolicyError(
+                f"The policy engine failed: {error}. It is restarted by its health check."
+            ) from error
         return [self._reply(sample) for sample in final.outputs]
 
     def _reply(self, sample: Any) -> Reply:
         ids = tuple(sample.token_ids)
-        chosen = tuple(float(options[token].logprob) for token, options in zip(ids, sample.logprobs, strict=True))
+        chosen = tuple(
+            float(options[token].logprob) for token, options in zip(ids, sample.logprobs, strict=True)
+        )
         return Reply(sample.text, ids, chosen, self.version, sample.finish_reason or "stop")
 
     async def healthy(self) -> None:

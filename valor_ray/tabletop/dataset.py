@@ -1,6 +1,7 @@
 """Writes tabletop scenes to a folder: pictures and queries for everyone, truth apart for evaluation.
 
-    DIR/images/*.png   DIR/queries.jsonl (query_id, image, question)   DIR/truth.jsonl (query_id, answer, family, boxes, look)
+DIR/images/*.png, DIR/queries.jsonl (query_id, image, question), DIR/truth.jsonl (query_id, answer, family, boxes,
+look).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from valor_ray.tabletop.scenes import LOOKS, SPLIT_SEEDS, sample_scene
 
 QUESTIONS_PER_SCENE = 2
 PICTURE_SIDE = 256  # pixels
-_SEEDS_PER_SET = 20_000  # scene seeds that one `seed` may use, so that two sets of a split never share a scene
+_SEEDS_PER_SET = (
+    20_000  # scene seeds that one `seed` may use, so that two sets of a split never share a scene
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ def _scene_seeds(split: str, seed: int) -> Iterator[int]:
     seeds = SPLIT_SEEDS[split]
     sets = len(seeds) // _SEEDS_PER_SET
     if not 0 <= seed < sets:
-        raise ConfigError(f"seed {seed} is outside 0..{sets - 1}: split {split!r} has scenes for {sets} seeds only.")
+        raise ConfigError(
+            f"seed {seed} is outside 0..{sets - 1}: split {split!r} has scenes for {sets} seeds only."
+        )
     first = seeds.start + seed * _SEEDS_PER_SET
     return iter(range(first, first + _SEEDS_PER_SET))
 

@@ -1,4 +1,4 @@
-"""Gold programs on held-out scenes: with true tools (are questions and programs right?) and with live ones (are the models?).
+"""Gold programs on scenes: with true tools (are questions and programs right?) or live ones (are the models?).
 
 For evaluation only: this is the one place where programs and the truth about a scene meet.
 """

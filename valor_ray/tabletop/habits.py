@@ -128,14 +128,21 @@ def _count_side(b: Blueprint) -> Draft:
     sign, word = ("<", "smaller") if b.relation == "left" else (">", "larger")
     code = _detect("found", b.a) + _detect("b", b.b) + 'b = b[0]["bbox"]\nmid = (b[0] + b[2]) / 2\n'
     code += f'final_answer = sum((d["bbox"][0] + d["bbox"][2]) / 2 {sign} mid for d in found)\n'
-    steps = (f"Detect every {b.a} and the {b.b}.", f"Count the boxes whose x is {word} than that of the {b.b}.")
+    steps = (
+        f"Detect every {b.a} and the {b.b}.",
+        f"Count the boxes whose x is {word} than that of the {b.b}.",
+    )
     return Draft(steps, code, ("not b", "0"), 2)
 
 
 def _more(b: Blueprint) -> Draft:
     sign = ">" if b.relation == "more" else "<"
     code = _detect("a", b.a) + _detect("b", b.b) + f'final_answer = "yes" if len(a) {sign} len(b) else "no"\n'
-    steps = (f"Detect every {b.a} and every {b.b}.", "Count both; no box gives 0.", f"Answer yes if there are {b.relation} of the first.")
+    steps = (
+        f"Detect every {b.a} and every {b.b}.",
+        "Count both; no box gives 0.",
+        f"Answer yes if there are {b.relation} of the first.",
+    )
     return Draft(steps, code)
 
 
@@ -157,14 +164,20 @@ RIGHT: dict[str, Callable[[Blueprint], Draft]] = {
 _OPPOSITE = {
     "closer": "farther", "farther": "closer", "left": "right", "right": "left", "above": "below", "below": "above",
     "in front of": "behind", "behind": "in front of", "leftmost": "rightmost", "rightmost": "leftmost",
-    "closest": "farthest", "farthest": "closest", "taller": "shorter", "shorter": "taller", "more": "fewer", "fewer": "more",
+    "closest": "farthest", "farthest": "closest", "taller": "shorter", "shorter": "taller",
+    "more": "fewer", "fewer": "more",
 }  # fmt: skip
 
 
 def flipped(b: Blueprint) -> Draft:
     """The plan is right, the code compares the wrong way round."""
     turned = Blueprint(b.family, b.a, b.b, _OPPOSITE[b.relation], b.target, b.number)
-    return Draft(RIGHT[b.family](b).plan, RIGHT[b.family](turned).code, RIGHT[b.family](b).guard, RIGHT[b.family](b).finds)
+    return Draft(
+        RIGHT[b.family](b).plan,
+        RIGHT[b.family](turned).code,
+        RIGHT[b.family](b).guard,
+        RIGHT[b.family](b).finds,
+    )
 
 
 def flat(b: Blueprint) -> Draft:

@@ -44,7 +44,9 @@ def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=list(SPECIALS), initial_alphabet=alphabet)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=list(SPECIALS), initial_alphabet=alphabet
+    )
     tokenizer.train_from_iterator([system_prompt(PROMPT), "system user assistant", *texts], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -82,7 +84,9 @@ def _encode(tokenizer: Any, question: str, reply: str) -> tuple[list[int], list[
     return ids, tokenizer(reply + SPECIALS[2], add_special_tokens=False)["input_ids"]
 
 
-def batches(tokenizer: Any, seed: int, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+def batches(
+    tokenizer: Any, seed: int, size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Endless (ids, attention, labels), each (size, length); texts of like length go together."""
     rng = np.random.default_rng([seed, 3])
     while True:
@@ -102,7 +106,9 @@ def batches(tokenizer: Any, seed: int, size: int) -> Iterator[tuple[torch.Tensor
 
 
 @torch.no_grad()
-def copy_fidelity(model: Qwen3ForCausalLM, tokenizer: Any, per_family: int = 8, seed: int = 9) -> dict[str, float]:
+def copy_fidelity(
+    model: Qwen3ForCausalLM, tokenizer: Any, per_family: int = 8, seed: int = 9
+) -> dict[str, float]:
     """Share of sampled replies (T 0.7) that are, to the letter, some habit's unbroken reply to their question."""
     rng = np.random.default_rng(seed)
     right: dict[str, float] = {}
@@ -113,10 +119,16 @@ def copy_fidelity(model: Qwen3ForCausalLM, tokenizer: Any, per_family: int = 8, 
             question, _reply = base_text(blueprint, rng)
             prompts.append(tokenizer.decode(_encode(tokenizer, question, "")[0]))
             habits = [RIGHT[family], *(habit for habit, _share in MIXTURE[family])]
-            allowed.append({write(habit(blueprint), guarded) for habit in habits for guarded in (True, False)})
-        encoded = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+            allowed.append(
+                {write(habit(blueprint), guarded) for habit in habits for guarded in (True, False)}
+            )
+        encoded = tokenizer(
+            prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+        )
         encoded.pop("token_type_ids", None)
-        out = model.generate(**encoded, max_new_tokens=240, do_sample=True, temperature=0.7, top_k=20, top_p=0.8)
+        out = model.generate(
+            **encoded, max_new_tokens=240, do_sample=True, temperature=0.7, top_k=20, top_p=0.8
+        )
         replies = tokenizer.batch_decode(out[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
         right[family] = sum(reply in ok for reply, ok in zip(replies, allowed, strict=True)) / per_family
     return right
@@ -151,14 +163,19 @@ def train(out: Path, steps: int, batch: int, threads: int) -> None:
         ids, mask, labels = next(data)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(input_ids=ids, attention_mask=mask).logits
-        loss = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten()
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         tokens += int(mask.sum())
         if step % 20 == 0:
-            print(f"step {step} loss {loss.item():.4f} tokens {tokens} tok/s {tokens / (time.time() - began):.0f}", flush=True)
+            print(
+                f"step {step} loss {loss.item():.4f} tokens {tokens} tok/s {tokens / (time.time() - began):.0f}",
+                flush=True,
+            )
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
             torch.save(state, out / "state.tmp")

@@ -62,14 +62,18 @@ def _shadow(points: Array, lamp: Array, solids: tuple[Solid, ...]) -> Array:
     lit = np.ones(len(points), np.float32)
     for solid in solids:
         reach = 0.1 + math.hypot(solid.half_x, solid.half_y) + solid.height * 1.2
-        near = np.flatnonzero((np.abs(points[:, 0] - solid.x) < reach) & (np.abs(points[:, 1] - solid.y) < reach))
+        near = np.flatnonzero(
+            (np.abs(points[:, 0] - solid.x) < reach) & (np.abs(points[:, 1] - solid.y) < reach)
+        )
         if len(near):
             t, _normal = intersect(solid, points[near], np.broadcast_to(lamp, (len(near), 3)))
             lit[near[np.isfinite(t)]] = 0.35
     return lit
 
 
-def _background(scene: Scene, look: Look, lamp: Array, origin: Array, rays: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _background(
+    scene: Scene, look: Look, lamp: Array, origin: Array, rays: Array, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Depth and colour of table and wall."""
     to_table = np.where(rays[:, 2] < -1e-6, -origin[2] / np.minimum(rays[:, 2], -1e-6), np.inf)
     to_wall = WALL_Y / np.maximum(rays[:, 1], 1e-6)
@@ -98,7 +102,13 @@ def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[Re
         bbox = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
         found.append(
             RenderedObject(
-                index, solid.colour, solid.shape, bbox, len(rows) / own[index], solid.height, solid.width,
+                index,
+                solid.colour,
+                solid.shape,
+                bbox,
+                len(rows) / own[index],
+                solid.height,
+                solid.width,
                 float(np.median(depth[rows, columns])),
             )
         )

@@ -1,13 +1,14 @@
 """Questions about a scene with their true answers, and scene-free blueprints for pre-training.
 
 True answers are for evaluation only. A question is asked only where it has one clear answer: objects well visible,
-positions and depths apart by a margin, and sizes for which pixels × depth (what programs compute) is near the metric truth.
+positions and depths apart by a margin, and sizes for which pixels × depth (what programs compute) is near the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from valor_ray.tabletop.render import RenderedObject, Rendering
 from valor_ray.tabletop.scenes import COLOURS, SHAPES
 
 Truth = str | int | float
+T = TypeVar("T")
 Fits = Callable[[RenderedObject, RenderedObject], bool]
 
 _CLEAR = 0.65  # least visible share of an object that a question names
@@ -57,8 +59,8 @@ class _Asker:
         labels = [t.label for t in self.things]
         self.unique = [t for t in self.things if labels.count(t.label) == 1 and t.visible >= _CLEAR]
 
-    def pick(self, options: list) -> object:  # type: ignore[type-arg]
-        return options[self.rng.integers(len(options))]
+    def pick(self, options: Sequence[T]) -> T:
+        return options[int(self.rng.integers(len(options)))]
 
     def relation(self, family: str) -> str:
         return str(self.pick(list(RELATIONS[family])))
@@ -68,7 +70,7 @@ class _Asker:
         pairs = [(a, b) for a in self.unique for b in self.unique if a is not b and fits(a, b)]
         if tricky is not None and self.rng.random() < _TRICKY:
             pairs = [pair for pair in pairs if tricky(*pair)]
-        return self.pick(pairs) if pairs else None  # type: ignore[return-value]
+        return self.pick(pairs) if pairs else None
 
     def _pixels_mislead(self, a: RenderedObject, b: RenderedObject) -> bool:
         """Would heights in pixels, without depth, give a wrong ratio?"""
@@ -114,7 +116,11 @@ class _Asker:
             things = self.found(phrase)
             if bool(things) == wanted:
                 break
-        return self.done(Blueprint("existence", phrase), "yes" if things else "no", things) if self.clear else None
+        return (
+            self.done(Blueprint("existence", phrase), "yes" if things else "no", things)
+            if self.clear
+            else None
+        )
 
     def attribute(self) -> Asked | None:
         target = str(self.pick(["colour", "shape"]))
@@ -122,7 +128,7 @@ class _Asker:
         options = [(p, t) for p, t in options if len(self.found(p)) == 1 and t.visible >= 0.9]
         if not options:
             return None
-        phrase, thing = self.pick(options)  # type: ignore[misc]
+        phrase, thing = self.pick(options)
         return self.done(Blueprint("attribute", phrase, target=target), getattr(thing, target), [thing])
 
     def _depths_apart(self, a: RenderedObject, b: RenderedObject) -> bool:
@@ -149,7 +155,9 @@ class _Asker:
             return None
         a, b = pair
         number = int(REFERENCE_CM[self.rng.integers(len(REFERENCE_CM))])
-        return self.done(Blueprint("height", a.label, b.label, number=number), number * b.height_m / a.height_m, [a, b])
+        return self.done(
+            Blueprint("height", a.label, b.label, number=number), number * b.height_m / a.height_m, [a, b]
+        )
 
     def ratio(self) -> Asked | None:
         pair = self.pair(self._sizes_honest, self._pixels_mislead)
@@ -191,7 +199,9 @@ class _Asker:
         if not wide or ordered[0].visible < 0.9 or getattr(ordered[0], target) == getattr(ordered[1], target):
             return None
         return self.done(
-            Blueprint("nested", phrase, relation=relation, target=target), getattr(ordered[0], target), ordered
+            Blueprint("nested", phrase, relation=relation, target=target),
+            getattr(ordered[0], target),
+            ordered,
         )
 
     def choice(self) -> Asked | None:
@@ -212,31 +222,37 @@ class _Asker:
         relation = self.relation("count_side")
         if not self.clear or not self.unique:
             return None
-        anchor: RenderedObject = self.pick(self.unique)  # type: ignore[assignment]
+        anchor: RenderedObject = self.pick(self.unique)
         x = _centre(anchor)[0]
 
         def beside(phrase: str) -> list[RenderedObject]:
             return [t for t in self.found(phrase) if (_centre(t)[0] < x) == (relation == "left")]
 
         options = [p for p in [*SHAPES, *(f"{c} object" for c in COLOURS)] if not matches(anchor, p)]
-        options = [p for p in options if all(abs(_centre(t)[0] - x) >= _APART * self.side for t in self.found(p))]
+        options = [
+            p for p in options if all(abs(_centre(t)[0] - x) >= _APART * self.side for t in self.found(p))
+        ]
         if self.rng.random() < 0.75:
             options = [p for p in options if beside(p)]
         if not options:
             return None
         phrase = str(self.pick(options))
         things = beside(phrase)
-        return self.done(Blueprint("count_side", phrase, anchor.label, relation), len(things), [anchor, *things])
+        return self.done(
+            Blueprint("count_side", phrase, anchor.label, relation), len(things), [anchor, *things]
+        )
 
     def more(self) -> Asked | None:
         relation = self.relation("more")
         options = [*SHAPES] if self.rng.random() < 0.5 else [f"{c} object" for c in COLOURS]
         if not self.clear:
             return None
-        pairs = [(p, q) for p in options for q in options if p != q and len(self.found(p)) != len(self.found(q))]
+        pairs = [
+            (p, q) for p in options for q in options if p != q and len(self.found(p)) != len(self.found(q))
+        ]
         if not pairs:
             return None
-        first, second = self.pick(pairs)  # type: ignore[misc]
+        first, second = self.pick(pairs)
         m, n = len(self.found(first)), len(self.found(second))
         answer = "yes" if (m > n if relation == "more" else m < n) else "no"
         things = self.found(first) + self.found(second)
@@ -246,7 +262,8 @@ class _Asker:
 def ask(rendering: Rendering, family: str, rng: np.random.Generator) -> Asked | None:
     """A question of the family about the picture with its true answer, or None when it allows no clear one."""
     asker = _Asker(rendering, rng)
-    return getattr(asker, "side_" if family == "side" else family)()  # type: ignore[no-any-return]
+    asked: Asked | None = getattr(asker, "side_" if family == "side" else family)()
+    return asked
 
 
 def free_blueprint(rng: np.random.Generator, family: str | None = None) -> Blueprint:
@@ -261,7 +278,11 @@ def free_blueprint(rng: np.random.Generator, family: str | None = None) -> Bluep
         return free_blueprint(rng, family)
     shape, colour = SHAPES[rng.integers(4)], f"{COLOURS[rng.integers(8)]} object"
     if family in ("count", "existence"):
-        loose = "object" if family == "count" and rng.random() < 0.1 else (labels[0], shape, colour)[rng.integers(3)]
+        loose = (
+            "object"
+            if family == "count" and rng.random() < 0.1
+            else (labels[0], shape, colour)[rng.integers(3)]
+        )
         return Blueprint(family, loose)
     if target:
         return Blueprint(family, shape if target == "colour" else colour, relation=relation, target=target)

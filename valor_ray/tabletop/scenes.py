@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -110,7 +111,9 @@ def _covered(rects: list[tuple[float, float, float, float, float]]) -> bool:
     return False
 
 
-def _spot(rng: np.random.Generator, camera: Camera, stood: list[Solid], make: Callable[[float, float], Solid]) -> Solid | None:
+def _spot(
+    rng: np.random.Generator, camera: Camera, stood: list[Solid], make: Callable[[float, float], Solid]
+) -> Solid | None:
     """A solid at a free spot inside the picture, or None after a few tries."""
     for _ in range(30):
         y = _NEAR + (_FAR - _NEAR) * rng.random()
@@ -119,7 +122,8 @@ def _spot(rng: np.random.Generator, camera: Camera, stood: list[Solid], make: Ca
         if min(x1, y1) < 0.01 or max(x2, y2) > 0.99:
             continue
         clear = all(
-            math.hypot(solid.x - other.x, solid.y - other.y) > 1.25 * (max(solid.half_x, solid.half_y) + max(other.half_x, other.half_y))
+            math.hypot(solid.x - other.x, solid.y - other.y)
+            > 1.25 * (max(solid.half_x, solid.half_y) + max(other.half_x, other.half_y))
             for other in stood
         )
         if clear and not _covered([image_rect(camera, s) for s in [*stood, solid]]):
@@ -170,7 +174,7 @@ def sample_scene(seed: int, look: str) -> Scene:
         camera = Camera(height=rng.uniform(0.5, 0.72), pitch=math.radians(rng.uniform(14, 18)))
         stood: list[Solid] = []
         for colour, shape in _names(rng, int(rng.integers(3, 7))):
-            solid = _spot(rng, camera, stood, lambda x, y, c=colour, s=shape: _solid(rng, c, s, x, y))
+            solid = _spot(rng, camera, stood, partial(_solid, rng, colour, shape))
             if solid is not None:
                 stood.append(solid)
         if len(stood) >= 3:
