@@ -23,7 +23,7 @@ first steps:
   valor doctor                                      is this machine ready?
   valor demo --out demo/                            20 questions about rendered scenes, and a page to look at
   valor serve                                       start the app (and its page) on http://127.0.0.1:8000
-  valor ask photo.png "How many red cubes are there?"
+  valor ask photo.png "How many red boxes are there?"
 
 `valor COMMAND --help` explains one command.
 """

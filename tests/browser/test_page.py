@@ -70,7 +70,7 @@ def test_dropped_picture_is_asked_about_and_shows_boxes_and_answer(page: Page) -
     for seed in range(12):
         drop(page, picture(seed))
         page.wait_for_function("document.getElementById('picture').naturalWidth === 256")
-        ask(page, "How many balls are there?" if seed % 2 else "How many cubes are there?")
+        ask(page, "How many balls are there?" if seed % 2 else "How many boxes are there?")
         if page.is_visible("#answer-card") and page.locator("#boxes g").count():
             break
     else:
@@ -86,7 +86,7 @@ def test_dropped_picture_is_asked_about_and_shows_boxes_and_answer(page: Page) -
 
 def test_depth_map_can_be_looked_at(page: Page) -> None:
     drop(page, picture(1))
-    ask(page, "How many cubes are there?")
+    ask(page, "How many boxes are there?")
     page.wait_for_selector("#show-depth:not([disabled])")
     page.click("#show-depth")
     page.wait_for_function("document.getElementById('picture').alt.startsWith('Depth map')")
@@ -95,7 +95,7 @@ def test_depth_map_can_be_looked_at(page: Page) -> None:
 
 def test_what_is_no_picture_shows_the_servers_reason(page: Page) -> None:
     drop(page, b"hello", "hello.png")
-    ask(page, "How many cubes are there?")
+    ask(page, "How many boxes are there?")
     assert "not a picture" in page.inner_text("#problem")
     assert page.is_hidden("#answer-card")
 

@@ -24,7 +24,7 @@ from valor_ray.tabletop.scenes import sample_scene
 
 pytestmark = pytest.mark.timeout(300)
 KEYS = ["answer", "plan", "code", "trace", "error", "seconds"]
-QUESTIONS = ["How many red cubes are there?", "Is there a green ball?", "How many cones are there?"]
+QUESTIONS = ["How many red boxes are there?", "Is there a green ball?", "How many cones are there?"]
 
 
 def scene(seed: int) -> Rendering:
@@ -183,7 +183,7 @@ def test_bad_requests_are_refused(service: str, body: dict[str, Any], status: in
 
 
 def test_question_of_the_longest_length_gets_an_answer_or_a_named_error(service: str) -> None:
-    body = {"image": uri(scene(1)), "question": "How many red cubes are there? " * 66}
+    body = {"image": uri(scene(1)), "question": "How many red boxes are there? " * 66}
     response = post(service, "/v1/answer", body)
     assert response.status_code == 200 or response.json()["error"]["code"] in ("question", "policy")
 

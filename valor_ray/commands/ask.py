@@ -14,7 +14,7 @@ from valor_ray.commands.options import add_json, print_json
 HELP = "Ask a question about a picture (needs a running `valor serve`)."
 EPILOG = """\
 example:
-  valor ask photo.png "How many red cubes are there?"
+  valor ask photo.png "How many red boxes are there?"
 
 Exit code 0: there is an answer; 1: there is none (its `error` says why); 2: wrong usage or settings.
 """

@@ -36,7 +36,7 @@ def run(args: Namespace) -> int:
 
     with serving(config, _say) as url:
         _say(f"ready at {url} after {time.monotonic() - start:.0f} s; open it in a browser, or:")
-        _say(f'  valor ask photo.png "How many red cubes are there?" --url {url}')
+        _say(f'  valor ask photo.png "How many red boxes are there?" --url {url}')
         _say("Ctrl-C stops it")
         try:
             while True:
