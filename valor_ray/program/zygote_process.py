@@ -140,11 +140,12 @@ class ZygoteProcess:
         return process
 
     async def close(self) -> None:
-        """End the zygote; its programs die with it."""
+        """End the zygote; its programs die with it. Closing twice, even at the same time, is closing once."""
         self._lose()
-        if self._popen is not None:
-            self._popen.kill()
-            await asyncio.to_thread(self._popen.communicate)
+        popen, self._popen = self._popen, None
+        if popen is not None:
+            popen.kill()
+            await asyncio.to_thread(popen.communicate)
 
     def _read(self) -> None:
         assert self._control is not None
