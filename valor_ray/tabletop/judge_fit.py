@@ -151,7 +151,7 @@ def _wanted(
         if fits[best] > 0.7 and hits < 4 and rendering.objects[best] in seen:
             hits += 1
             wanted.append((box, *_classes(rendering.objects[best])))
-        elif fits[best] < 0.4 and misses < 10:
+        elif fits[best] < 0.4 and misses < 6:
             misses += 1
             wanted.append((box, NONE, -1))
     return wanted
@@ -178,10 +178,10 @@ def _network() -> torch.nn.Module:
     class Network(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
-            self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
-            self.conv3 = nn.Conv2d(32, 48, 3, padding=1)
-            self.hidden = nn.Linear(48 * (SIDE // 8) ** 2 + 1, 96)
+            self.conv1 = nn.Conv2d(3, 20, 3, padding=1)
+            self.conv2 = nn.Conv2d(20, 40, 3, padding=1)
+            self.conv3 = nn.Conv2d(40, 64, 3, padding=1)
+            self.hidden = nn.Linear(64 * (SIDE // 8) ** 2 + 1, 96)
             self.head = nn.Linear(96, len(SHAPES) + 1 + len(COLOURS))
             self.drop = nn.Dropout(0.2)
 
@@ -250,8 +250,8 @@ def _layout(network: torch.nn.Module) -> dict[str, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="judge_fit", description="Fit the offline judge's coefficients.")
-    parser.add_argument("--scenes", type=int, default=6000)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--scenes", type=int, default=2500)
+    parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--out", type=Path, default=COEFFICIENTS)
     args = parser.parse_args()
     crops = make_crops(args.scenes)
