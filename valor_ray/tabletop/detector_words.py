@@ -93,7 +93,7 @@ def every_class() -> list[str]:
 
 
 STYLES = ("many", "few", "all", "shapes", "colours", "anything")
-STYLE_SHARES = (0.31, 0.23, 0.10, 0.16, 0.10, 0.10)
+STYLE_SHARES = (0.38, 0.22, 0.12, 0.14, 0.08, 0.06)
 
 
 def sample_prompt(rng: np.random.Generator, style: str, present: Sequence[tuple[str, str]]) -> list[str]:
