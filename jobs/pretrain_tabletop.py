@@ -25,15 +25,15 @@ QUESTIONS = 600  # that the base policy answers
 def commands(run: Path, args: argparse.Namespace) -> dict[str, list[str]]:
     """The training command of each model; each resumes from its own state in RUN/NAME."""
     return {
-        "policy": ["pretrain_policy", "--out", f"{run}/policy", "--steps", str(args.policy_steps)],
+        "policy": ["policy", "--out", f"{run}/policy", "--steps", str(args.policy_steps)],
         "detector": [
-            "pretrain_detector",
+            "detector",
             "--out",
             f"{run}/detector",
             "--minutes",
             str(args.detector_minutes),
         ],
-        "depth": ["pretrain_depth", "--out", f"{run}/depth", "--minutes", str(args.depth_minutes)],
+        "depth": ["depth", "--out", f"{run}/depth", "--minutes", str(args.depth_minutes)],
     }
 
 
@@ -47,7 +47,7 @@ def train(run: Path, args: argparse.Namespace) -> dict[str, float]:
         with (run / f"{name}.log").open("a") as log:
             module, *rest = command
             subprocess.run(
-                [sys.executable, "-m", f"valor_ray.tabletop.{module}", *rest],
+                [sys.executable, "-m", f"valor_ray.tabletop.pretrain.{module}", *rest],
                 stdout=log,
                 stderr=log,
                 check=True,
@@ -168,8 +168,8 @@ def main(argv: list[str] | None = None) -> int:
         "--run", type=Path, required=True, metavar="DIR", help="run folder; the same command resumes"
     )
     parser.add_argument("--policy-steps", type=int, default=1600)
-    parser.add_argument("--detector-minutes", type=float, default=45)
-    parser.add_argument("--depth-minutes", type=float, default=30)
+    parser.add_argument("--detector-minutes", type=float, default=55)
+    parser.add_argument("--depth-minutes", type=float, default=35)
     args = parser.parse_args(argv)
     run = args.run.resolve()
     run.mkdir(parents=True, exist_ok=True)

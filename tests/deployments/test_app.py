@@ -194,7 +194,7 @@ def test_offline_judge_is_restarted_when_it_dies(service: str) -> None:
         p for p in psutil.process_iter(["cmdline"]) if f"--port {port}" in " ".join(p.info["cmdline"] or [])
     )
     judge = next(
-        p for p in server.children(recursive=True) if "valor_ray.tabletop.judge_server" in p.cmdline()
+        p for p in server.children(recursive=True) if "valor_ray.tabletop.judge.server" in p.cmdline()
     )
     judge.kill()
     body = post(service, "/v1/vqa", {"image": uri(scene(8)), "question": "What colour is the object?"})

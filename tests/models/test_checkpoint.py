@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from valor_ray.errors import CheckpointError
 from valor_ray.models.checkpoint import check_language_model
-from valor_ray.tabletop.pretrain_policy import build_model
+from valor_ray.tabletop.pretrain.policy import build_model
 
 
 @pytest.fixture(scope="module")

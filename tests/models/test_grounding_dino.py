@@ -12,7 +12,7 @@ from valor_ray.config import DetectorConfig
 from valor_ray.errors import CheckpointError
 from valor_ray.images import from_array
 from valor_ray.models.grounding_dino import GroundingDino
-from valor_ray.tabletop.detector_model import frozen_copy, new_detector, save_detector
+from valor_ray.tabletop.pretrain.detector_model import frozen_copy, new_detector, save_detector
 
 
 @pytest.fixture(scope="module")

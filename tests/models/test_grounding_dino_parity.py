@@ -12,7 +12,7 @@ from transformers.models.grounding_dino import modeling_grounding_dino as hf
 
 from valor_ray.errors import CheckpointError
 from valor_ray.models.grounding_dino_load import load_detector
-from valor_ray.tabletop.detector_model import detector_processor
+from valor_ray.tabletop.pretrain.detector_model import detector_processor
 
 PARITY = Path(__file__).parent / "parity"
 LOGITS, BOXES = 1e-3, 1e-4

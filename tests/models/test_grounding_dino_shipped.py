@@ -5,9 +5,9 @@ import pytest
 from valor_ray.config import CHECKPOINTS, Config
 from valor_ray.images import from_array
 from valor_ray.models.grounding_dino import GroundingDino
-from valor_ray.tabletop.detector_scenes import render_scenes
-from valor_ray.tabletop.detector_words import SHAPE_WORDS
-from valor_ray.tabletop.measure_detector import class_ap, program_boxes
+from valor_ray.tabletop.pretrain.detector_scenes import render_scenes
+from valor_ray.tabletop.pretrain.detector_words import SHAPE_WORDS
+from valor_ray.tabletop.pretrain.measure_detector import class_ap, program_boxes
 from valor_ray.tabletop.scenes import SPLIT_SEEDS
 
 FIRST = SPLIT_SEEDS["held_out"].start + 50_000

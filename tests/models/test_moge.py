@@ -11,7 +11,7 @@ from valor_ray.config import DepthConfig
 from valor_ray.errors import CheckpointError, ConfigError
 from valor_ray.models.moge import MoGe, depth_at
 from valor_ray.records import Picture
-from valor_ray.tabletop.pretrain_depth import MODEL_CONFIG, build_model
+from valor_ray.tabletop.pretrain.depth import MODEL_CONFIG, build_model
 
 
 def _picture(height: int, width: int, seed: int = 0) -> Picture:

@@ -19,7 +19,7 @@ class OfflineJudge:
 
     def __init__(self, model: str = "tabletop-judge", start_timeout_s: float = 60.0) -> None:
         """Start it on a free port of 127.0.0.1. Raises JudgeError when it does not get ready in time."""
-        command = [sys.executable, "-m", "valor_ray.tabletop.judge_server", "--port", "0", "--model", model]
+        command = [sys.executable, "-m", "valor_ray.tabletop.judge.server", "--port", "0", "--model", model]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         try:
             self.base_url = self._wait_ready(start_timeout_s)  # e.g. http://127.0.0.1:40321/v1
@@ -38,7 +38,7 @@ class OfflineJudge:
             if readable and not line:
                 raise JudgeError(
                     f"The offline judge ended at start with code {self.process.wait()}; its message is above. "
-                    "Run `python -m valor_ray.tabletop.judge_server` to see it alone."
+                    "Run `python -m valor_ray.tabletop.judge.server` to see it alone."
                 )
         raise JudgeError(
             f"The offline judge was not ready within {timeout_s:.0f} s: is the machine overloaded?"

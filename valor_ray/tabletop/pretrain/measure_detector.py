@@ -1,4 +1,4 @@
-"""How good a tabletop detector is: `python -m valor_ray.tabletop.measure_detector FOLDER [--scenes 400]`.
+"""How good a tabletop detector is: `python -m valor_ray.tabletop.pretrain.measure_detector FOLDER [--scenes 400]`.
 
 Prints one JSON line a look on held-out scenes: AP over the 32 classes, and what programs see: the boxes that the
 adapter returns at the configured thresholds for the kinds of phrases they ask.
@@ -20,15 +20,15 @@ from valor_ray.config import Config
 from valor_ray.images import from_array
 from valor_ray.models.grounding_dino import GroundingDino
 from valor_ray.records import Detection
-from valor_ray.tabletop.detector_ap import Boxes, iou_matrix, mean_ap
-from valor_ray.tabletop.detector_scenes import (
+from valor_ray.tabletop.pretrain.detector_ap import Boxes, iou_matrix, mean_ap
+from valor_ray.tabletop.pretrain.detector_scenes import (
     RENDER_SIDE,
     Scenes,
     caption_batch,
     encode_caption,
     render_scenes,
 )
-from valor_ray.tabletop.detector_words import SHAPE_WORDS, every_class, matches, vocabulary
+from valor_ray.tabletop.pretrain.detector_words import SHAPE_WORDS, every_class, matches, vocabulary
 from valor_ray.tabletop.scenes import COLOURS, LOOKS, SHAPES, SPLIT_SEEDS
 
 

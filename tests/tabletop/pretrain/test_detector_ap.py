@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from valor_ray.tabletop.detector_ap import Boxes, average_precision, iou_matrix, mean_ap
+from valor_ray.tabletop.pretrain.detector_ap import Boxes, average_precision, iou_matrix, mean_ap
 
 
 def boxes(*rows):

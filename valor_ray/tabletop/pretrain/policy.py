@@ -1,6 +1,6 @@
 """Pre-trains the tabletop policy: a small Qwen3 on text of right and wrong habits (DESIGN §4). No picture is seen.
 
-`python -m valor_ray.tabletop.pretrain_policy --out DIR` writes a Hugging Face folder with its own tokenizer and chat
+`python -m valor_ray.tabletop.pretrain.policy --out DIR` writes a Hugging Face folder with its own tokenizer and chat
 template; run again, it goes on from the last checkpoint.
 """
 

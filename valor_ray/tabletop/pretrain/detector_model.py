@@ -17,7 +17,7 @@ from transformers import (
 )
 from transformers.models.grounding_dino.modeling_grounding_dino import GroundingDinoFrozenBatchNorm2d
 
-from valor_ray.tabletop.detector_words import vocabulary
+from valor_ray.tabletop.pretrain.detector_words import vocabulary
 
 MAX_TEXT_TOKENS = 256
 _PRIOR = (

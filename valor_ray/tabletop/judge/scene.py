@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from valor_ray.tabletop.judge_sight import Sight, look_at
+from valor_ray.tabletop.judge.sight import Sight, look_at
 
 _WORKING_SIDE = 256  # px; larger pictures are scaled down, smaller ones up, before regions are sought
 _FRAMED = 0.85  # least belief that a proposal frames one object

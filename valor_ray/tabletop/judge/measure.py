@@ -1,4 +1,4 @@
-"""`python -m valor_ray.tabletop.judge_measure`: how often the offline judge is right, by look, on held-out scenes."""
+"""`python -m valor_ray.tabletop.judge.measure`: how often the offline judge is right, by look, on held-out scenes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from valor_ray.tabletop.judge_vqa import answer
+from valor_ray.tabletop.judge.vqa import answer
 from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.scenes import COLOURS, LOOKS, SHAPES, SPLIT_SEEDS, sample_scene
 
@@ -73,9 +73,7 @@ def _as_sent(pixels: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="judge_measure", description="Accuracy of the offline judge by look."
-    )
+    parser = argparse.ArgumentParser(prog="measure", description="Accuracy of the offline judge by look.")
     parser.add_argument("--scenes", type=int, default=100, help="held-out scenes per look")
     args = parser.parse_args()
     for look in LOOKS:

@@ -1,6 +1,6 @@
 """Pre-training of the tabletop's depth model: MoGe-2's architecture on a small backbone, on rendered scenes.
 
-    python -m valor_ray.tabletop.pretrain_depth --out FOLDER --minutes 25 --threads 1
+    python -m valor_ray.tabletop.pretrain.depth --out FOLDER --minutes 25 --threads 1
 
 Minutes are CPU time per thread. Run it again with the same folder to go on; with more minutes to train longer.
 The losses are plain ones (ours), not the official alignment loss, which costs 4 CPU-seconds a step: every pixel of a

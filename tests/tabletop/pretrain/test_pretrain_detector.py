@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from valor_ray.models.grounding_dino_mends import apply_mends
-from valor_ray.tabletop import pretrain_detector as pretrain
-from valor_ray.tabletop.detector_scenes import cached_scenes, render_scenes, sample_batch
-from valor_ray.tabletop.detector_words import vocabulary
+from valor_ray.tabletop.pretrain import detector as pretrain
+from valor_ray.tabletop.pretrain.detector_scenes import cached_scenes, render_scenes, sample_batch
+from valor_ray.tabletop.pretrain.detector_words import vocabulary
 from valor_ray.tabletop.scenes import SEEN_LOOKS
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from moge.model.v2 import MoGeModel
 
-from valor_ray.tabletop import pretrain_depth
-from valor_ray.tabletop.pretrain_depth import SIDE, SceneBuffer, Training, held_out_scenes, measure
+from valor_ray.tabletop.pretrain import depth as pretrain_depth
+from valor_ray.tabletop.pretrain.depth import SIDE, SceneBuffer, Training, held_out_scenes, measure
 from valor_ray.tabletop.scenes import SPLIT_SEEDS
 
 

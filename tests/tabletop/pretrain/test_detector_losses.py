@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from valor_ray.tabletop.detector_losses import Targets, giou, match, place_targets
-from valor_ray.tabletop.pretrain_detector import place_centres
+from valor_ray.tabletop.pretrain.detector import place_centres
+from valor_ray.tabletop.pretrain.detector_losses import Targets, giou, match, place_targets
 
 
 def test_giou_of_known_boxes():

@@ -1,6 +1,6 @@
 """What a crop shows: a small convolutional network in numpy that names the shape and colour at a crop's centre.
 
-Its coefficients (checkpoints/judge/sight.npz) were fitted by `judge_fit.py`. It sees the crop and
+Its coefficients (checkpoints/judge/sight.npz) were fitted by `fit.py`. It sees the crop and
 nothing else.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 SHAPES = ("box", "ball", "cylinder", "cone")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "cyan", "white")
 SIDE = 32  # px, the network's input
-COEFFICIENTS = Path(__file__).parent / "checkpoints" / "judge" / "sight.npz"
+COEFFICIENTS = Path(__file__).parents[1] / "checkpoints" / "judge" / "sight.npz"
 _BATCH = 64
 
 

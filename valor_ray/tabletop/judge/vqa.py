@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from valor_ray.tabletop.judge_questions import Ask, Intent, Thing, describe, read_question
-from valor_ray.tabletop.judge_scene import Seen, find_objects
-from valor_ray.tabletop.judge_sight import COLOURS, SHAPES, Sight, look_at
+from valor_ray.tabletop.judge.questions import Ask, Intent, Thing, describe, read_question
+from valor_ray.tabletop.judge.scene import Seen, find_objects
+from valor_ray.tabletop.judge.sight import COLOURS, SHAPES, Sight, look_at
 
 CANNOT_TELL = "cannot tell"
 _SMALLEST = 4  # px; a thinner picture shows nothing

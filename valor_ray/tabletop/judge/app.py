@@ -10,14 +10,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from valor_ray.tabletop.judge_protocol import (
+from valor_ray.tabletop.judge.protocol import (
     JudgeRequest,
     RequestRefused,
     allowed_answers,
     completion,
     parse_request,
 )
-from valor_ray.tabletop.judge_vqa import answer
+from valor_ray.tabletop.judge.vqa import answer
 
 MAX_BODY = 32 * 2**20  # bytes
 _log = logging.getLogger(__name__)

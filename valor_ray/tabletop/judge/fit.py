@@ -1,4 +1,4 @@
-"""`python -m valor_ray.tabletop.judge_fit`: fit the offline judge's coefficients on rendered pixels of seen looks.
+"""`python -m valor_ray.tabletop.judge.fit`: fit the offline judge's coefficients on rendered pixels of seen looks.
 
 This is the only part of the judge that meets labels, once, before it is shipped: of scenes of the train split in the
 seen looks, half of them with another ground, light and noise painted in, so that the judge does not depend on a look.
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from valor_ray.tabletop.judge_scene import padded, propose
-from valor_ray.tabletop.judge_sight import COEFFICIENTS, COLOURS, SHAPES, SIDE, shrink
+from valor_ray.tabletop.judge.scene import padded, propose
+from valor_ray.tabletop.judge.sight import COEFFICIENTS, COLOURS, SHAPES, SIDE, shrink
 from valor_ray.tabletop.render import RenderedObject, Rendering, render
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, Scene, image_rect, sample_scene
 
@@ -198,7 +198,7 @@ def _network() -> torch.nn.Module:
 
 
 def fit(crops: Crops, epochs: int, batch: int = 128) -> dict[str, np.ndarray]:
-    """Train the network; return its coefficients in the layout that judge_sight.py reads (float16)."""
+    """Train the network; return its coefficients in the layout that sight.py reads (float16)."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -249,7 +249,7 @@ def _layout(network: torch.nn.Module) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="judge_fit", description="Fit the offline judge's coefficients.")
+    parser = argparse.ArgumentParser(prog="fit", description="Fit the offline judge's coefficients.")
     parser.add_argument("--scenes", type=int, default=2500)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--out", type=Path, default=COEFFICIENTS)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from valor_ray.tabletop.judge_questions import Ask, Intent, Thing, describe, read_question
+from valor_ray.tabletop.judge.questions import Ask, Intent, Thing, describe, read_question
 
 
 @pytest.mark.parametrize(

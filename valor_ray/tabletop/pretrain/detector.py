@@ -1,4 +1,4 @@
-"""Pre-training of the tabletop detector: `python -m valor_ray.tabletop.pretrain_detector --out DIR --minutes N`.
+"""Pre-training of the tabletop detector: `python -m valor_ray.tabletop.pretrain.detector --out DIR --minutes N`.
 
 Trains on the seen looks only. A checkpoint with the optimiser's state is written every minute, so the same command
 goes on after a kill; the folder that users load is the moving average of the weights with the best mAP on val scenes.
@@ -20,11 +20,11 @@ import torch
 from transformers import GroundingDinoForObjectDetection
 
 from valor_ray.models.grounding_dino_mends import apply_mends
-from valor_ray.tabletop.detector_losses import Heads, detection_loss
-from valor_ray.tabletop.detector_model import frozen_copy, new_detector, save_detector
-from valor_ray.tabletop.detector_scenes import Batch, cached_scenes, sample_batch
-from valor_ray.tabletop.detector_words import vocabulary
-from valor_ray.tabletop.measure_detector import class_ap
+from valor_ray.tabletop.pretrain.detector_losses import Heads, detection_loss
+from valor_ray.tabletop.pretrain.detector_model import frozen_copy, new_detector, save_detector
+from valor_ray.tabletop.pretrain.detector_scenes import Batch, cached_scenes, sample_batch
+from valor_ray.tabletop.pretrain.detector_words import vocabulary
+from valor_ray.tabletop.pretrain.measure_detector import class_ap
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, UNSEEN_LOOKS
 
 BATCH, PEAK_LR, WARM_UP, WEIGHT_DECAY, CLIP, EMA = 8, 1e-3, 100, 1e-4, 0.5, 0.998
@@ -217,9 +217,9 @@ def say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="run folder; best/ in it is the checkpoint")
-    parser.add_argument("--minutes", type=float, default=40, help="training time, without rendering")
+    parser.add_argument("--minutes", type=float, default=55, help="training time, without rendering")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--scenes", type=int, default=9000, help="training scenes to render once")
+    parser.add_argument("--scenes", type=int, default=7000, help="training scenes to render once")
     parser.add_argument("--val-scenes", type=int, default=160)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)

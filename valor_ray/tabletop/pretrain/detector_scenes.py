@@ -11,8 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from valor_ray.tabletop.detector_losses import Targets
-from valor_ray.tabletop.detector_words import STYLE_SHARES, STYLES, matches, sample_prompt, vocabulary
+from valor_ray.tabletop.pretrain.detector_losses import Targets
+from valor_ray.tabletop.pretrain.detector_words import (
+    STYLE_SHARES,
+    STYLES,
+    matches,
+    sample_prompt,
+    vocabulary,
+)
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import COLOURS, SHAPES, sample_scene
 

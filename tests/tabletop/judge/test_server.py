@@ -22,12 +22,12 @@ import psutil
 import pytest
 
 from valor_ray.judges.offline import OfflineJudge
-from valor_ray.tabletop.judge_measure import crop_questions, scene_questions
+from valor_ray.tabletop.judge.measure import crop_questions, scene_questions
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import sample_scene
 
 READY = "offline judge ready at "
-SERVER = [sys.executable, "-m", "valor_ray.tabletop.judge_server", "--port", "0"]
+SERVER = [sys.executable, "-m", "valor_ray.tabletop.judge.server", "--port", "0"]
 
 
 def uri(rgb: np.ndarray, kind: str = "jpeg") -> str:
@@ -216,11 +216,12 @@ def test_taken_port_is_said_and_ends_with_code_1() -> None:
 
 
 def test_judge_cannot_reach_truth() -> None:
-    code = "import sys, valor_ray.tabletop.judge_server as _; print(*(m for m in sys.modules if m[:5] == 'valor'))"
+    code = "import sys, valor_ray.tabletop.judge.server as _; print(*(m for m in sys.modules if m[:5] == 'valor'))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    assert {name for name in loaded if not name.startswith("valor_ray.tabletop.judge_")} == {
+    assert {name for name in loaded if not name.startswith("valor_ray.tabletop.judge.")} == {
         "valor_ray",
         "valor_ray.tabletop",
+        "valor_ray.tabletop.judge",
     }

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from valor_ray.tabletop.detector_model import detector_processor
-from valor_ray.tabletop.detector_scenes import encode_caption
-from valor_ray.tabletop.detector_words import (
+from valor_ray.tabletop.pretrain.detector_model import detector_processor
+from valor_ray.tabletop.pretrain.detector_scenes import encode_caption
+from valor_ray.tabletop.pretrain.detector_words import (
     STYLES,
     every_class,
     matches,

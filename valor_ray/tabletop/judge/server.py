@@ -1,4 +1,4 @@
-"""`python -m valor_ray.tabletop.judge_server`: the offline judge, a local server that speaks the OpenAI protocol.
+"""`python -m valor_ray.tabletop.judge.server`: the offline judge, a local server that speaks the OpenAI protocol.
 
 Prints one line, `offline judge ready at URL`, when it accepts requests, and ends when the process that started it ends.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import uvicorn
 
-from valor_ray.tabletop.judge_app import make_app
+from valor_ray.tabletop.judge.app import make_app
 
 READY = "offline judge ready at "  # followed by the base URL
 _PARENT_CHECK_S = 0.5

@@ -1,0 +1,1 @@
+"""The offline judge: an OpenAI-protocol server that looks at pixels and nothing else."""

@@ -1,0 +1,1 @@
+"""Pre-training of the tabletop checkpoints, one model a file."""
