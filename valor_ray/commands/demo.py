@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valor_ray.commands.options import add_profile, load_config, positive
+from valor_ray.commands.options import add_profile, free_port, load_config, positive
 
 if TYPE_CHECKING:
     from valor_ray.config import Config
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     start = time.monotonic()
-    config = load_config(args, f"server.port={_free_port()}")
+    config = load_config(args, f"server.port={free_port()}")
     _say("loading the libraries")
     from deployments.serving import serving
     from valor_ray.demo.memory import PeakMemory
@@ -87,14 +87,6 @@ def _models(config: Config) -> str:
         f"Models: policy {config.policy.model}, detector {config.detector.model}, depth {config.depth.model}, "
         f"judge {config.judge.model}."
     )
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _say(line: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.commands.options import add_json, add_profile, load_config, positive, print_json
+from valor_ray.commands.options import add_json, add_profile, free_port, load_config, positive, print_json
 
 if TYPE_CHECKING:
     from valor_ray.benchmarks.runner import EvalReport, Query, Row
@@ -95,7 +95,7 @@ def _app(args: Namespace) -> Iterator[tuple[str, str | None]]:
 
         yield args.url, ServerConfig(token_env=args.token_env).token()
         return
-    config = load_config(args, f"server.port={_free_port()}")
+    config = load_config(args, f"server.port={free_port()}")
     _say("starting the app")
     from deployments.serving import serving
 
@@ -122,14 +122,6 @@ def _show(report: EvalReport) -> None:
     for name, share in {**report.by_family, "all": total}.items():
         print(f"{name:<14}{share.n:>6}{share.accuracy:>8.1%}   {share.ci[0]:.1%} – {share.ci[1]:.1%}")
     print(f"{report.failures} without an answer; {report.seconds:.0f} s")
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _say(line: str) -> None:
