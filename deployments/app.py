@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from ray.serve import Application, Deployment
 
 from deployments.depth import DepthDeployment
@@ -13,6 +13,7 @@ from deployments.front_door import FrontDoor
 from deployments.judge import JudgeDeployment
 from deployments.policy import PolicyDeployment
 from valor_ray.config import Config, DepthConfig, DetectorConfig, PolicyConfig
+from valor_ray.errors import ConfigError
 
 NAME = "valor"
 # Ready in the order in which users wait for them; the names are those of the deployments.
@@ -28,9 +29,13 @@ class AppArgs(BaseModel):
     overrides: list[str] = []  # as with --set: a.b=c
 
 
-def app(args: AppArgs) -> Application:
-    """The builder that Serve YAML names (`import_path: deployments.app:app`). Raises ConfigError."""
-    return build(Config.load(args.profile, args.overrides))
+def app(args: dict[str, Any]) -> Application:
+    """The builder that Serve YAML names (`import_path: deployments.app:app`); args as in AppArgs. Raises ConfigError."""
+    try:
+        chosen = AppArgs.model_validate(args)
+    except ValidationError as error:
+        raise ConfigError(f"args of the Serve YAML: {error}. It takes profile and overrides.") from error
+    return build(Config.load(chosen.profile, chosen.overrides))
 
 
 def build(config: Config) -> Application:
@@ -55,18 +60,19 @@ def build(config: Config) -> Application:
     )
 
 
+# CPU shares only place the replicas, and in all they fit a machine of two cores: `serve run` counts physical ones.
 def _part(deployment: Deployment, max_ongoing: int, **options: Any) -> Deployment:
     return deployment.options(
         max_ongoing_requests=max_ongoing,
         max_constructor_retry_count=1,  # a part that cannot start says so at once
         graceful_shutdown_timeout_s=5,
         graceful_shutdown_wait_loop_s=0.5,
-        **{"ray_actor_options": {"num_cpus": 0.5}, **options},
+        **{"ray_actor_options": {"num_cpus": 0.2}, **options},
     )
 
 
 def _model(config: PolicyConfig | DetectorConfig | DepthConfig) -> dict[str, Any]:
     return {
         "num_replicas": config.replicas,
-        "ray_actor_options": {"num_cpus": 1, "num_gpus": config.num_gpus},
+        "ray_actor_options": {"num_cpus": 0.4, "num_gpus": config.num_gpus},
     }

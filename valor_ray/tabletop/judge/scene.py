@@ -10,7 +10,7 @@ import numpy as np
 from valor_ray.tabletop.judge.sight import Sight, look_at
 
 _WORKING_SIDE = 256  # px; larger pictures are scaled down, smaller ones up, before regions are sought
-_FRAMED = 0.85  # least belief that a proposal frames one object
+_FRAMED = 0.6  # least belief that a proposal frames one object
 _PADDING = 0.06  # of the box's sides, as in the crops the network was fitted to
 _SAME = 0.45  # overlap (intersection over the smaller box) of two boxes on one object
 _WHOLE = 0.15  # how much a larger proposal is preferred
