@@ -30,7 +30,7 @@ class AppArgs(BaseModel):
 
 
 def app(args: dict[str, Any]) -> Application:
-    """The builder that Serve YAML names (`import_path: deployments.app:app`); args as in AppArgs. Raises ConfigError."""
+    """The builder that Serve YAML names (`import_path: deployments.app:app`): AppArgs. Raises ConfigError."""
     try:
         chosen = AppArgs.model_validate(args)
     except ValidationError as error:

@@ -38,15 +38,16 @@ class VllmPolicy:
                 f"vLLM could not start {self.config.model!r}: {error}. `valor doctor` checks memory and versions."
             ) from error
         self._tokenizer = self._engine.get_tokenizer()
+        await self.generate(
+            "Is it ready?"
+        )  # the first reply builds kernels for seconds: no user should wait for that
 
     def _build(self) -> Any:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         if self.config.kv_cache_gib is not None:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(self.config.kv_cache_gib)))
-        os.environ.setdefault(
-            "VLLM_CPU_OMP_THREADS_BIND", "nobind"
-        )  # leave the cores to the other models too
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the others too
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
