@@ -126,7 +126,6 @@ def policy_figures(run: Path, checkpoints: Path) -> dict[str, Any]:
     from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_dataset
     from valor_ray.tabletop.scenes import SEEN_LOOKS
 
-    result: dict[str, Any] = {}
     for look in SEEN_LOOKS:
         data = run / f"held-out-{look}"
         write_dataset(data, QUESTIONS // QUESTIONS_PER_SCENE // len(SEEN_LOOKS), 2, look, split="held_out")
@@ -153,7 +152,7 @@ def policy_figures(run: Path, checkpoints: Path) -> dict[str, Any]:
     for value in settings(checkpoints):
         command += ["--set", value]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    result = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
     rows = [json.loads(line) for line in (run / "eval" / "answers.jsonl").read_text().splitlines()]
     malformed = sum("malformed" in (row["error"] or "") for row in rows)
     result["well_formed"] = round(1 - malformed / len(rows), 3)
