@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, Deplo
 from deployments.app import NAME, PARTS, build
 from valor_ray.config import Config, resolve_model
 from valor_ray.errors import ConfigError, ServiceError
+from valor_ray.listening import why_not
 
 Progress = Callable[[str], None]
 POLL_S = 0.5
@@ -58,16 +58,11 @@ def _check(config: Config) -> None:
     if config.judge.base_url is not None:
         config.judge.api_key()
     host, port = config.server.host, config.server.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServiceError(
-                f"Cannot listen on {host}:{port} ({error.strerror}). Another program may use the port: "
-                f"stop it, or choose another with --port."
-            ) from error
+    if reason := why_not(host, port):
+        raise ServiceError(
+            f"Cannot listen on {host}:{port} ({reason}). Another program may use the port: "
+            f"stop it, or choose another with --port."
+        )
 
 
 def _start_ray(config: Config, address: str | None) -> None:
@@ -88,7 +83,7 @@ def _start_ray(config: Config, address: str | None) -> None:
             log_to_driver=False,
             **(own if address is None else {}),
         )
-    except Exception as error:
+    except Exception as error:  # Ray raises a bare Exception when its processes do not come up
         raise ServiceError(f"Ray did not start: {error} `valor doctor` checks memory and ports.") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place

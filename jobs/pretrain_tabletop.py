@@ -167,8 +167,8 @@ def main(argv: list[str] | None = None) -> int:
         "--run", type=Path, required=True, metavar="DIR", help="run folder; the same command resumes"
     )
     parser.add_argument("--policy-steps", type=int, default=1600)
-    parser.add_argument("--detector-minutes", type=float, default=55)
-    parser.add_argument("--depth-minutes", type=float, default=35)
+    parser.add_argument("--detector-minutes", type=float, default=55, help="wall-clock minutes")
+    parser.add_argument("--depth-minutes", type=float, default=17, help="CPU minutes")
     args = parser.parse_args(argv)
     run = args.run.resolve()
     run.mkdir(parents=True, exist_ok=True)

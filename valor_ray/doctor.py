@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import psutil
 
 from valor_ray.config import SHIPPED_PREFIX, Config, resolve_model
 from valor_ray.errors import ConfigError, ProgramError
+from valor_ray.listening import why_not
 
 LOCK = Path(__file__).parents[1] / "requirements" / "cpu.lock"
 GIB = 2**30
@@ -144,14 +144,9 @@ def _sandbox(config: Config) -> Check:
 
 def _port(config: Config) -> Check:
     host, port = config.server.host, config.server.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            fix = "Stop what uses it, or choose another: valor serve --port N."
-            return Check("port", False, f"{host}:{port}: {error.strerror}", fix)
+    if reason := why_not(host, port):
+        fix = "Stop what uses it, or choose another: valor serve --port N."
+        return Check("port", False, f"{host}:{port}: {reason}", fix)
     return Check("port", True, f"{host}:{port} is free")
 
 

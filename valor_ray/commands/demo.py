@@ -8,7 +8,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valor_ray.commands.options import add_profile, free_port, load_config, positive
+from valor_ray.commands.options import add_profile, load_config, positive
+from valor_ray.listening import free_port
 
 if TYPE_CHECKING:
     from valor_ray.config import Config

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.commands.options import add_json, add_profile, free_port, load_config, positive, print_json
+from valor_ray.commands.options import add_json, add_profile, load_config, positive, print_json
+from valor_ray.listening import free_port
 
 if TYPE_CHECKING:
     from valor_ray.benchmarks.runner import EvalReport, Query, Row
