@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from valor_ray.errors import ConfigError
 
@@ -86,26 +86,81 @@ class DepthConfig(Section):
     cache_entries: int = Field(64, ge=0, description="depth maps kept per replica (4 bytes a pixel each)")
 
 
-class JudgeConfig(Section):
-    """The model that looks at pictures and checks work, behind any OpenAI-compatible endpoint."""
+class EndpointConfig(Section):
+    """One account at an OpenAI-compatible endpoint."""
 
     base_url: str | None = Field(None, description="e.g. https://host/v1; null = start the offline judge")
     model: str = Field(description="model name sent to the endpoint")
     api_key_env: str | None = Field(
         "OPENAI_API_KEY", description="variable with the API key; null = no key needed"
     )
-    timeout_s: float = Field(60, gt=0, description="per try, seconds")
-    retries: int = Field(
-        3, ge=0, description="further tries after a 429, a 5xx, a time-out or a lost connection"
+    timeout_s: float = Field(60, gt=0, description="longest time of one try, seconds")
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="the account's limit, for the whole cluster; null = none"
     )
-    jpeg_quality: int = Field(92, ge=1, le=100, description="of the pictures sent")
-    max_side: int = Field(1024, ge=64, description="pictures are scaled down to this long side, px")
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="the account's limit, for the whole cluster; null = none"
+    )
+    max_in_flight: int = Field(256, ge=1, description="most calls at a time from one gateway replica")
+    price_in: float = Field(0, ge=0, description="US dollars per million prompt tokens, for the accounts")
+    price_out: float = Field(0, ge=0, description="US dollars per million completion tokens")
 
     def api_key(self) -> str:
         """The key for the endpoint. Raises ConfigError when `api_key_env` names a variable that is not set."""
         if self.api_key_env is None:
-            return "none"  # the OpenAI client insists on some string
+            return "none"
         return _secret(self.api_key_env, "judge.api_key_env", "your endpoint's API key")
+
+
+class JudgeConfig(EndpointConfig):
+    """The model that looks at pictures and checks work, behind any OpenAI-compatible endpoint, and its gateway."""
+
+    others: tuple[EndpointConfig, ...] = Field(
+        (), description="further judges that share the work with the first, or vote with it"
+    )
+    combine: Literal["share", "vote"] = Field(
+        "share", description="share: each call goes to one judge; vote: each call goes to all, the majority counts"
+    )
+    retries: int = Field(
+        4, ge=0, description="further tries after a 429, a 5xx, a time-out, a lost connection or a broken reply"
+    )
+    patience_s: float = Field(
+        3600, ge=0, description="how long scoring waits for a judge that is down before a verdict is missing, seconds"
+    )
+    first_in_flight: int = Field(16, ge=1, description="calls at a time with which a gateway replica starts")
+    hedge: bool = Field(True, description="send a straggler a second time and take the first answer")
+    replicas: int = Field(1, ge=1, description="gateway replicas (Serve)")
+    cache_dir: str | None = Field(
+        None, description="folder where answers are kept for ever; null = in the run's own folder"
+    )
+    noise: float = Field(0, ge=0, le=1, description="offline judge: share of verdicts that are turned round")
+    jpeg_quality: int = Field(92, ge=1, le=100, description="of the pictures sent")
+    max_side: int = Field(1024, ge=64, description="pictures are scaled down to this long side, px")
+
+
+class RewardConfig(Section):
+    """The paper's reward: format x (weighted sum of the other five heads)."""
+
+    logic: float = Field(0.3, ge=0, le=1, description="weight; paper: 0.3")
+    syntax: float = Field(0.1, ge=0, le=1, description="weight; paper: 0.1")
+    attribute: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
+    spatial: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
+    adherence: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
+    audit_every: int = Field(
+        100, ge=0, description="one canary with a known verdict per so many replies; 0 = none"
+    )
+    audit_alarm: float = Field(
+        0.7, ge=0, le=1, description="warn when the agreement with the canaries is surely below this"
+    )
+
+    @model_validator(mode="after")
+    def _weights_sum_to_one(self) -> Self:
+        total = self.logic + self.syntax + self.attribute + self.spatial + self.adherence
+        if abs(total - 1) > 1e-6:
+            raise ValueError(
+                f"the weights logic, syntax, attribute, spatial and adherence must sum to 1, not {total:g}"
+            )
+        return self
 
 
 class SandboxConfig(Section):
@@ -117,6 +172,11 @@ class SandboxConfig(Section):
     output_kib: int = Field(64, ge=1, description="printed text; a program that prints more is ended")
     max_calls: int = Field(200, ge=1, description="tool calls")
     max_code_kib: int = Field(64, ge=1, description="longest program that is run at all")
+    fast: bool = Field(
+        True, description="run programs that pass the strict gate in warm workers; false = always fork"
+    )
+    workers: int | None = Field(None, ge=1, description="warm workers per sandbox; null = one per CPU")
+    recycle_after: int = Field(50, ge=1, description="programs after which a warm worker is replaced")
 
 
 class ImageConfig(Section):
@@ -171,6 +231,7 @@ class Config(Section):
     depth: DepthConfig
     judge: JudgeConfig
     sandbox: SandboxConfig = SandboxConfig()
+    reward: RewardConfig = RewardConfig()
     images: ImageConfig = ImageConfig()
     server: ServerConfig = ServerConfig()
     ray: RayConfig = RayConfig()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from valor_ray.records import DepthMap, Detection, Picture, Reply
+from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply, Verdict
 
 
 class Policy(Protocol):
@@ -33,4 +33,19 @@ class Depth(Protocol):
 class Judge(Protocol):
     async def vqa(self, picture: Picture, question: str) -> str:
         """Short lower-case answer about the picture (a crop or a whole image). Raises JudgeError."""
+        ...
+
+
+class Chat(Protocol):
+    """A judge model behind any endpoint: what the judges of plans, of boxes, and VQA are asked through."""
+
+    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """Answers in order, asked at the same time. A failure is a missing answer, never an exception, except
+        JudgeError when every further call must fail too (a refused key, an unknown model)."""
+        ...
+
+
+class SyntaxCheck(Protocol):
+    async def __call__(self, code: str) -> Verdict:
+        """Whether the program survives every placeholder world. Missing only when the sandbox itself failed."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -112,3 +113,68 @@ class Answer:
     reply: str = ""  # the policy's text as it came
     status: str = ""  # ProgramStatus, or "malformed" when the reply was not well formed
     policy_version: str = ""
+
+
+class Head(StrEnum):
+    """The six binary rewards (REFERENCE §1)."""
+
+    FORMAT = "format"
+    SYNTAX = "syntax"
+    LOGIC = "logic"
+    ATTRIBUTE = "attribute"
+    SPATIAL = "spatial"
+    ADHERENCE = "adherence"
+
+
+JUDGED = (Head.LOGIC, Head.ATTRIBUTE, Head.SPATIAL, Head.ADHERENCE)  # the heads that an LLM verifier decides
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """yes, no, or missing: a judge's failure is not a verdict (law 3)."""
+
+    value: bool | None  # None: missing
+    reason: str = ""  # the judge's words; why it is missing when it is
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one judge call took. A cached answer costs nothing: its tokens and cost are 0."""
+
+    latency_s: float = 0.0  # from asking to answer, waiting included
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    tries: int = 0  # HTTP requests sent for it, hedges included
+    cached: bool = False  # from the disk cache, or shared with an equal call in flight
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One question to a judge model, ready to be sent; equal requests have equal answers."""
+
+    head: str  # who asks: a judged head, "vqa", ...; names metrics and the schema
+    version: str  # of the prompt: part of the cache key
+    messages: tuple[Mapping[str, Any], ...]  # OpenAI chat format, JSON values
+    schema: Mapping[str, Any]  # JSON schema of the answer
+    patience_s: float | None = None  # how long to wait for a judge that is down; None: judge.patience_s
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """The judge's answer: a JSON object that fits the schema, or the reason why there is none."""
+
+    content: Mapping[str, Any] | None
+    missing: str = ""  # for the user; never holds a secret
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True)
+class Reward:
+    """R = format x sum of weight x head over the other five (paper, section 3)."""
+
+    value: float | None  # 0..1; None: a verdict is missing, the sample is not to be trained on
+    verdicts: Mapping[Head, Verdict]  # format always; syntax when format is yes; the judged heads then too
+    usage: Mapping[Head, Usage] = field(default_factory=dict)  # of the judged heads
+    seconds: float = 0.0  # wall-clock
