@@ -11,8 +11,9 @@ import pytest
 from valor_ray.answer import MALFORMED, answer, check_question, finite, to_json
 from valor_ray.errors import QuestionError
 from valor_ray.images import from_array
+from valor_ray.placeholders import PlaceholderTools
 from valor_ray.records import ProgramResult, ProgramStatus, Reply, ToolCall
-from valor_ray.tools import PlaceholderTools, ToolHost
+from valor_ray.tools import ToolHost
 
 PICTURE = from_array(np.zeros((10, 20, 3), np.uint8))
 GOOD = "<plan>Count.</plan><answer>final_answer = 3</answer>"

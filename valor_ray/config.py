@@ -119,13 +119,18 @@ class JudgeConfig(EndpointConfig):
         (), description="further judges that share the work with the first, or vote with it"
     )
     combine: Literal["share", "vote"] = Field(
-        "share", description="share: each call goes to one judge; vote: each call goes to all, the majority counts"
+        "share",
+        description="share: each call goes to one judge; vote: each call goes to all, the majority counts",
     )
     retries: int = Field(
-        4, ge=0, description="further tries after a 429, a 5xx, a time-out, a lost connection or a broken reply"
+        4,
+        ge=0,
+        description="further tries after a 429, a 5xx, a time-out, a lost connection or a broken reply",
     )
     patience_s: float = Field(
-        3600, ge=0, description="how long scoring waits for a judge that is down before a verdict is missing, seconds"
+        3600,
+        ge=0,
+        description="how long scoring waits for a judge that is down before a verdict is missing, seconds",
     )
     first_in_flight: int = Field(16, ge=1, description="calls at a time with which a gateway replica starts")
     hedge: bool = Field(True, description="send a straggler a second time and take the first answer")

@@ -98,6 +98,7 @@ class ProgramResult:
     calls: tuple[ToolCall, ...] = ()
     seconds: float = 0.0  # wall-clock
     output: str = ""  # what the program printed, cut at the limit
+    level: str = ""  # where it ran: "fast" (warm worker behind the gate) or "fork"; "" when it was not run
 
 
 @dataclass(frozen=True)

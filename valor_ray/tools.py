@@ -1,7 +1,7 @@
 """The ONE definition of gd_detect, depth and vqa (DESIGN §3, law 1).
 
 From `TOOLS` are made the prompt's API text (`api_text`), the functions that programs call (`stub_source`), the check of
-their arguments (`check_call`) and both tool hosts: `PlaceholderTools` (no models) and `LiveTools` (the ports).
+their arguments (`check_call`) and both tool hosts: `PlaceholderTools` (no models, placeholders.py) and `LiveTools`.
 """
 
 from __future__ import annotations
@@ -231,44 +231,6 @@ class ToolHost(Protocol):
     async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
         """The JSON result of a call whose name and arguments come from `check_call`. Raises ToolError or JudgeError."""
         ...
-
-
-@dataclass(frozen=True)
-class World:
-    """What placeholder tools answer."""
-
-    boxes: int = 2  # per detection phrase
-    vqa: str = (
-        "2"  # a text that int() takes, so that programs that count by asking do not fail for that alone
-    )
-    nearest_m: float = 1.5  # depth of a box at the lower edge; 3 m more at the upper edge
-
-
-class PlaceholderTools:
-    """A ToolHost without models: plausible answers that depend on nothing but the call and the world."""
-
-    def __init__(self, image_size: tuple[int, int], world: World | None = None) -> None:
-        self._size = image_size
-        self._world = world or World()
-
-    async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
-        if tool == "gd_detect":
-            return self._detect(split_phrases(args["prompt"]))
-        if tool == "depth":
-            return self._world.nearest_m + 3 * (1 - args["bbox"][3] / self._size[1])
-        return self._world.vqa
-
-    def _detect(self, phrases: tuple[str, ...]) -> list[dict[str, Any]]:
-        """Boxes on a grid: one column per box, one row per phrase, sizes and heights all different."""
-        width, height = self._size
-        column, row = width / max(self._world.boxes, 1), height / len(phrases)
-        found = []
-        for j, phrase in enumerate(phrases):
-            for i in range(self._world.boxes):
-                scale = 0.9 / (1 + 0.3 * ((i + 2 * j) % 5))
-                x, y = i * column, (j + 1) * row
-                found.append({"bbox": [x, y - scale * row, x + scale * column, y], "label": phrase})
-        return found
 
 
 class LiveTools:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from valor_ray.config import Config
-from valor_ray.judges.client import JudgeClient
+from valor_ray.config import Config, JudgeConfig
+from valor_ray.judges.client import VqaJudge
+from valor_ray.judges.connect import Judges, open_chat
+from valor_ray.judges.ledger import Ledger
 from valor_ray.judges.offline import OfflineJudge
 from valor_ray.models.grounding_dino import GroundingDino
 from valor_ray.models.moge import MoGe
@@ -54,20 +58,35 @@ class VisionParts:
 
 
 @asynccontextmanager
+async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
+    """The judges of a config as a ports.Chat, for as long as the block lasts; the offline judge runs as a child.
+
+    folder: where answers are kept when `cache_dir` names no place. Raises ConfigError or JudgeError.
+    """
+    offline = OfflineJudge(config.model, config.noise) if config.base_url is None else None
+    ledger = Ledger(Path(config.cache_dir).expanduser() if config.cache_dir else folder)
+    try:
+        endpoint = config
+        if offline is not None:
+            endpoint = config.model_copy(update={"base_url": offline.base_url, "api_key_env": None})
+        chat = open_chat(endpoint, ledger)
+        try:
+            yield chat
+        finally:
+            await chat.close()
+    finally:
+        ledger.close()
+        if offline is not None:
+            offline.close()
+
+
+@asynccontextmanager
 async def vision(config: Config) -> AsyncIterator[VisionParts]:
-    """Detector, depth and judge of a config; the offline judge runs as a child for as long as the block lasts.
+    """Detector, depth and judge of a config, in this process.
 
     Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
     """
-    offline = OfflineJudge(config.judge.model) if config.judge.base_url is None else None
-    try:
-        endpoint = config.judge
-        if offline is not None:
-            endpoint = endpoint.model_copy(update={"base_url": offline.base_url, "api_key_env": None})
-        judge = JudgeClient(endpoint)
-        detector = InProcessDetector(GroundingDino(config.detector))
-        yield VisionParts(detector, InProcessDepth(MoGe(config.depth)), judge)
-        await judge.close()
-    finally:
-        if offline is not None:
-            offline.close()
+    with tempfile.TemporaryDirectory(prefix="valor-judge-") as folder:
+        async with judging(config.judge, Path(folder)) as chat:
+            detector = InProcessDetector(GroundingDino(config.detector))
+            yield VisionParts(detector, InProcessDepth(MoGe(config.depth)), VqaJudge(chat, config.judge))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from valor_ray.config import SandboxConfig
+from valor_ray.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import ProgramResult
-from valor_ray.tools import PlaceholderTools
 
 HOSTILE = Path(__file__).parent / "hostile"
 SIZE = (640, 480)

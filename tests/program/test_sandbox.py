@@ -12,10 +12,11 @@ import pytest
 
 from valor_ray.config import SandboxConfig
 from valor_ray.errors import JudgeError, ProgramError, ToolError
+from valor_ray.placeholders import PlaceholderTools
 from valor_ray.program import seccomp
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import ProgramResult
-from valor_ray.tools import PlaceholderTools, ToolHost
+from valor_ray.tools import ToolHost
 
 SIZE = (640, 480)
 FAST = SandboxConfig(wall_seconds=10, cpu_seconds=5)

@@ -17,9 +17,12 @@ _READY = "offline judge ready at "
 class OfflineJudge:
     """A running offline judge; use as a context manager or call `close`. It also ends with this process."""
 
-    def __init__(self, model: str = "tabletop-judge", start_timeout_s: float = 60.0) -> None:
-        """Start it on a free port of 127.0.0.1. Raises JudgeError when it does not get ready in time."""
-        command = [sys.executable, "-m", "valor_ray.tabletop.judge.server", "--port", "0", "--model", model]
+    def __init__(
+        self, model: str = "tabletop-judge", noise: float = 0.0, start_timeout_s: float = 60.0
+    ) -> None:
+        """Start it on a free port of 127.0.0.1; `noise` is the share of verdicts that it turns round. Raises JudgeError when it does not get ready in time."""
+        command = [sys.executable, "-m", "valor_ray.tabletop.judge.server", "--port", "0"]
+        command += ["--model", model, "--noise", str(noise)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         try:
             self.base_url = self._wait_ready(start_timeout_s)  # e.g. http://127.0.0.1:40321/v1

@@ -97,7 +97,7 @@ def failing_line(trace: TracebackType | None) -> int | None:
     return line
 
 
-def _calling_line() -> int:
+def calling_line() -> int:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename != FILENAME:
         frame = frame.f_back
@@ -112,7 +112,7 @@ def make_call(channel: Channel, output: Output) -> Callable[[str, dict[str, Any]
             values = {name: to_json(value, f"{tool}: {name}") for name, value in args.items()}
         except ValueError as error:
             raise ToolError(str(error)) from None
-        message = {"t": "call", "tool": tool, "args": values, "line": _calling_line()}
+        message = {"t": "call", "tool": tool, "args": values, "line": calling_line()}
         if len(protocol.encode(message)) > protocol.MAX_MESSAGE:
             raise ToolError(f"{tool}: the arguments are longer than {protocol.MAX_MESSAGE >> 10} KiB")
         output.flush()
@@ -166,6 +166,11 @@ def run(stubs: CodeType) -> None:
     output = Output(channel)
     sys.stdout = sys.stderr = output
     request = channel.receive()
+    if "warm" in request:
+        from valor_ray.program import warm  # preloaded by the zygote; it imports this module
+
+        warm.serve(stubs, channel)
+        return
     try:
         compiled = compile_program(request["code"])
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
@@ -190,7 +195,10 @@ def run(stubs: CodeType) -> None:
     except BaseException as error:  # noqa: BLE001 the process boundary: whatever a program raises is its result
         output.flush()
         _fail(
-            channel, "error", f"{type(error).__name__}: {_message(error)}", failing_line(error.__traceback__)
+            channel,
+            "error",
+            f"{type(error).__name__}: {message_of(error)}",
+            failing_line(error.__traceback__),
         )
 
 
@@ -218,7 +226,7 @@ def _fail(channel: Channel, kind: str, error: str, line: int | None) -> None:
     channel.send({"t": "fail", "kind": kind, "error": text, "line": line})
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # noqa: BLE001 the process boundary: the program's own __str__

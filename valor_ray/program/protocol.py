@@ -3,6 +3,8 @@
 Program to driver: {"t": "call", "tool", "args", "line"} · {"t": "print", "text"} · {"t": "done", "answer"} ·
 {"t": "fail", "kind": "error" | "rejected" | "memory" | "refused", "error", "line"}.
 Driver to program: first {"code", "size": [width, height]}, then {"result"} or {"error"} after each call.
+A warm worker is told {"warm"} first, then for each program {"code", "size", "worlds", "calls", "output", "trace"},
+to which it answers {"t": "surveyed", "results"}.
 This module is loaded in the sandbox too: standard library only.
 """
 
@@ -21,8 +23,13 @@ HEADER = _LENGTH.size
 
 def encode(message: dict[str, Any]) -> bytes:
     """A message with its length in front."""
-    body = json.dumps(message).encode("ascii")
-    return _LENGTH.pack(len(body)) + body
+    data = body(message)
+    return _LENGTH.pack(len(data)) + data
+
+
+def body(value: Any) -> bytes:
+    """A JSON value as it stands in a message."""
+    return json.dumps(value).encode("ascii")
 
 
 def length(header: bytes) -> int:

@@ -1,23 +1,29 @@
-"""Run untrusted programs: one fork of a warm zygote each, behind rlimits, a uid drop, Landlock, seccomp (DESIGN §5)."""
+"""Run untrusted programs behind rlimits, a uid drop, Landlock, seccomp: in a fork each, or gated in a warm worker."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from valor_ray.errors import ProgramError
-from valor_ray.program import protocol
+from valor_ray.placeholders import PlaceholderTools, World
+from valor_ray.program import gate, protocol
 from valor_ray.program.conversation import Conversation, Ending, ending_of
+from valor_ray.program.warm_pool import WarmPool, WorkerLost
 from valor_ray.program.zygote_process import Process, ZygoteLost, ZygoteProcess
 from valor_ray.records import ProgramResult, ProgramStatus
-from valor_ray.tools import PlaceholderTools, ToolHost, stub_source
+from valor_ray.tools import ToolHost, stub_source
 
 if TYPE_CHECKING:
     from valor_ray.config import SandboxConfig
 
-MAX_PROCESSES = 64  # programs at a time; the others wait, their clocks not yet running
+MAX_PROCESSES = 64  # forks at a time; the others wait, their clocks not yet running
+_NUMPY_RANDOM = re.compile(r"\b(np|numpy)\b.*\brandom\b", re.DOTALL)
 
 
 class Sandbox:
@@ -25,9 +31,10 @@ class Sandbox:
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
-        self._zygote: ZygoteProcess | None = None
+        self._zygotes: dict[str, ZygoteProcess] = {}  # by what they have preloaded beside the rest
         self._starting = asyncio.Lock()
         self._slots = asyncio.Semaphore(MAX_PROCESSES)
+        self._warm = WarmPool(config, self._spawn)
 
     async def start(self) -> None:
         """Start the zygote and prove that a program runs in it. Raises ProgramError, so nothing runs without walls."""
@@ -44,7 +51,7 @@ class Sandbox:
     @property
     def layers(self) -> dict[str, Any]:
         """The walls around programs: machine (of the seccomp table), other_user, landlock. Empty before `start`."""
-        return self._zygote.layers if self._zygote else {}
+        return self._zygotes[""].layers if "" in self._zygotes else {}
 
     async def run(self, code: str, tools: ToolHost, image_size: tuple[int, int]) -> ProgramResult:
         """Run one program and answer its tool calls with `tools`. image_size: width, height in pixels.
@@ -53,17 +60,36 @@ class Sandbox:
         """
         if reason := self._unfit(code):
             return ProgramResult(ProgramStatus.REJECTED, error=reason)
-        async with self._slots:
-            try:
-                return await self._run_once(code, tools, image_size)
-            except ZygoteLost:  # the system's doing, not the program's: once more, in a new one
-                return await self._run_once(code, tools, image_size)
+        if isinstance(tools, PlaceholderTools) and self._gated(code):
+            with suppress(WorkerLost):
+                return (await self._fast(code, [tools.world], image_size, trace=True))[0]
+        return await self._fork(code, tools, image_size)
+
+    async def survey(
+        self, code: str, worlds: Sequence[World], image_size: tuple[int, int]
+    ) -> list[ProgramResult]:
+        """Run one program in each placeholder world, up to the first that it does not survive.
+
+        On the fast path the results hold no answers, calls or output: a survey asks only whether it runs.
+        """
+        if reason := self._unfit(code):
+            return [ProgramResult(ProgramStatus.REJECTED, error=reason)]
+        if self._gated(code):
+            with suppress(WorkerLost):
+                return await self._fast(code, worlds, image_size, trace=False)
+        results: list[ProgramResult] = []
+        for world in worlds:
+            results.append(await self._fork(code, PlaceholderTools(image_size, world), image_size))
+            if results[-1].status is not ProgramStatus.OK:
+                break
+        return results
 
     async def close(self) -> None:
         """End everything that runs."""
-        if self._zygote is not None:
-            await self._zygote.close()
-            self._zygote = None
+        self._warm.close()
+        zygotes, self._zygotes = list(self._zygotes.values()), {}
+        for zygote in zygotes:
+            await zygote.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -81,29 +107,63 @@ class Sandbox:
             return f"the program is longer than {self._config.max_code_kib} KiB"
         return None
 
-    async def _running_zygote(self) -> ZygoteProcess:
+    async def _fork(self, code: str, tools: ToolHost, image_size: tuple[int, int]) -> ProgramResult:
+        async with self._slots:
+            try:
+                return await self._run_once(code, tools, image_size)
+            except ZygoteLost:  # the system's doing, not the program's: once more, in a new one
+                return await self._run_once(code, tools, image_size)
+
+    def _gated(self, code: str) -> bool:
+        return self._config.fast and gate.passes(code)
+
+    async def _fast(
+        self, code: str, worlds: Sequence[World], size: tuple[int, int], trace: bool
+    ) -> list[ProgramResult]:
+        """In a warm worker. Raises WorkerLost: then the fork path has the last word."""
+        started = time.perf_counter()
+        try:
+            results = await self._warm.survey(code, worlds, size, trace)
+        except TimeoutError:
+            error = f"the program took longer than {self._config.cpu_seconds:g} s"
+            results = [ProgramResult(ProgramStatus.TIMEOUT, error=error, level="fast")]
+        except ZygoteLost as error:
+            raise WorkerLost(str(error)) from error
+        seconds = (time.perf_counter() - started) / len(results)
+        return [replace(result, seconds=seconds) for result in results]
+
+    async def _spawn(self, extra: str = "") -> Process:
+        return await (await self._zygote(extra)).spawn()
+
+    async def _zygote(self, extra: str) -> ZygoteProcess:
         async with self._starting:
-            if self._zygote is not None and self._zygote.alive:
-                return self._zygote
-            if self._zygote is not None:
-                await self._zygote.close()
+            zygote = self._zygotes.get(extra)
+            if zygote is not None and zygote.alive:
+                return zygote
+            if zygote is not None:
+                self._warm.close()
+                await zygote.close()
             config = self._config
-            zygote = ZygoteProcess(stub_source(), config.cpu_seconds, config.memory_mib)
+            zygote = ZygoteProcess(stub_source(), config.cpu_seconds, config.memory_mib, extra)
             await zygote.start()
-            self._zygote = zygote
+            self._zygotes[extra] = zygote
             return zygote
 
     async def _run_once(self, code: str, tools: ToolHost, image_size: tuple[int, int]) -> ProgramResult:
-        zygote = await self._running_zygote()
+        # numpy.random doubles the price of a fork, so only the programs that name it pay for it
+        process = await self._spawn("numpy.random" if _NUMPY_RANDOM.search(code) else "")
         started = time.perf_counter()
-        process = await zygote.spawn()
         conversation = Conversation(self._config, tools, image_size)
         ending = await self._until_the_end(process, conversation, code)
-        return replace(
-            ProgramResult(ending.status, ending.answer, ending.error, ending.line),
+        return ProgramResult(
+            ending.status,
+            ending.answer,
+            ending.error,
+            ending.line,
             calls=tuple(conversation.calls),
             seconds=time.perf_counter() - started,
             output=conversation.output,
+            level="fork",
         )
 
     async def _until_the_end(self, process: Process, conversation: Conversation, code: str) -> Ending:

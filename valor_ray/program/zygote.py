@@ -21,7 +21,7 @@ from contextlib import suppress
 from types import CodeType
 from typing import Any
 
-from valor_ray.program import child, lockdown, seccomp
+from valor_ray.program import child, lockdown, seccomp, warm  # noqa: F401 warm: for the workers, after the fork
 
 
 class Zygote:
@@ -91,11 +91,13 @@ class Zygote:
         socket.send_fds(self._control, [json.dumps(message).encode()], [] if fd is None else [fd])
 
 
-def main(control_fd: int, driver: int, stub_source: str, cpu_seconds: float, memory_mib: int) -> None:
-    """Build the walls that all programs share, say which there are, then serve."""
+def main(
+    control_fd: int, driver: int, stub_source: str, cpu_seconds: float, memory_mib: int, extra: str = ""
+) -> None:
+    """Build the walls that all programs share, say which there are, then serve. extra: one more module to preload."""
     lockdown.die_with_parent(driver)
     control = socket.socket(fileno=control_fd)
-    for name in child.PRELOADED:
+    for name in (*child.PRELOADED, *filter(None, [extra])):
         importlib.import_module(name)
     stubs = compile(stub_source, "<tools>", "exec")
     warnings.simplefilter("ignore")  # showing one would import more

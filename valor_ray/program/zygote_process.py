@@ -22,7 +22,7 @@ from valor_ray.errors import ProgramError
 _START_SECONDS = 60.0
 _RUN = (
     "import sys; a = sys.argv; sys.path[:0] = a[1:3]; from valor_ray.program.zygote import main;"
-    " main(int(a[3]), int(a[4]), a[5], float(a[6]), int(a[7]))"
+    " main(int(a[3]), int(a[4]), a[5], float(a[6]), int(a[7]), a[8])"
 )
 # -s -S -P -B: nothing of the user's, no site hooks, no script folder, no bytecode written.
 _FLAGS = ("-s", "-S", "-P", "-B")
@@ -62,8 +62,9 @@ class Process:
 
 
 class ZygoteProcess:
-    def __init__(self, stub_source: str, cpu_seconds: float, memory_mib: int) -> None:
-        self._arguments = (stub_source, str(cpu_seconds), str(memory_mib))
+    def __init__(self, stub_source: str, cpu_seconds: float, memory_mib: int, extra: str = "") -> None:
+        """extra: one more module to preload, which a program may then import."""
+        self._arguments = (stub_source, str(cpu_seconds), str(memory_mib), extra)
         self._popen: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._processes: dict[int, Process] = {}

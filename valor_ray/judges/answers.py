@@ -1,0 +1,131 @@
+"""Every answer that a judge gave, on disk before it is used (law 4): a SQLite file, keyed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from valor_ray.errors import JudgeError
+from valor_ray.records import ChatRequest
+
+FILE = "answers.sqlite"
+_BATCH = 500  # keys in one query; SQLite allows 999 or more
+_TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, content TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL, created REAL NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    content: Mapping[str, Any]  # the JSON object that the judge answered
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    created: float  # Unix time, seconds
+
+
+def request_key(request: ChatRequest, model: str) -> str:
+    """sha256 (hex) of everything that the answer depends on. Pictures travel in the messages, so they count."""
+    told = json.dumps(
+        [model, request.head, request.version, list(request.messages), request.schema],
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class AnswerStore:
+    """One connection; any number of processes may share the file. Not for use by two threads at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises JudgeError when the folder cannot be written. A file that is no database is set aside."""
+        self._folder = folder
+        self.warning = ""  # what the user should know about the file that was found
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._db = self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                aside = folder / f"{FILE}.broken-{int(time.time())}"
+                (folder / FILE).rename(aside)
+                self.warning = f"{folder / FILE} was broken ({error}); it was set aside as {aside.name}."
+                self._db = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise JudgeError(
+                f"Cannot keep the judge's answers in {folder}: {error}. Free space or rights there, or choose "
+                "another folder with judge.cache_dir."
+            ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._folder / FILE, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # a killed process loses nothing; a power cut, the last moments
+            db.execute(_TABLE)
+            db.execute("SELECT count(*) FROM (SELECT key FROM answers LIMIT 1)").fetchone()
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
+        """The answers that are there, by key."""
+        found: dict[str, StoredAnswer] = {}
+        for start in range(0, len(keys), _BATCH):
+            some = keys[start : start + _BATCH]
+            marks = ",".join("?" * len(some))
+            for key, content, *rest in self._db.execute(
+                f"SELECT * FROM answers WHERE key IN ({marks})", some
+            ):
+                found[key] = StoredAnswer(json.loads(content), *rest)
+        return found
+
+    def put_many(self, answers: Mapping[str, StoredAnswer]) -> None:
+        """Durable against the end of this process when it returns. The first answer to a key stays.
+
+        Raises JudgeError when the disk is full or gone; what was stored before stays readable.
+        """
+        rows = [
+            (
+                key,
+                json.dumps(dict(answer.content), ensure_ascii=False),
+                answer.model,
+                answer.prompt_tokens,
+                answer.completion_tokens,
+                answer.cost_usd,
+                answer.created,
+            )
+            for key, answer in answers.items()
+        ]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise JudgeError(
+                f"Cannot store the judge's answers in {self._folder}: {error}. Free space there: answers that are "
+                "not stored are paid for again."
+            ) from error
+
+    def __len__(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()

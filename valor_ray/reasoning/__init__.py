@@ -1,0 +1,1 @@
+"""Reasoning training: rewards, rollouts, and the GRPO learner (paper, section 3)."""

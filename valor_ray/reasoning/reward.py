@@ -1,0 +1,118 @@
+"""The six rewards of a reply and the paper's formula: R = format x weighted sum of the other five (REFERENCE §1)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from valor_ray.judges.verdicts import read_verdict, verdict_requests
+from valor_ray.ports import Chat, SyntaxCheck
+from valor_ray.program.parse import parse_reply
+from valor_ray.records import Head, Reward, Verdict
+
+if TYPE_CHECKING:
+    from valor_ray.config import RewardConfig
+
+_REMEMBERED = 4096  # rewards of recent replies kept for equal ones
+
+SCHEMA = pa.schema(
+    [
+        ("value", pa.float64()),
+        *((head.value, pa.bool_()) for head in Head),
+        ("reasons", pa.map_(pa.string(), pa.string())),
+        ("calls", pa.int64()),
+        ("cache_hits", pa.int64()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("cost_usd", pa.float64()),
+        ("latency_s", pa.map_(pa.string(), pa.float64())),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+def reward_value(verdicts: Mapping[Head, Verdict], weights: RewardConfig) -> float | None:
+    """0..1, or None when a verdict that counts is missing. A reply without the format is 0 whatever else it is."""
+    if verdicts[Head.FORMAT].value is not True:
+        return 0.0
+    total = 0.0
+    for head in Head:
+        if head is Head.FORMAT:
+            continue
+        value = verdicts[head].value
+        if value is None:
+            return None
+        total += getattr(weights, head.value) * value
+    return total
+
+
+async def reward(question: str, reply: str, syntax: SyntaxCheck, chat: Chat, weights: RewardConfig) -> Reward:
+    """Judge one reply. All four judges go out together; a reply without the format is judged by nobody.
+
+    Raises JudgeError when every further reply must fail too (a refused key), ProgramError when the sandbox is broken.
+    """
+    started = time.perf_counter()
+    parsed = parse_reply(reply)
+    verdicts = {
+        Head.FORMAT: Verdict(parsed.well_formed, parsed.error or "one plan block and one answer block")
+    }
+    if not parsed.well_formed:
+        return Reward(0.0, verdicts, seconds=time.perf_counter() - started)
+    verdicts[Head.SYNTAX] = await syntax(parsed.code)
+    requests = verdict_requests(question, parsed.plan, parsed.code)
+    replies = await chat.ask(list(requests.values()))
+    verdicts |= {head: read_verdict(said) for head, said in zip(requests, replies, strict=True)}
+    usage = {head: said.usage for head, said in zip(requests, replies, strict=True)}
+    return Reward(reward_value(verdicts, weights), verdicts, usage, time.perf_counter() - started)
+
+
+class Rewarder:
+    """`reward` that judges equal (question, reply) pairs once: those in work are shared, recent ones remembered."""
+
+    def __init__(self, syntax: SyntaxCheck, chat: Chat, weights: RewardConfig) -> None:
+        self._syntax = syntax
+        self._chat = chat
+        self._weights = weights
+        self._known: OrderedDict[tuple[str, str], asyncio.Task[Reward]] = OrderedDict()
+
+    async def __call__(self, question: str, reply: str) -> Reward:
+        key = (question, reply)
+        task = self._known.get(key)
+        if task is None:
+            task = asyncio.create_task(reward(question, reply, self._syntax, self._chat, self._weights))
+            self._known[key] = task
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(key)
+        try:
+            found = await asyncio.shield(task)
+        except BaseException:
+            self._known.pop(key, None)
+            raise
+        if found.value is None:  # to be judged again when it comes again
+            self._known.pop(key, None)
+        return found
+
+
+def reward_record(found: Reward) -> dict[str, Any]:
+    """The reward as a flat JSON object: a row of SCHEMA."""
+    values = {head: found.verdicts[head].value if head in found.verdicts else None for head in Head}
+    used = found.usage.values()
+    return {
+        "value": found.value,
+        **{head.value: value for head, value in values.items()},
+        "reasons": {head.value: verdict.reason for head, verdict in found.verdicts.items()},
+        "calls": sum(usage.tries for usage in used),
+        "cache_hits": sum(usage.cached for usage in used),
+        "prompt_tokens": sum(usage.prompt_tokens for usage in used),
+        "completion_tokens": sum(usage.completion_tokens for usage in used),
+        "cost_usd": sum(usage.cost_usd for usage in used),
+        "latency_s": {head.value: round(usage.latency_s, 4) for head, usage in found.usage.items()},
+        "seconds": round(found.seconds, 4),
+    }
