@@ -16,8 +16,11 @@ from valor_ray.config import Config, DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.errors import ConfigError
 
 NAME = "valor"
+JUDGE_NAME = "valor-judge"  # the gateway alone
 # Ready in the order in which users wait for them; the names are those of the deployments.
 PARTS = ("judge", "detector", "depth", "policy", "front_door")
+
+_JUDGED_AT_A_TIME = 1000  # replies in one gateway replica; its own limits decide how many calls that makes
 
 
 class AppArgs(BaseModel):
@@ -56,8 +59,17 @@ def build(config: Config) -> Application:
         policy.bind(config.policy),
         detector.bind(config.detector),
         depth.bind(config.depth),
-        _part(JudgeDeployment, in_work).bind(config.judge),
+        _judge(config, in_work).bind(config.judge),
     )
+
+
+def judging_app(config: Config, folder: str) -> Application:
+    """The judge gateway alone, for jobs that score. folder: where answers are kept if `judge.cache_dir` names none."""
+    return _judge(config, _JUDGED_AT_A_TIME).bind(config.judge, folder)
+
+
+def _judge(config: Config, max_ongoing: int) -> Deployment:
+    return _part(JudgeDeployment, max_ongoing, num_replicas=config.judge.replicas)
 
 
 # CPU shares only place the replicas, and in all they fit a machine of two cores: `serve run` counts physical ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,10 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-from valor_ray.errors import PolicyError, ServiceError, ToolError, ValorError
-from valor_ray.records import DepthMap, Detection, Picture, Reply
+from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
+from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
 
 
 class RemotePolicy:
@@ -38,6 +41,23 @@ class RemoteDepth:
 
     async def depth(self, picture: Picture) -> DepthMap:
         return await _result("depth", self._handle.depth.remote(picture), ToolError)
+
+
+class RemoteChat:
+    """ports.Chat over the judge gateway's handle."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """A replica that dies in mid-call is no answer: the call goes to another, which finds what was stored."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await _result("judge", self._handle.ask.remote(list(requests)), JudgeError)
+            except ServiceError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 class RemoteJudge:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,7 +17,9 @@ import ray
 from ray import serve
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatus, ServeStatus
 
-from deployments.app import NAME, PARTS, build
+from deployments.app import JUDGE_NAME, NAME, PARTS, build, judging_app
+from deployments.books import close_books
+from deployments.sandbox_pool import close_pools
 from valor_ray.config import Config, resolve_model
 from valor_ray.errors import ConfigError, ServiceError
 from valor_ray.listening import why_not
@@ -24,6 +27,7 @@ from valor_ray.listening import why_not
 Progress = Callable[[str], None]
 POLL_S = 0.5
 REPORT_S = 5.0  # say what is still awaited at least this often
+_LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 END_S = 10.0  # for processes to end by themselves before they are killed
 
 
@@ -35,16 +39,44 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
     Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
     """
     _check(config)
+    with _ray(config, progress, _wanted_gpus(config)):
+        yield _deploy(config, progress)
+
+
+@contextmanager
+def judging(config: Config, folder: Path, progress: Progress = lambda line: None) -> Iterator[None]:
+    """Run the judge gateway alone, for a job: app JUDGE_NAME, deployment "judge", on this machine or RAY_ADDRESS's.
+
+    folder: where answers are kept if `judge.cache_dir` names no place. Raises ConfigError, ServiceError.
+    """
+    _check_judge(config)
+    with _ray(config, progress, 0):
+        serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+        serve.run_many(
+            [serve.RunTarget(judging_app(config, str(folder)), name=JUDGE_NAME, route_prefix=None)],
+            wait_for_applications_running=False,
+        )
+        _wait_ready(progress, JUDGE_NAME, ("judge",))
+        yield
+
+
+@contextmanager
+def _ray(config: Config, progress: Progress, gpus: float) -> Iterator[None]:
+    """A Ray for as long as the block lasts; on a cluster that runs anyway, only what we started is ended."""
     address = config.ray.address()
     before = _descendants()
     try:
         progress("starting Ray" if address is None else f"connecting to Ray at {address}")
         _start_ray(config, address)
-        _check_gpus(config, local=address is None)
-        yield _deploy(config, progress)
+        _check_gpus(gpus, local=address is None)
+        yield
     finally:
-        if address is not None and ray.is_initialized():
-            serve.delete(NAME)
+        if ray.is_initialized():
+            if address is not None:
+                for name in (NAME, JUDGE_NAME):
+                    serve.delete(name)
+            close_books()
+            close_pools()
         started = _descendants() - before
         ray.shutdown()
         _end(started)
@@ -55,14 +87,23 @@ def _check(config: Config) -> None:
     for model in (config.policy.model, config.detector.model, config.depth.model):
         resolve_model(model)
     config.server.token()
-    if config.judge.base_url is not None:
-        config.judge.api_key()
+    _check_judge(config)
     host, port = config.server.host, config.server.port
     if reason := why_not(host, port):
         raise ServiceError(
             f"Cannot listen on {host}:{port} ({reason}). Another program may use the port: "
             f"stop it, or choose another with --port."
         )
+
+
+def _check_judge(config: Config) -> None:
+    for endpoint in (config.judge, *config.judge.others):
+        if endpoint.base_url is not None:
+            endpoint.api_key()
+
+
+def _wanted_gpus(config: Config) -> float:
+    return sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
 
 
 def _start_ray(config: Config, address: str | None) -> None:
@@ -90,8 +131,7 @@ def _start_ray(config: Config, address: str | None) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
-def _check_gpus(config: Config, *, local: bool) -> None:
-    wanted = sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
+def _check_gpus(wanted: float, *, local: bool) -> None:
     present = ray.cluster_resources().get("GPU", 0)
     if local and wanted > present:
         raise ConfigError(
@@ -104,45 +144,45 @@ def _deploy(config: Config, progress: Progress) -> str:
     host, port = config.server.host, config.server.port
     serve.start(
         http_options={"host": host, "port": port},
-        logging_config={"log_level": "WARNING", "enable_access_log": False},
+        logging_config=_LOGGING,
     )
     serve.run_many(
         [serve.RunTarget(build(config), name=NAME, route_prefix="/")],
         wait_for_applications_running=False,
         wait_for_ingress_deployment_creation=False,
     )
-    _wait_ready(progress)
+    _wait_ready(progress, NAME, PARTS)
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
-def _wait_ready(progress: Progress) -> None:
+def _wait_ready(progress: Progress, name: str, parts: tuple[str, ...]) -> None:
     start = reported = time.monotonic()
     ready: set[str] = set()
     while True:
         status = serve.status()
         seconds = time.monotonic() - start
-        for part in _healthy(status):
+        for part in _healthy(status, name, parts):
             if part not in ready:
                 ready.add(part)
                 reported = time.monotonic()
                 progress(f"{part} ready after {seconds:.0f} s")
-        application = status.applications.get(NAME)
+        application = status.applications.get(name)
         if application is not None and application.status == ApplicationStatus.RUNNING:
             return
         if application is not None and application.status == ApplicationStatus.DEPLOY_FAILED:
             raise ServiceError(_failure(application))
         if time.monotonic() - reported >= REPORT_S:
             reported = time.monotonic()
-            progress(f"loading {', '.join(part for part in PARTS if part not in ready)} … {seconds:.0f} s")
+            progress(f"loading {', '.join(part for part in parts if part not in ready)} … {seconds:.0f} s")
         time.sleep(POLL_S)
 
 
-def _healthy(status: ServeStatus) -> list[str]:
-    application = status.applications.get(NAME)
+def _healthy(status: ServeStatus, name: str, parts: tuple[str, ...]) -> list[str]:
+    application = status.applications.get(name)
     deployments = application.deployments if application is not None else {}
     return [
-        part for part in PARTS if part in deployments and deployments[part].status == DeploymentStatus.HEALTHY
+        part for part in parts if part in deployments and deployments[part].status == DeploymentStatus.HEALTHY
     ]
 
 

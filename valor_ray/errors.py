@@ -50,3 +50,9 @@ class ServiceError(ValorError):
     """The running app cannot be reached, did not start, or is overloaded."""
 
     code = "service"
+
+
+class StorageError(ValorError):
+    """Records of a run cannot be written: a full disk, a folder that has gone."""
+
+    code = "storage"

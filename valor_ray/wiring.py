@@ -8,17 +8,20 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from valor_ray.config import Config, JudgeConfig
 from valor_ray.judges.client import VqaJudge
 from valor_ray.judges.connect import Judges, open_chat
 from valor_ray.judges.ledger import Ledger
 from valor_ray.judges.offline import OfflineJudge
-from valor_ray.models.grounding_dino import GroundingDino
-from valor_ray.models.moge import MoGe
 from valor_ray.ports import Depth, Detector, Judge
 from valor_ray.records import DepthMap, Detection, Picture
 from valor_ray.tools import LiveTools
+
+if TYPE_CHECKING:
+    from valor_ray.models.grounding_dino import GroundingDino
+    from valor_ray.models.moge import MoGe
 
 
 class InProcessDetector:
@@ -86,6 +89,9 @@ async def vision(config: Config) -> AsyncIterator[VisionParts]:
 
     Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
     """
+    from valor_ray.models.grounding_dino import GroundingDino
+    from valor_ray.models.moge import MoGe
+
     with tempfile.TemporaryDirectory(prefix="valor-judge-") as folder:
         async with judging(config.judge, Path(folder)) as chat:
             detector = InProcessDetector(GroundingDino(config.detector))

@@ -26,3 +26,8 @@ def open_chat(
     if len(gateways) == 1:
         return gateways[0]
     return SharingPanel(gateways) if config.combine == "share" else VotingPanel(gateways)
+
+
+def gateways_of(chat: Judges) -> tuple[Gateway, ...]:
+    """The gateways behind a chat."""
+    return (chat,) if isinstance(chat, Gateway) else chat.gateways

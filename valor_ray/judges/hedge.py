@@ -8,6 +8,7 @@ _WINDOW = 200
 _FEWEST = 20  # latencies before anything is hedged
 _QUANTILE = 0.95
 _FACTOR = 1.5
+_LEAST_S = 0.2  # a faster endpoint needs no hedge
 _SHARE = 0.1  # of all calls that may be hedged
 
 
@@ -37,4 +38,4 @@ class Hedge:
         if len(self._recent) >= _FEWEST and (self._after_s is None or self._since >= _FEWEST):
             self._since = 0
             ordered = sorted(self._recent)
-            self._after_s = _FACTOR * ordered[int(_QUANTILE * (len(ordered) - 1))]
+            self._after_s = max(_LEAST_S, _FACTOR * ordered[int(_QUANTILE * (len(ordered) - 1))])

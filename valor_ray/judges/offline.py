@@ -20,7 +20,9 @@ class OfflineJudge:
     def __init__(
         self, model: str = "tabletop-judge", noise: float = 0.0, start_timeout_s: float = 60.0
     ) -> None:
-        """Start it on a free port of 127.0.0.1; `noise` is the share of verdicts that it turns round. Raises JudgeError when it does not get ready in time."""
+        """Start it on a free port of 127.0.0.1; `noise`: share of verdicts it turns round.
+
+        Raises JudgeError when it does not get ready in time."""
         command = [sys.executable, "-m", "valor_ray.tabletop.judge.server", "--port", "0"]
         command += ["--model", model, "--noise", str(noise)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)

@@ -11,20 +11,24 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from valor_ray.tabletop.judge.protocol import (
-    JudgeRequest,
     RequestRefused,
     allowed_answers,
     completion,
     parse_request,
+    verdict_completion,
 )
+from valor_ray.tabletop.judge.text.verdict import judge, turned
 from valor_ray.tabletop.judge.vqa import answer
 
 MAX_BODY = 32 * 2**20  # bytes
 _log = logging.getLogger(__name__)
 
 
-def make_app(model: str, token: str | None = None) -> FastAPI:
-    """The application; with a token, every route but /healthz wants `Authorization: Bearer TOKEN`."""
+def make_app(model: str, token: str | None = None, noise: float = 0.0, seed: int = 0) -> FastAPI:
+    """The application; with a token, every route but /healthz wants `Authorization: Bearer TOKEN`.
+
+    noise: share of the verdicts on texts that are turned round, the same ones for the same seed.
+    """
     app = FastAPI(title="offline judge", docs_url=None, redoc_url=None, openapi_url=None)
     card = {"id": model, "object": "model", "created": 0, "owned_by": "valor-ray"}
 
@@ -53,18 +57,17 @@ def make_app(model: str, token: str | None = None) -> FastAPI:
     async def chat(request: Request) -> dict[str, object]:
         check_token(request)
         body = await _read_body(request)
-        asked, said = await asyncio.to_thread(_judge, body, model)
+        asked = parse_request(body, model)
+        if asked.rgb is None:  # a fraction of a millisecond: not worth a thread
+            judged = turned(judge(asked.head, asked.question), asked.head, asked.question, noise, seed)
+            return verdict_completion(model, asked, judged)
+        said = await asyncio.to_thread(answer, asked.rgb, asked.question, allowed_answers(asked.schema))
         return completion(model, asked, said)
 
     app.add_exception_handler(RequestRefused, _refused)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _crashed)
     return app
-
-
-def _judge(body: bytes, model: str) -> tuple[JudgeRequest, str]:
-    asked = parse_request(body, model)
-    return asked, answer(asked.rgb, asked.question, allowed_answers(asked.schema))
 
 
 async def _read_body(request: Request) -> bytes:

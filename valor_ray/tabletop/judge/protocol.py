@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from valor_ray.tabletop.judge.text.judged import Judged
+from valor_ray.tabletop.judge.text.verdict import HEADS
+
 MAX_PIXELS = 40_000_000
 _FORMATS = {"image/jpeg": "JPEG", "image/jpg": "JPEG", "image/png": "PNG"}
 
@@ -35,7 +38,8 @@ class RequestRefused(Exception):
 @dataclass(frozen=True)
 class JudgeRequest:
     question: str  # text of the last user message
-    rgb: np.ndarray  # uint8 (height, width, 3)
+    rgb: np.ndarray | None  # uint8 (height, width, 3); None: a judge of texts is asked
+    head: str  # name of the schema: which judge is asked
     schema: dict[str, Any] | None  # the JSON schema asked for, None for plain text
     prompt_tokens: int  # estimate: text at 4 characters a token, picture at 85 + 170 per 512-px tile
 
@@ -62,16 +66,20 @@ def parse_request(body: bytes, model: str) -> JudgeRequest:
         )
     if data.get("n", 1) not in (1, None):
         raise RequestRefused(400, "This judge gives one choice: leave out n.", "n", "unsupported_value")
-    texts, question, uri = _read_messages(data.get("messages"))
-    rgb = decode_data_uri(uri)
+    texts, question, uris = _read_messages(data.get("messages"))
+    name, schema = _schema(data.get("response_format"))
+    if name in HEADS and not uris:
+        return JudgeRequest(question, None, name, schema, _tokens(texts))
+    if len(uris) != 1:
+        message = f"The last user message must hold exactly one picture (an image_url part), not {len(uris)}."
+        raise RequestRefused(400, message, "messages", "missing_image" if not uris else "too_many_images")
+    rgb = decode_data_uri(uris[0])
     tiles = math.ceil(rgb.shape[0] / 512) * math.ceil(rgb.shape[1] / 512)
-    return JudgeRequest(
-        question, rgb, _schema(data.get("response_format")), _tokens(texts) + 85 + 170 * tiles
-    )
+    return JudgeRequest(question, rgb, name, schema, _tokens(texts) + 85 + 170 * tiles)
 
 
-def _read_messages(messages: Any) -> tuple[str, str, str]:
-    """All text (for counting), the last user message's text, and its picture's URI."""
+def _read_messages(messages: Any) -> tuple[str, str, list[str]]:
+    """All text (for counting), the last user message's text, and its pictures' URIs."""
     if not isinstance(messages, list) or not messages:
         raise RequestRefused(400, "messages must be a non-empty list.", "messages")
     texts: list[str] = []
@@ -87,10 +95,7 @@ def _read_messages(messages: Any) -> tuple[str, str, str]:
             question, uris = text, found
     if not question.strip():
         raise RequestRefused(400, "The last user message has no text: ask a question.", "messages")
-    if len(uris) != 1:
-        message = f"The last user message must hold exactly one picture (an image_url part), not {len(uris)}."
-        raise RequestRefused(400, message, "messages", "missing_image" if not uris else "too_many_images")
-    return "".join(texts), question, uris[0]
+    return "".join(texts), question, uris
 
 
 def _read_content(content: Any, where: str) -> tuple[str, list[str]]:
@@ -141,14 +146,15 @@ def decode_data_uri(uri: str) -> np.ndarray:
         ) from error
 
 
-def _schema(response_format: Any) -> dict[str, Any] | None:
+def _schema(response_format: Any) -> tuple[str, dict[str, Any] | None]:
+    """Name and JSON schema of the form that is asked for."""
     if response_format is None:
-        return None
+        return "", None
     kind = response_format.get("type") if isinstance(response_format, dict) else None
     if kind == "text":
-        return None
+        return "", None
     if kind == "json_object":
-        return {}
+        return "", {}
     named = response_format.get("json_schema") if kind == "json_schema" else None
     if (
         not isinstance(named, dict)
@@ -160,7 +166,7 @@ def _schema(response_format: Any) -> dict[str, Any] | None:
             "json_schema.schema."
         )
         raise RequestRefused(400, message, "response_format")
-    return dict(named["schema"])
+    return named["name"], dict(named["schema"])
 
 
 def allowed_answers(schema: dict[str, Any] | None) -> tuple[str, ...]:
@@ -177,9 +183,20 @@ def allowed_answers(schema: dict[str, Any] | None) -> tuple[str, ...]:
 
 
 def completion(model: str, request: JudgeRequest, answer: str) -> dict[str, Any]:
-    """The reply to one request, in the form that was asked for."""
-    text = answer if request.schema is None else json.dumps({"answer": answer})
-    written = _tokens(text)
+    """The reply to a question about a picture, in the form that was asked for."""
+    return _reply(model, request, answer if request.schema is None else json.dumps({"answer": answer}))
+
+
+def verdict_completion(model: str, request: JudgeRequest, judged: Judged) -> dict[str, Any]:
+    """The reply of a judge of texts; one that cannot tell declines, as models do."""
+    if judged.verdict is None:
+        return _reply(model, request, None, f"cannot tell: {judged.reason}")
+    said = {"reason": judged.reason, "verdict": "yes" if judged.verdict else "no"}
+    return _reply(model, request, json.dumps(said))
+
+
+def _reply(model: str, request: JudgeRequest, text: str | None, refusal: str | None = None) -> dict[str, Any]:
+    written = _tokens(text or refusal or "")
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
@@ -188,7 +205,7 @@ def completion(model: str, request: JudgeRequest, answer: str) -> dict[str, Any]
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": text, "refusal": None},
+                "message": {"role": "assistant", "content": text, "refusal": refusal},
                 "logprobs": None,
                 "finish_reason": "stop",
             }

@@ -28,6 +28,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8001, help="0: any free port, named in the ready line")
     parser.add_argument("--model", default="tabletop-judge", help="the name clients must ask for")
     parser.add_argument("--token-file", type=Path, help="a file with the bearer token that clients must send")
+    parser.add_argument(
+        "--noise", type=float, default=0.0, help="share of verdicts on texts that are turned round"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which verdicts the noise turns round")
     parser.add_argument("--detached", action="store_true", help="go on when the starting process ends")
     args = parser.parse_args(argv)
     token = args.token_file.read_text(encoding="utf-8").strip() if args.token_file else None
@@ -41,7 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     if not args.detached:
         threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     config = uvicorn.Config(
-        make_app(args.model, token), log_level="warning", access_log=False, lifespan="off"
+        make_app(args.model, token, args.noise, args.seed),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
     )
     print(f"{READY}http://{args.host}:{listener.getsockname()[1]}/v1", flush=True)
     uvicorn.Server(config).run(sockets=[listener])

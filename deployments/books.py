@@ -1,0 +1,110 @@
+"""The judge's books for a whole cluster, in one named actor: stored answers, claims, budgets, and the offline judge."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from valor_ray.errors import ValorError
+from valor_ray.judges.answers import StoredAnswer
+from valor_ray.judges.budget import Lease
+from valor_ray.judges.ledger import Claimed, Ledger, Limits
+from valor_ray.judges.offline import OfflineJudge
+
+NAME, NAMESPACE = "judge_books", "valor"
+
+
+class JudgeBooks:
+    """The actor. It is restarted when it dies: answers are on disk, budgets start spent, claims are made again."""
+
+    def __init__(self, folder: str | None) -> None:
+        """folder: where answers are kept; None: nowhere for good, as for a service without a run."""
+        self._temporary = tempfile.TemporaryDirectory(prefix="valor-judge-")
+        self._ledger = Ledger(Path(folder or self._temporary.name))
+        self._offline: OfflineJudge | None = None
+        self._starting = asyncio.Lock()
+        self._starts = 0
+
+    async def call(self, method: str, *args: Any) -> Any:
+        """A method of the ledger. One entry point, so that the proxy below cannot drift from it."""
+        return await getattr(self._ledger, method)(*args)
+
+    async def offline_judge(self, model: str, noise: float) -> str:
+        """URL of the one offline judge of the cluster, started when it does not run."""
+        async with self._starting:
+            if self._offline is None or self._offline.process.poll() is not None:
+                self._offline = await asyncio.to_thread(OfflineJudge, model, noise)
+                self._starts += 1
+            return self._offline.base_url
+
+    async def status(self) -> dict[str, Any]:
+        return {**await self._ledger.status(), "starts": self._starts, "warning": self._ledger.warning}
+
+    def __del__(self) -> None:
+        if self._offline is not None:
+            self._offline.close()
+
+
+def open_books(folder: str | None) -> ActorHandle:
+    """The cluster's books, made by whoever asks first. They stay until `close_books`, or the cluster's end."""
+    actor = ray.remote(JudgeBooks).options(
+        name=NAME,
+        namespace=NAMESPACE,
+        get_if_exists=True,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        max_concurrency=10_000,
+    )
+    return actor.remote(folder)
+
+
+def close_books() -> None:
+    """End the books and the offline judge with them."""
+    try:
+        ray.kill(ray.get_actor(NAME, NAMESPACE))
+    except ValueError:
+        return  # never opened
+
+
+class RemoteLedger:
+    """ledger.LedgerPort over the actor."""
+
+    def __init__(self, books: ActorHandle) -> None:
+        self._books = books
+
+    async def claim(self, keys: Sequence[str], owner: str) -> Sequence[Claimed]:
+        return await self._call("claim", keys, owner)
+
+    async def wait(self, key: str, owner: str) -> StoredAnswer | None:
+        return await self._call("wait", key, owner)
+
+    async def store(self, owner: str, answers: Mapping[str, StoredAnswer]) -> str:
+        return await self._call("store", owner, answers)
+
+    async def release(self, owner: str, keys: Sequence[str]) -> None:
+        await self._call("release", owner, keys)
+
+    async def renew(self, owner: str) -> None:
+        await self._call("renew", owner)
+
+    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease:
+        return await self._call("lease", account, limits, requests, tokens_each)
+
+    async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None:
+        await self._call("settle", account, tokens_estimated, tokens_used)
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        try:
+            return await self._books.call.remote(method, *args)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ValorError):
+                raise type(error.cause)(str(error.cause)) from None
+            raise

@@ -1,0 +1,1 @@
+"""The offline judge's reading of text: question, plan and program, by explicit checks; it knows no answer."""
