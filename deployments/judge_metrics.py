@@ -37,11 +37,8 @@ class JudgeMetrics:
         if usage.cached:
             return
         self._latency.observe(usage.latency_s, head)
-        for counter, amount in (
-            (self._tries, usage.tries),
-            (self._throttled, event.throttled),
-            (self._cost, usage.cost_usd),
-        ):
+        counts = {self._tries: usage.tries, self._throttled: event.throttled, self._cost: usage.cost_usd}
+        for counter, amount in counts.items():
             if amount:
                 counter.inc(amount, head)
         for kind, tokens in (("prompt", usage.prompt_tokens), ("completion", usage.completion_tokens)):

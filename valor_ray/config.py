@@ -101,7 +101,7 @@ class EndpointConfig(Section):
     tokens_per_minute: int | None = Field(
         None, ge=1, description="the account's limit, for the whole cluster; null = none"
     )
-    max_in_flight: int = Field(256, ge=1, description="most calls at a time from one gateway replica")
+    max_in_flight: int = Field(512, ge=1, description="most calls at a time from one gateway replica")
     price_in: float = Field(0, ge=0, description="US dollars per million prompt tokens, for the accounts")
     price_out: float = Field(0, ge=0, description="US dollars per million completion tokens")
 
@@ -132,7 +132,7 @@ class JudgeConfig(EndpointConfig):
         ge=0,
         description="how long scoring waits for a judge that is down before a verdict is missing, seconds",
     )
-    first_in_flight: int = Field(16, ge=1, description="calls at a time with which a gateway replica starts")
+    first_in_flight: int = Field(64, ge=1, description="calls at a time with which a gateway replica starts")
     hedge: bool = Field(True, description="send a straggler a second time and take the first answer")
     replicas: int = Field(1, ge=1, description="gateway replicas (Serve)")
     cache_dir: str | None = Field(

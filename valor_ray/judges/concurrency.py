@@ -1,18 +1,22 @@
 """How many calls to have in flight: a state machine without clock or I/O (DESIGN §6; the controller is ours).
 
-Slow start doubles the limit once per round of answers while it is in full use; after the first cut it grows by one per
-round. A 429 cuts it by half, a failure by a quarter, at most once per round trip, since calls that were already
-out when it was cut say nothing new. Retry-After stops new calls until then.
+Slow start doubles the limit once per round of answers while it is in full use; after the first cut it grows by a fixed
+step per round. A 429 or a failure cuts it at most once per round trip (calls that were out when it was cut say nothing
+new), and by as much as their recent share asks for: one 429 among a hundred answers is a hiccup, one in three means half
+the calls are too many. From a tenth on, Retry-After stops all new calls, not only the one that was told.
 """
 
 from __future__ import annotations
 
-GROW = 2.0  # slow start: per round
-CUT_THROTTLED = 0.5
-CUT_FAILED = 0.75
+GROW_STEPS = 64  # additive growth is a 64th of the most, per round
+CUT_THROTTLED = 0.5  # the most that 429s take away at once
+CUT_FAILED = 0.25  # the most that failures take away at once
+FULL_CUT_SHARE = 0.3  # recent share of bad endings at which the cut is full
+PAUSE_SHARE = 0.1  # recent share of 429 from which Retry-After holds for all
 SATURATED = 0.8  # share of the limit in flight from which growth is earned: an unused limit proves nothing
-SMOOTHING = 0.1  # weight of the newest latency in the running mean
-FIRST_LATENCY_S = 1.0  # of a round trip, before one was seen
+SHARE_WEIGHT = 0.03  # of the newest ending in the recent shares
+LATENCY_WEIGHT = 0.1  # of the newest latency in the running mean
+FIRST_LATENCY_S = 0.5  # of a round trip, before one was seen
 
 
 class Concurrency:
@@ -25,6 +29,8 @@ class Concurrency:
         self._cut_at = float("-inf")
         self._latency = FIRST_LATENCY_S
         self._answers = 0  # since the start of this round
+        self._throttled = 0.0  # recent share of 429
+        self._failed = 0.0  # recent share of failures
         self.in_flight = 0
         self.paused_until = float("-inf")
 
@@ -42,43 +48,45 @@ class Concurrency:
     def on_success(self, now: float, latency_s: float) -> None:
         """A call was answered."""
         saturated = self.in_flight >= SATURATED * self.limit
-        self._end()
-        self._latency += SMOOTHING * (latency_s - self._latency)
+        self._ended(throttled=False, failed=False)
+        self._latency += LATENCY_WEIGHT * (latency_s - self._latency)
         if not saturated:
             return
         self._answers += 1
         if self._slow_start:
-            self._limit = min(self._most, self._limit + (GROW - 1))  # one per answer: double per round
+            self._limit = min(self._most, self._limit + 1)  # one per answer: double per round
         elif self._answers >= self.limit:
-            self._limit = min(self._most, self._limit + 1)
+            self._limit = min(self._most, self._limit + max(1.0, self._most / GROW_STEPS))
             self._answers = 0
 
     def on_throttled(self, now: float, retry_after_s: float | None = None) -> None:
         """The endpoint said 429."""
-        self._end()
-        self._cut(now, CUT_THROTTLED)
-        if retry_after_s is not None:
+        self._ended(throttled=True, failed=False)
+        self._cut(now, CUT_THROTTLED, self._throttled)
+        if retry_after_s is not None and self._throttled >= PAUSE_SHARE:
             self.paused_until = max(self.paused_until, now + retry_after_s)
 
     def on_failure(self, now: float) -> None:
         """A 5xx, a time-out or a lost connection."""
-        self._end()
-        self._cut(now, CUT_FAILED)
+        self._ended(throttled=False, failed=True)
+        self._cut(now, CUT_FAILED, self._failed)
 
     def on_abandoned(self) -> None:
         """A call was given up for reasons of our own: it says nothing about the endpoint."""
-        self._end()
+        self.in_flight -= 1
 
     def gauges(self) -> dict[str, float]:
         return {"limit": self.limit, "in_flight": self.in_flight, "latency_s": self._latency}
 
-    def _end(self) -> None:
+    def _ended(self, *, throttled: bool, failed: bool) -> None:
         self.in_flight -= 1
+        self._throttled += SHARE_WEIGHT * (throttled - self._throttled)
+        self._failed += SHARE_WEIGHT * (failed - self._failed)
 
-    def _cut(self, now: float, share: float) -> None:
+    def _cut(self, now: float, most: float, share: float) -> None:
+        self._slow_start = False
         if now - self._cut_at < self._latency:
             return
         self._cut_at = now
-        self._slow_start = False
         self._answers = 0
-        self._limit = max(1.0, self._limit * share)
+        self._limit = max(1.0, self._limit * (1 - most * min(1.0, share / FULL_CUT_SHARE)))

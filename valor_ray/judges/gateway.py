@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
 _BROKEN_TRIES = 2  # a reply that breaks the schema is asked for once more
+_LOOK_AGAIN_S = 0.25  # for a hedge, while it is not known how long calls usually take
 _STORE_AFTER_S = 0.002  # answers that come together are stored together
 
 
@@ -208,9 +209,7 @@ class Gateway:
         first = asyncio.create_task(self._try(work, body))
         tasks = {first}
         try:
-            after = self._hedge.after_s() if self._settings.hedge else None
-            late = after is not None and not (await asyncio.wait(tasks, timeout=after))[0]
-            if late and self._admission.try_enter():
+            if await self._is_late(first) and self._admission.try_enter():
                 self._hedge.on_hedge()
                 self._totals["hedges"] += 1
                 work.hedged = True
@@ -226,6 +225,18 @@ class Gateway:
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _is_late(self, task: asyncio.Task[Outcome]) -> bool:
+        """Waits for the try; True as soon as it is worth a second one, False when it is done."""
+        started = time.monotonic()
+        while self._settings.hedge and not task.done():
+            after = self._hedge.after_s()
+            waited = time.monotonic() - started
+            if after is not None and waited >= after:
+                return True
+            # what is late is learnt while waiting: the first calls go out before any latency is known
+            await asyncio.wait([task], timeout=_LOOK_AGAIN_S if after is None else after - waited)
+        return False
 
     async def _try(self, work: _Work, body: bytes) -> Outcome:
         """One HTTP request, and what it teaches the controllers. Its turn has been taken."""

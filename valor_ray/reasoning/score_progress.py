@@ -80,7 +80,8 @@ class Progress:
         while not self._stop.wait(self._every_s):
             rate = self._mark()
             trouble = self._trouble()
-            self._say(self.line(rate) + (f"; {trouble}" if trouble else ""))
+            if trouble or sum(self._counts.values()):  # until then whoever starts the judge speaks
+                self._say(self.line(rate) + (f"; {trouble}" if trouble else ""))
 
     def line(self, rate: float) -> str:
         """One line for the user."""

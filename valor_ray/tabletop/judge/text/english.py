@@ -22,21 +22,18 @@ _IRREGULAR = {
     "knives": "knife", "leaves": "leaf", "mice": "mouse", "feet": "foot", "teeth": "tooth", "halves": "half",
 }  # fmt: skip
 _STOP = frozenset(
-    ("a an the of in on at to from by with without for and or if is are was were be been do "
-"does did can could has have ")
-    ("had will would should there this that these those it its they them their which what who "
-"whose where when how many ")
-    ("much more less fewer than as not no yes any all every each both either neither one ones "
-"two three same different ")
-    "picture image photo scene see seen visible show shown shows tell me give given choose pick count number answer "
-    ("options option times ratio camera us you we i my your our out into over between among "
-"other another so such only ")
-    "just also very most least far away side sides cm m meters metres centimeters centimetres feet inches mm "
-    ("would stand stands standing sit sits sitting placed place located find table left right "
-"above below behind front ")
-    "closer closest nearest nearer farther further farthest furthest leftmost rightmost left-most right-most next "
-    ("beside near under beneath top bottom colour color shape kind material whole object "
-"objects thing things item items").split()
+    (
+        "a an the of in on at to from by with without for and or if is are was were be been do does did can could "
+        "has have had will would should there this that these those it its they them their which what who whose "
+        "where when how many much more less fewer than as not no yes any all every each both either neither one "
+        "ones two three same different picture image photo scene see seen visible show shown shows tell me give "
+        "given choose pick count number answer options option times ratio camera us you we i my your our out into "
+        "over between among other another so such only just also very most least far away side sides cm m meters "
+        "metres centimeters centimetres feet inches mm would stand stands standing sit sits sitting placed place "
+        "located find table left right above below behind front closer closest nearest nearer farther further "
+        "farthest furthest leftmost rightmost left-most right-most next beside near under beneath top bottom "
+        "colour color shape kind material whole object objects thing things item items "
+    ).split()
 )
 
 

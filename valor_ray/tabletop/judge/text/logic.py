@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from valor_ray.tabletop.judge.text.english import has
@@ -50,6 +51,8 @@ def judge_logic(asked: Asked, plan: Plan) -> Judged:
 def _degenerate(plan: Plan) -> str:
     if sum(len(step.split()) for step in plan.steps) < 4:
         return "there is no plan to speak of"
+    if any(len(step.split()) > 24 and not re.search(r"[,.;:]", step) for step in plan.steps):
+        return "the plan is words without sentences"
     most = Counter(plan.steps).most_common(1)
     if most and most[0][1] >= 3:
         return "the plan repeats itself"

@@ -15,11 +15,9 @@ _LOOK = (
 _LOOK_CLAUSE = re.compile(rf"\b(?:{_LOOK})\b\s+(?P<what>[^.;:]+)")
 _CONDITION = re.compile(r"^\s*(?:if|when|should|unless|otherwise|in case)\b|,\s*if\b")
 _EMPTY = (
-    r"nothing|none|neither|empty|missing|absent|not (?:found|detected|there|visible)|no "
-    r"(?:box|boxes|detections?|such|"
-)(
-    r"objects?|match\w*)|cannot be found|can't be found|isn't (?:found|there)|aren't (?:found|"
-    r"there)|is not|are not|without a box|no \w+(?: \w+)? (?:is|are|was|were) (?:found|"
+    r"nothing|none|neither|empty|missing|absent|not (?:found|detected|there|visible)|no (?:box|boxes|"
+    r"detections?|such|objects?|match\w*)|cannot be found|can't be found|isn't (?:found|there)|"
+    r"aren't (?:found|there)|is not|are not|without a box|no \w+(?: \w+)? (?:is|are|was|were) (?:found|"
     r"detected)"
 )
 _TAIL = re.compile(
@@ -27,13 +25,15 @@ _TAIL = re.compile(
     r"using|and (?:count|take|get|keep|store|note|compare|compute|measure|ask)|then|so|to "
     r"(?:get|count|find|see))\b.*$"
 )
-_GIVE_UP = r"guess\w*|cannot be (?:solved|answered|determined)|can't be (?:solved|answered)|impossible|obvious\w*|i assume|"(
-    r"assume the answer|probably|easy to (?:see|guess)|known answer|usually|typical\w*|"
-    r"random\w*|just answer|simply answer"
+_GIVE_UP = (
+    r"guess\w*|cannot be (?:solved|answered|determined)|can't be (?:solved|answered)|impossible|"
+    r"obvious\w*|i assume|assume the answer|probably|easy to (?:see|guess)|known answer|usually|"
+    r"typical\w*|random\w*|just answer|simply answer"
 )
 _TO_JUDGE = (
-    r"verdict|judge|grader|evaluator|reviewer|score|scoring|reward|ignore (?:the|all|any|previous)|as instructed|"
-    r"you (?:must|should) (?:say|answer|reply|return)|this plan is (?:correct|right|perfect|good)|json"
+    r"verdict|judge|grader|evaluator|reviewer|score|scoring|reward|ignore (?:the|all|any|previous)|"
+    r"as instructed|you (?:must|should) (?:say|answer|reply|return)|this plan is (?:correct|right|perfect|"
+    r"good)|json"
 )
 
 
