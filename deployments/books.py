@@ -17,6 +17,7 @@ from valor_ray.judges.budget import Lease
 from valor_ray.judges.ledger import Claimed, Ledger, Limits
 from valor_ray.judges.offline import OfflineJudge
 
+_TOGETHER_S = 0.002
 NAME, NAMESPACE = "judge_books", "valor"
 
 
@@ -79,9 +80,33 @@ class RemoteLedger:
 
     def __init__(self, books: ActorHandle) -> None:
         self._books = books
+        self._claims: dict[
+            str, list[tuple[Sequence[str], asyncio.Future[Sequence[Claimed]]]]
+        ] = {}  # by owner
 
     async def claim(self, keys: Sequence[str], owner: str) -> Sequence[Claimed]:
-        return await self._call("claim", keys, owner)
+        """Claims that come within a moment travel in one call."""
+        answer: asyncio.Future[Sequence[Claimed]] = asyncio.get_running_loop().create_future()
+        waiting = self._claims.setdefault(owner, [])
+        waiting.append((keys, answer))
+        if len(waiting) == 1:
+            await asyncio.sleep(_TOGETHER_S)
+            await self._claim_together(owner)
+        return await answer
+
+    async def _claim_together(self, owner: str) -> None:
+        waiting = self._claims.pop(owner)
+        try:
+            claimed = iter(await self._call("claim", [key for keys, _ in waiting for key in keys], owner))
+        except BaseException as error:
+            for _, answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+            raise
+        for keys, answer in waiting:
+            part = [next(claimed) for _ in keys]
+            if not answer.done():
+                answer.set_result(part)
 
     async def wait(self, key: str, owner: str) -> StoredAnswer | None:
         return await self._call("wait", key, owner)

@@ -6,15 +6,17 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray import serve
 
 from deployments.app import JUDGE_NAME
+from deployments.books import close_books
 from deployments.remote import RemoteChat
-from deployments.serving import judging
+from deployments.serving import deploy_judges, running_ray
 from valor_ray.config import Config
 from valor_ray.judges.verdicts import verdict_requests
 from valor_ray.perf.judges import ask_all, judge_config
@@ -32,28 +34,24 @@ def measure_serve(
     replies: list[list[ChatRequest]], scaling_s: float, limit_s: float, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Replies a second over handles; calls a second with 1, 2, 4 replicas; what a limited account saw."""
-    say("the gateway as a Serve deployment")
-    with MockJudge() as mock, _serving(mock) as chat:
-        plain = asyncio.run(ask_all(chat, replies))
     throughput: dict[int, float] = {}
-    for replicas in REPLICAS:
-        say(f"{replicas} replica(s), {IN_FLIGHT} calls in flight each, {LATENCY_S:g} s latency")
-        with MockJudge(median_s=LATENCY_S, sigma=0) as mock:
-            changes = {
-                "replicas": replicas,
-                "max_in_flight": IN_FLIGHT,
-                "first_in_flight": IN_FLIGHT,
-                "hedge": False,
-            }
-            with _serving(mock, **changes) as chat:
-                throughput[replicas] = asyncio.run(
-                    _rate(chat, mock, 2 * replicas * IN_FLIGHT // 4, scaling_s)
-                )
-    say(f"{REPLICAS[-1]} replicas on an account of {PER_MINUTE} requests a minute, for {limit_s:g} s")
-    with MockJudge(median_s=0.1) as mock:
-        with _serving(mock, replicas=REPLICAS[-1], requests_per_minute=PER_MINUTE, hedge=False) as chat:
-            rate = asyncio.run(_rate(chat, mock, 60, limit_s))
-        most = mock.stats()["most_per_minute"]
+    with running_ray(Config.load(), say):
+        say("the gateway as a Serve deployment")
+        with MockJudge() as mock, _gateway(mock) as chat:
+            plain = asyncio.run(ask_all(chat, replies))
+        for replicas in REPLICAS:
+            say(f"{replicas} replica(s), {IN_FLIGHT} calls in flight each, {LATENCY_S:g} s latency")
+            limits = {"max_in_flight": IN_FLIGHT, "first_in_flight": IN_FLIGHT, "hedge": False}
+            with MockJudge(median_s=LATENCY_S, sigma=0) as mock:
+                with _gateway(mock, replicas=replicas, **limits) as chat:
+                    throughput[replicas] = asyncio.run(
+                        _rate(chat, mock, 2 * replicas * IN_FLIGHT // 4, scaling_s)
+                    )
+        say(f"{REPLICAS[-1]} replicas on an account of {PER_MINUTE} requests a minute, for {limit_s:g} s")
+        with MockJudge(median_s=0.1) as mock:
+            with _gateway(mock, replicas=REPLICAS[-1], requests_per_minute=PER_MINUTE, hedge=False) as chat:
+                rate = asyncio.run(_rate(chat, mock, 60, limit_s))
+            most = mock.stats()["most_per_minute"]
     return {
         "replies_per_second": plain["replies_per_second"],
         "throughput": {str(replicas): round(rate, 2) for replicas, rate in throughput.items()},
@@ -77,24 +75,15 @@ def write_scaling(folder: Path, throughput: dict[str, float]) -> None:
     (folder / "scaling.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-class _serving:
-    """The judge gateway alone, for a mock endpoint."""
-
-    def __init__(self, mock: MockJudge, **changes: Any) -> None:
-        config = Config.load()
-        self._folder = tempfile.TemporaryDirectory()
-        self._running = judging(
-            config.model_copy(update={"judge": judge_config(mock.base_url, **changes)}),
-            Path(self._folder.name),
-        )
-
-    def __enter__(self) -> RemoteChat:
-        self._running.__enter__()
-        return RemoteChat(serve.get_deployment_handle("judge", JUDGE_NAME))
-
-    def __exit__(self, *exception: Any) -> None:
-        self._running.__exit__(*exception)
-        self._folder.cleanup()
+@contextmanager
+def _gateway(mock: MockJudge, **changes: Any) -> Iterator[RemoteChat]:
+    """The judge gateway alone, for a mock endpoint, with books of its own."""
+    config = Config.load().model_copy(update={"judge": judge_config(mock.base_url, **changes)})
+    with tempfile.TemporaryDirectory() as folder:
+        deploy_judges(config, Path(folder))
+        yield RemoteChat(serve.get_deployment_handle("judge", JUDGE_NAME))
+        serve.delete(JUDGE_NAME)
+        close_books()
 
 
 async def _rate(chat: RemoteChat, mock: MockJudge, workers: int, seconds: float) -> float:

@@ -39,7 +39,7 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
     Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
     """
     _check(config)
-    with _ray(config, progress, _wanted_gpus(config)):
+    with running_ray(config, progress, _wanted_gpus(config)):
         yield _deploy(config, progress)
 
 
@@ -50,18 +50,23 @@ def judging(config: Config, folder: Path, progress: Progress = lambda line: None
     folder: where answers are kept if `judge.cache_dir` names no place. Raises ConfigError, ServiceError.
     """
     _check_judge(config)
-    with _ray(config, progress, 0):
-        serve.start(proxy_location="Disabled", logging_config=_LOGGING)
-        serve.run_many(
-            [serve.RunTarget(judging_app(config, str(folder)), name=JUDGE_NAME, route_prefix=None)],
-            wait_for_applications_running=False,
-        )
-        _wait_ready(progress, JUDGE_NAME, ("judge",))
+    with running_ray(config, progress):
+        deploy_judges(config, folder, progress)
         yield
 
 
+def deploy_judges(config: Config, folder: Path, progress: Progress = lambda line: None) -> None:
+    """Start the judge gateway on the Ray that runs, or give the one that runs these settings."""
+    serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+    serve.run_many(
+        [serve.RunTarget(judging_app(config, str(folder)), name=JUDGE_NAME, route_prefix=None)],
+        wait_for_applications_running=False,
+    )
+    _wait_ready(progress, JUDGE_NAME, ("judge",))
+
+
 @contextmanager
-def _ray(config: Config, progress: Progress, gpus: float) -> Iterator[None]:
+def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator[None]:
     """A Ray for as long as the block lasts; on a cluster that runs anyway, only what we started is ended."""
     address = config.ray.address()
     before = _descendants()

@@ -33,11 +33,15 @@ SAY_EVERY_S = 5.0
 def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(prog="python -m jobs.sample_replies", description=__doc__)
     words.formatter_class = argparse.RawDescriptionHelpFormatter
-    words.add_argument("--queries", type=Path, required=True, metavar="FILE", help="query_id, question a line")
+    words.add_argument(
+        "--queries", type=Path, required=True, metavar="FILE", help="query_id, question a line"
+    )
     words.add_argument("--n", type=positive, default=4, help="replies per question (4)")
     words.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
     words.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
-    words.add_argument("--concurrency", type=positive, default=16, metavar="N", help="questions at a time (16)")
+    words.add_argument(
+        "--concurrency", type=positive, default=16, metavar="N", help="questions at a time (16)"
+    )
     add_profile(words)
     return words
 
@@ -45,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
 def queries(path: Path, limit: int | None) -> Iterator[tuple[str, str]]:
     """(query_id, question) of each line. Raises ConfigError naming the line."""
     if not path.is_file():
-        raise ConfigError(f"{path} does not exist. `valor tabletop render --out scenes/` writes scenes/queries.jsonl.")
+        raise ConfigError(
+            f"{path} does not exist. `valor tabletop render --out scenes/` writes scenes/queries.jsonl."
+        )
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if limit is not None and number > limit:
@@ -54,7 +60,9 @@ def queries(path: Path, limit: int | None) -> Iterator[tuple[str, str]]:
                 row = json.loads(line)
                 yield str(row["query_id"]), str(row["question"])
             except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(f"{path} line {number}: needs query_id and question as JSON ({error!r}).") from error
+                raise ConfigError(
+                    f"{path} line {number}: needs query_id and question as JSON ({error!r})."
+                ) from error
 
 
 def written(path: Path) -> Counter[str]:

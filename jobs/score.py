@@ -16,7 +16,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +67,10 @@ class RayEngine:
         self._say = say
         self._judge: Any = None
 
-    def rows(self, work: Work) -> Iterator[dict[str, Any]]:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data's actors make it print a false alarm
+    def rows(self, work: Work) -> Generator[dict[str, Any], None, None]:
+        os.environ.setdefault(
+            "RAY_BACKEND_LOG_LEVEL", "fatal"
+        )  # Ray Data's actors make it print a false alarm
         from deployments.serving import judging
 
         assert work.config.judge.cache_dir is not None
@@ -96,7 +98,7 @@ class RayEngine:
         return "the judge does not answer; waiting until it does" if status.get("breaker_open") else ""
 
 
-def _records(work: Work) -> Iterator[dict[str, Any]]:
+def _records(work: Work) -> Generator[dict[str, Any], None, None]:
     """The records of the actors. Raises JudgeError when the judge refuses every call, ServiceError when Ray fails."""
     from ray.exceptions import RayError
 
@@ -126,7 +128,8 @@ def dataset(work: Work) -> Dataset:
     context.target_max_block_size = _READ_BYTES
     context.execution_no_progress_timeout_s = -1  # a judge may be down for hours
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    rows = ray.data.read_parquet(str(work.shards), file_extensions=["parquet"], num_cpus=0.25, concurrency=2)
+    files = [str(path) for path in sorted(work.shards.glob("*.parquet"))]
+    rows = ray.data.read_parquet(files, num_cpus=0.25)
     # without this step a block is a whole file, and one map task would have all its rows in work at a time
     return rows.repartition(target_num_rows_per_block=BLOCK_ROWS).map_batches(
         ScoreReplies,
@@ -141,7 +144,7 @@ def dataset(work: Work) -> Dataset:
 
 
 def _roomy(config: Config) -> Config:
-    """Ray counts CPUs to place work; ours waits for judges, so a small machine may hold more of it than it has cores."""
+    """Ray counts CPUs to place work; ours waits for judges, so there may be more of it than cores."""
     if config.ray.num_cpus is not None:
         return config
     cpus = max(os.cpu_count() or 1, 4 + config.judge.replicas)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ import pytest
 from valor_ray.config import JudgeConfig
 from valor_ray.errors import ConfigError, JudgeError
 from valor_ray.images import from_array
-from valor_ray.judges.client import JudgeClient
+from valor_ray.judges.client import VqaJudge
+from valor_ray.judges.gateway import Gateway
+from valor_ray.judges.ledger import Ledger
 from valor_ray.judges.offline import OfflineJudge
 
 KEY = "sk-planted-secret-123"
@@ -28,14 +32,17 @@ def config(url: str, **changes: object) -> JudgeConfig:
 
 
 def ask(settings: JudgeConfig, question: str = "What colour is this?", api_key: str | None = None) -> str:
-    async def once() -> str:
-        client = JudgeClient(settings, api_key)
+    async def once(folder: str) -> str:
+        ledger = Ledger(Path(folder))
+        gateway = Gateway(settings, settings, ledger, api_key)
         try:
-            return await client.vqa(PICTURE, question)
+            return await VqaJudge(gateway, settings).vqa(PICTURE, question)
         finally:
-            await client.close()
+            await gateway.close()
+            ledger.close()
 
-    return asyncio.run(once())
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(once(folder))
 
 
 @contextmanager
@@ -115,13 +122,12 @@ def test_answer_outside_the_schema_is_an_error(content: str | None) -> None:
 
 
 def test_completion_without_choices_and_non_json_are_errors() -> None:
-    with endpoint(lambda n: (200, "{}")) as (url, _), pytest.raises(JudgeError, match="answer format"):
-        ask(config(url))
-    with (
-        endpoint(lambda n: (200, "<html>")) as (url, _),
-        pytest.raises(JudgeError, match="OpenAI-compatible"),
-    ):
-        ask(config(url))
+    for body in ("{}", "<html>"):
+        with (
+            endpoint(lambda n, body=body: (200, body)) as (url, _),
+            pytest.raises(JudgeError, match="answer format"),
+        ):
+            ask(config(url))
 
 
 def test_refused_key_names_the_variable_and_never_the_key() -> None:

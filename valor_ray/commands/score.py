@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ FILE is JSON lines or parquet, one reply a row: query_id, question, reply; sever
 A row is named by its reply_id when it has one, else QUERY_ID#1, QUERY_ID#2, ... in the order of the file.
 
 OUT gets rewards.jsonl (one line a reply: reward, the six verdicts, reasons, tokens, cost), missing.jsonl (no verdict:
-judged again by the next run), failed.jsonl (rows that cannot be scored, and why), audit.jsonl, report.json, report.html.
-Every judge answer is kept in OUT/judge_cache (or judge.cache_dir): the same command goes on where it was stopped and
-pays nothing twice. Without judge.base_url the offline judge is used; it knows tabletop questions.
+judged again by the next run), failed.jsonl (rows that cannot be scored, and why), audit.jsonl, metrics.jsonl,
+config.yaml, report.json, and report.html to look at. Every judge answer is kept in OUT/judge_cache (or in
+judge.cache_dir): the same command goes on where it was stopped, and pays nothing twice.
+Without judge.base_url the offline judge is used; it knows tabletop questions.
 
 Exit code 0: every reply has its reward; 1: some rows are missing or failed; 2: wrong usage or settings; 130: Ctrl-C.
 """
@@ -43,12 +45,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from valor_ray.reasoning.score_run import Engine, score
+    from valor_ray.reasoning.score_engine import Engine
+    from valor_ray.reasoning.score_run import score
 
     config = load_config(args)
     if config.judge.base_url is not None:
         config.judge.api_key()
-    _interrupt_on_sigterm()
+    _interrupt_on_signals()
     engine: Engine
     if args.in_process:
         from valor_ray.reasoning.score_local import LocalEngine
@@ -56,7 +59,8 @@ def run(args: Namespace) -> int:
         engine = LocalEngine()
     else:
         engine = _Ray()
-    report = score(args.replies, args.out, config, engine, limit=args.limit, say=_say)
+    with redirect_stdout(sys.stderr):  # Ray prints there about workers that died; stdout is for the result alone
+        report = score(args.replies, args.out, config, engine, limit=args.limit, say=_say)
     if args.json:
         print_json(report)
     else:
@@ -80,11 +84,12 @@ class _Ray:
         return "" if self._engine is None else str(self._engine.trouble())
 
 
-def _interrupt_on_sigterm() -> None:
-    """`ray job stop` and `kill` end the run the way Ctrl-C does."""
+def _interrupt_on_signals() -> None:
+    """`kill` and `ray job stop` end the run the way Ctrl-C does, also where a shell has put it in its background."""
     import signal
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _show(report: dict[str, Any], out: Path) -> None:

@@ -65,12 +65,18 @@ class Admission:
         now = time.monotonic()
         if not self.concurrency.may_start(now) or not self.breaker.allows(now):
             return False
-        if self._limited:
-            if self._permits <= 0 or now >= self._permits_end:
-                return False
-            self._permits -= 1
+        if not self._take_permit(now):
+            return False
         self.concurrency.on_start()
         self.breaker.on_start()
+        return True
+
+    def try_hedge(self) -> bool:
+        """Take a turn beside the limit, for a second try of a call whose first may hang; a permit is still needed."""
+        now = time.monotonic()
+        if now < self.concurrency.paused_until or self.breaker.open or not self._take_permit(now):
+            return False
+        self.concurrency.on_start()
         return True
 
     def pump(self) -> None:
@@ -105,6 +111,13 @@ class Admission:
             self._leasing.cancel()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _take_permit(self, now: float) -> bool:
+        if self._limited:
+            if self._permits <= 0 or now >= self._permits_end:
+                return False
+            self._permits -= 1
+        return True
 
     def _wait_for_chance(self) -> None:
         now = time.monotonic()

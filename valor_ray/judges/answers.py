@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,21 @@ class StoredAnswer:
 
 def request_key(request: ChatRequest, model: str) -> str:
     """sha256 (hex) of everything that the answer depends on. Pictures travel in the messages, so they count."""
-    told = json.dumps(
-        [model, request.head, request.version, list(request.messages), request.schema],
-        sort_keys=True,
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256()
+    schema = json.dumps(request.schema, sort_keys=True)
+    for part in (model, request.head, request.version, schema, *_parts(request)):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d " % len(data))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _parts(request: ChatRequest) -> Iterator[str]:
+    """The messages, piece by piece; texts as they are, for most of a request is one long text."""
+    for message in request.messages:
+        content = message["content"]
+        yield str(message["role"])
+        yield content if isinstance(content, str) else json.dumps(content, sort_keys=True)
 
 
 class AnswerStore:

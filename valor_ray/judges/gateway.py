@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
 _BROKEN_TRIES = 2  # a reply that breaks the schema is asked for once more
 _LOOK_AGAIN_S = 0.25  # for a hedge, while it is not known how long calls usually take
-_STORE_AFTER_S = 0.002  # answers that come together are stored together
+_STORE_AFTER_S = 0.005  # answers that come together are stored together
 
 
 @dataclass(frozen=True)
@@ -113,20 +113,28 @@ class Gateway:
         shared = set(tasks)
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in tasks}
         claims = await self._ledger.claim(list(new), self._owner) if new else ()
+        known: dict[str, ChatReply] = {}
+        unused: list[str] = []  # claims that we hold and will not use
         for (key, request), claim in zip(new.items(), claims, strict=True):
             if claim is not None and claim != BUSY:
-                tasks[key] = asyncio.create_task(self._cached(request, claim))
-            elif key in self._flying:  # another call of ours claimed it meanwhile
+                known[key] = self._cached(request, claim)
+            elif key in self._flying:  # another call of ours came in between
                 tasks[key] = self._flying[key]
                 shared.add(key)
+                if claim is None:  # that one was told BUSY before we were told to ask: it waits for this claim
+                    unused.append(key)
             else:
                 tasks[key] = self._flying[key] = asyncio.create_task(self._fetch(key, request, claim is None))
                 tasks[key].add_done_callback(partial(self._landed, key))
-        replies = []
+        if unused:
+            await self._ledger.release(self._owner, unused)
+        waiting = []
         for key in keys:
-            replies.append(_shared(tasks[key]) if key in shared else asyncio.shield(tasks[key]))
-            shared.add(key)
-        return list(await asyncio.gather(*replies))
+            if key not in known:
+                waiting.append(_shared(tasks[key]) if key in shared else asyncio.shield(tasks[key]))
+                shared.add(key)
+        answers = iter(await asyncio.gather(*waiting)) if waiting else iter(())
+        return [known[key] if key in known else next(answers) for key in keys]
 
     async def close(self) -> None:
         for task in (self._renewing, *self._flying.values()):
@@ -142,7 +150,7 @@ class Gateway:
         if not task.cancelled():
             task.exception()  # whoever still waits gets it; perhaps nobody does
 
-    async def _cached(self, request: ChatRequest, answer: StoredAnswer) -> ChatReply:
+    def _cached(self, request: ChatRequest, answer: StoredAnswer) -> ChatReply:
         self._totals["cache_hits"] += 1
         usage = Usage(cached=True, model=answer.model)
         self._tell(request, "cached", answer.content, usage)
@@ -153,7 +161,7 @@ class Gateway:
         if not mine:
             answer = await self._ledger.wait(key, self._owner)
             if answer is not None:
-                return await self._cached(request, answer)
+                return self._cached(request, answer)
         stored = False
         try:
             reply = await self._ask_endpoint(request)
@@ -209,7 +217,7 @@ class Gateway:
         first = asyncio.create_task(self._try(work, body))
         tasks = {first}
         try:
-            if await self._is_late(first) and self._admission.try_enter():
+            if await self._is_late(first) and self._admission.try_hedge():
                 self._hedge.on_hedge()
                 self._totals["hedges"] += 1
                 work.hedged = True

@@ -84,6 +84,8 @@ class Transport:
             async with self._session.post(self._url, data=body) as response:
                 data = await _read(response)
                 return self._outcome(response.status, response.headers, data)
+        except (aiohttp.InvalidURL, ValueError):
+            return Outcome(Kind.MISNAMED, "not a URL that can be asked")
         except TimeoutError:
             return Outcome(Kind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
         except (aiohttp.ClientConnectorDNSError, socket.gaierror):
@@ -92,8 +94,6 @@ class Transport:
             return Outcome(Kind.MISNAMED, f"TLS: {type(error).__name__}")
         except (aiohttp.ClientError, OSError) as error:
             return Outcome(Kind.UNREACHABLE, type(error).__name__)
-        except ValueError:
-            return Outcome(Kind.MISNAMED, "not a URL that can be asked")
 
     async def close(self) -> None:
         if self._session is not None:

@@ -69,7 +69,9 @@ class Audit:
 
     def add(self, record: Mapping[str, Any]) -> str:
         """Mark a canary's record (score.score_row). Returns an alarm when one goes off now, else ""."""
-        canary = next(known for known in canaries() if known.canary_id == record["canary"])
+        canary = next((known for known in canaries() if known.canary_id == record["canary"]), None)
+        if canary is None:
+            return ""  # recorded by an earlier version, which had other canaries
         for head, expected in canary.expected.items():
             if head is not Head.FORMAT and not record.get(Head.FORMAT):
                 continue  # judged by nobody

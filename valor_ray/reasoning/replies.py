@@ -16,7 +16,7 @@ ID_FIELDS = ("reply_id", "query_id")  # text, or a whole number that is taken as
 LONGEST_LINE = 64 * 2**20  # bytes; keeps the memory bounded whatever the file is
 _BATCH = 1024  # parquet rows read at a time
 _KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-_NEEDS = (
+NEEDS = (
     "Every row needs query_id, question and reply (text); reply_id is optional; further fields are ignored."
 )
 
@@ -58,9 +58,9 @@ def read_replies(path: Path) -> Iterator[ReplyRow | BadRow]:
     Raises ConfigError when the file is not there, is empty, or is a parquet file without the columns.
     """
     if not path.is_file():
-        raise ConfigError(f"--replies {path}: no such file. {_NEEDS}")
+        raise ConfigError(f"--replies {path}: no such file. {NEEDS}")
     if path.stat().st_size == 0:
-        raise ConfigError(f"--replies {path}: the file is empty. {_NEEDS}")
+        raise ConfigError(f"--replies {path}: the file is empty. {NEEDS}")
     with path.open("rb") as file:
         parquet = file.read(4) == b"PAR1"
     return _parquet_rows(path) if parquet else _json_rows(path)
@@ -69,7 +69,7 @@ def read_replies(path: Path) -> Iterator[ReplyRow | BadRow]:
 def check_row(row: Any, line: int) -> ReplyRow | BadRow:
     """The row when it has what scoring needs, else what is wrong with it."""
     if not isinstance(row, Mapping):
-        return BadRow(line, None, None, f"line {line}: {_kind(row)} and not a JSON object. {_NEEDS}")
+        return BadRow(line, None, None, f"line {line}: {_kind(row)} and not a JSON object")
     ids = {name: _identity(row.get(name)) for name in ID_FIELDS}
     for name in ("reply_id", *FIELDS):
         if problem := _problem(row, name):
@@ -82,7 +82,7 @@ def _problem(row: Mapping[str, Any], name: str) -> str:
     """What is wrong with one field; empty when nothing is."""
     value = row.get(name)
     if value is None:
-        missing = "is null and must be text" if name in row else f"is missing. {_NEEDS}"
+        missing = "is null and must be text" if name in row else "is missing"
         return missing if name != "reply_id" else ""
     if name in ID_FIELDS:
         return "" if _identity(value) else f"must be text that is not empty, not {_kind(value)}"
@@ -128,7 +128,7 @@ def _json_row(line: bytes, number: int) -> ReplyRow | BadRow:
     except UnicodeDecodeError as error:
         return BadRow(number, None, None, f"line {number}: not UTF-8 (byte {error.start + 1})")
     except (ValueError, RecursionError) as error:
-        return BadRow(number, None, None, f"line {number}: not JSON ({error}). One JSON object a line.")
+        return BadRow(number, None, None, f"line {number}: not JSON ({error})")
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
@@ -151,7 +151,7 @@ def _parquet_rows(path: Path) -> Iterator[ReplyRow | BadRow]:
         with pq.ParquetFile(path) as file:
             names = set(file.schema_arrow.names)
             if missing := [name for name in FIELDS if name not in names]:
-                raise ConfigError(f"--replies {path}: no column {', '.join(missing)}. {_NEEDS}")
+                raise ConfigError(f"--replies {path}: no column {', '.join(missing)}. {NEEDS}")
             columns = [name for name in ("reply_id", *FIELDS) if name in names]
             line = 0
             for batch in file.iter_batches(batch_size=_BATCH, columns=columns):

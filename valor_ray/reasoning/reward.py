@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow as pa
 from valor_ray.judges.verdicts import read_verdict, verdict_requests
 from valor_ray.ports import Chat, SyntaxCheck
 from valor_ray.program.parse import parse_reply
-from valor_ray.records import Head, Reward, Verdict
+from valor_ray.records import Head, Reward, Usage, Verdict
 
 if TYPE_CHECKING:
     from valor_ray.config import RewardConfig
@@ -83,6 +84,7 @@ class Rewarder:
     async def __call__(self, question: str, reply: str) -> Reward:
         key = (question, reply)
         task = self._known.get(key)
+        again = task is not None
         if task is None:
             task = asyncio.create_task(reward(question, reply, self._syntax, self._chat, self._weights))
             self._known[key] = task
@@ -97,7 +99,13 @@ class Rewarder:
             raise
         if found.value is None:  # to be judged again when it comes again
             self._known.pop(key, None)
-        return found
+        return _shared(found) if again else found
+
+
+def _shared(found: Reward) -> Reward:
+    """The reward of an equal reply: paid for once."""
+    usage = {head: Usage(used.latency_s, cached=True, model=used.model) for head, used in found.usage.items()}
+    return replace(found, usage=usage)
 
 
 def reward_record(found: Reward) -> dict[str, Any]:

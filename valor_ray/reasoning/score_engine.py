@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,8 +23,8 @@ class Work:
 class Engine(Protocol):
     """Carries rows to `score_row` and brings their records back, in any order."""
 
-    def rows(self, work: Work) -> Iterator[dict[str, Any]]:
-        """A record for every row. Closing the iterator ends what was started. Raises ValorError when all must fail."""
+    def rows(self, work: Work) -> Generator[dict[str, Any], None, None]:
+        """A record for every row. Closing it ends what was started. Raises ValorError when all must fail."""
         ...
 
     def trouble(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ class LocalEngine:
     def __init__(self) -> None:
         self._judges: Any = None
 
-    def rows(self, work: Work) -> Iterator[dict[str, Any]]:
+    def rows(self, work: Work) -> Generator[dict[str, Any], None, None]:
         with asyncio.Runner() as runner:
             records = self._records(work)
             try:
@@ -34,7 +34,7 @@ class LocalEngine:
         judges = self._judges
         return "" if judges is None or judges.up else "the judge does not answer; waiting until it does"
 
-    async def _records(self, work: Work) -> AsyncIterator[dict[str, Any]]:
+    async def _records(self, work: Work) -> AsyncGenerator[dict[str, Any], None]:
         from valor_ray.program.sandbox import Sandbox
         from valor_ray.reasoning.reward import Rewarder
         from valor_ray.reasoning.syntax import SyntaxOfPrograms
@@ -55,7 +55,7 @@ class LocalEngine:
 
 async def records_of(
     shards: Path, rewarder: Rewarding, in_work: int = IN_WORK
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """The record of every prepared row, as they get ready; `in_work` rows at a time, the next ones not read yet."""
     rows = shard_rows(shards)
     tasks: set[asyncio.Task[dict[str, Any]]] = set()

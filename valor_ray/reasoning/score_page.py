@@ -83,7 +83,7 @@ def _panels(folder: ScoreFolder, report: Mapping[str, Any]) -> Iterator[str]:
             score_plots.curve(points, "replicas (dashed: in proportion)", "calls/s", ideal),
         )
     if report["audit"]["kinds"]:
-        yield _panel("Audit: canaries with known verdicts", _audit(report["audit"]["kinds"]))
+        yield _panel("Audit: canaries with known verdicts", _audit(report["audit"]))
 
 
 def _panel(title: str, body: str) -> str:
@@ -94,12 +94,11 @@ def throughput(metrics: Path) -> list[tuple[float, float]]:
     """(seconds, replies/s) over all runs, one after the other, thinned out to at most _POINTS or a few more."""
     points: list[tuple[float, float]] = []
     before = last = 0.0
-    every, n = 1, 0
-    for row in read_records(metrics):
+    every = 1
+    for n, row in enumerate(read_records(metrics)):
         if row["seconds"] < last:  # another run begins
             before += last
         last = row["seconds"]
-        n += 1
         if n % every == 0:
             points.append((before + last, row["rows_per_s"]))
         if len(points) > 2 * _POINTS:
@@ -116,12 +115,16 @@ def scaling(path: Path) -> list[tuple[float, float]]:
         return []
 
 
-def _audit(kinds: Mapping[str, Mapping[str, int]]) -> str:
-    rows = ["<tr><th>kind</th><th>verdicts asked</th><th>as known</th><th>missing</th></tr>"]
-    for kind, counts in kinds.items():
+def _audit(audit: Mapping[str, Any]) -> str:
+    rows = [
+        "<tr><th>head or kind</th><th>verdicts</th><th>as known</th><th>95 % interval</th><th>missing</th></tr>"
+    ]
+    for name, counts in (*audit["heads"].items(), *audit["kinds"].items()):
+        low, high = counts["ci"]
+        interval = f"{low:.0%} – {high:.0%}" if counts["asked"] else "–"
         rows.append(
-            f"<tr><td>{escape(kind)}</td><td>{counts['asked']}</td><td>{counts['agreed']}</td>"
-            f"<td>{counts['missing']}</td></tr>"
+            f"<tr><td>{escape(name)}</td><td>{counts['asked']}</td><td>{counts['agreed']}</td>"
+            f"<td>{interval}</td><td>{counts['missing']}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>"
 

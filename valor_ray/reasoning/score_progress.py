@@ -11,7 +11,9 @@ from typing import Any, Self
 from valor_ray.reasoning.score import Fate
 from valor_ray.reasoning.score_folder import RecordFile
 
-EVERY_S = 5.0
+EVERY_S = 5.0  # between two lines for the user
+_TICK_S = 1.0  # between two marks in the metrics, at the start; later as rare as the lines
+_START_S = 120.0
 _RECENT_S = 30.0  # the ETA follows the rate of so long a time
 
 
@@ -55,6 +57,8 @@ class Progress:
             self._mark()
 
     def count(self, fate: Fate, record: Mapping[str, Any]) -> None:
+        if not sum(self._counts.values()):  # what came before was starting: no part of the rate
+            self._marks = [(time.monotonic() - self._start, 0)]
         self._counts[fate] += 1
         self._calls += record.get("calls", 0)
         self._cache_hits += record.get("cache_hits", 0)
@@ -77,9 +81,14 @@ class Progress:
         return sum(self._counts[fate] for fate in (Fate.SCORED, Fate.MISSING, Fate.FAILED))
 
     def _speak(self) -> None:
-        while not self._stop.wait(self._every_s):
-            rate = self._mark()
-            trouble = self._trouble()
+        said = marked = 0.0
+        while not self._stop.wait(min(_TICK_S, self._every_s)):
+            seconds = time.monotonic() - self._start
+            if seconds < _START_S or seconds - marked >= self._every_s:
+                marked, rate = seconds, self._mark()
+            if seconds - said < self._every_s:
+                continue
+            said, trouble = seconds, self._trouble()
             if trouble or sum(self._counts.values()):  # until then whoever starts the judge speaks
                 self._say(self.line(rate) + (f"; {trouble}" if trouble else ""))
 

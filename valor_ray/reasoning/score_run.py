@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.reasoning.audit import Audit, canary_rows
 from valor_ray.reasoning.score import Fate, fate
 from valor_ray.reasoning.score_engine import Engine, Work
-from valor_ray.reasoning.score_folder import RecordFile, ScoreFolder, read_records, replace_text
+from valor_ray.reasoning.score_folder import (
+    RecordFile,
+    ScoreFolder,
+    cut_torn_line,
+    read_records,
+    replace_text,
+)
 from valor_ray.reasoning.score_index import ScoreIndex
 from valor_ray.reasoning.score_page import write_page
 from valor_ray.reasoning.score_progress import Progress
@@ -72,7 +78,10 @@ class _Run:
         self.progress: Progress | None = None
 
     def prepare(self, replies: Path, limit: int | None) -> None:
-        RecordFile(self.folder.rewards, keep=True).close()
+        for path in (self.folder.rewards, self.folder.audit, self.folder.metrics):
+            cut_torn_line(path)
+        for record in read_records(self.folder.audit):
+            self.audit.add(record)
         every = self.config.reward.audit_every
         self.counts = prepare(
             replies, limit, self.folder, self.index, self.failed, canary_rows(self.folder.audit), every

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.replies import BadRow, ReplyRow, content_hash, read_replies
+from valor_ray.reasoning.replies import NEEDS, BadRow, ReplyRow, content_hash, read_replies
 from valor_ray.reasoning.score import FIELDS, failure
 from valor_ray.reasoning.score_folder import RecordFile, ScoreFolder, read_records
 from valor_ray.reasoning.score_index import ScoreIndex, Standing
@@ -76,7 +76,7 @@ def prepare(
     shard.flush()
     if counts.bad == counts.replies:
         problem = first_error or "it has no rows"
-        raise ConfigError(f"--replies {replies}: nothing can be scored: {problem}")
+        raise ConfigError(f"--replies {replies}: nothing can be scored: {problem}. {NEEDS}")
     return counts
 
 

@@ -1,0 +1,110 @@
+"""`valor score`: exit codes, what goes to stdout, and that nothing to do costs nothing."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from valor_ray.cli import main
+
+GOOD = (
+    "<plan>\n1. Detect every red ball.\n2. Count the boxes; no box gives 0.\n</plan>\n<answer>\n"
+    'balls = gd_detect(img_pth, "red ball")\nfinal_answer = len(balls)\n</answer>'
+)
+ROWS = [
+    {"query_id": "a", "question": "How many red balls are there?", "reply": GOOD},
+    {"query_id": "a", "question": "How many red balls are there?", "reply": GOOD},
+    {"query_id": "a", "question": "How many red balls are there?", "reply": "three"},
+]
+
+
+def words(file: Path, out: Path, *more: str) -> list[str]:
+    return ["score", "--replies", str(file), "--out", str(out), "--json", *more]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "replies.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def test_replies_are_scored_by_the_offline_judge_and_the_same_again_is_free(
+    file: Path, tmp_path: Path, capsys
+) -> None:
+    assert main(words(file, tmp_path / "out", "--in-process")) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["replies"], report["scored"], report["missing"]) == (3, 3, 0)
+    assert (report["calls"], report["cache_hits"]) == (4, 4)  # equal replies are judged once
+    assert report["heads"]["format"]["no"] == 1 and report["mean_reward"] > 0.5
+    assert set(report) >= {
+        "replies",
+        "scored",
+        "missing",
+        "calls",
+        "cache_hits",
+        "mean_reward",
+        "heads",
+        "seconds",
+    }
+
+    script = "import sys\nfrom valor_ray.cli import main\ncode = main(sys.argv[1:])\n"
+    script += "assert not {'ray', 'torch', 'aiohttp'} & set(sys.modules)\nsys.exit(code)"
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words(file, tmp_path / "out")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert (again["calls"], again["scored"], again["mean_reward"]) == (0, 3, report["mean_reward"])
+    assert time.monotonic() - start < 10  # about one second alone; the machine may be busy
+
+
+def test_another_folder_with_the_same_cache_pays_nothing(file: Path, tmp_path: Path, capsys) -> None:
+    cache = f"judge.cache_dir={tmp_path / 'cache'}"
+    main(words(file, tmp_path / "one", "--in-process", "--set", cache))
+    capsys.readouterr()
+    assert main(words(file, tmp_path / "two", "--in-process", "--set", cache)) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["calls"], report["cache_hits"], report["scored"]) == (0, 8, 3)
+
+
+def test_a_bad_row_exits_1_and_the_rest_is_scored(file: Path, tmp_path: Path, capsys) -> None:
+    file.write_text(file.read_text() + '{"query_id": "b", "question": "How many?"}\n')
+    assert main(words(file, tmp_path / "out", "--in-process")) == 1
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert (report["scored"], report["failed"]) == (3, 1)
+    assert "1 that cannot be scored" in captured.err
+    assert "line 4: field 'reply' is missing" in (tmp_path / "out" / "failed.jsonl").read_text()
+
+
+@pytest.mark.parametrize("content", [None, "", "a,b\n1,2\n"])
+def test_a_file_that_is_none_exits_2_and_says_what_is_needed(
+    content: str | None, tmp_path: Path, capsys
+) -> None:
+    file = tmp_path / "replies.jsonl"
+    if content is not None:
+        file.write_text(content)
+    assert main(words(file, tmp_path / "out")) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["code"] == "config"
+    assert "query_id, question and reply" in captured.err
+
+
+def test_a_key_that_is_not_set_exits_2_and_names_the_variable(
+    file: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    settings = ("--set", "judge.base_url=https://host/v1", "--set", "judge.api_key_env=NO_SUCH_KEY")
+    assert main(words(file, tmp_path / "out", *settings)) == 2
+    assert "NO_SUCH_KEY" in capsys.readouterr().err
+
+
+def test_without_json_a_table_is_on_stdout(file: Path, tmp_path: Path, capsys) -> None:
+    assert main([word for word in words(file, tmp_path / "out", "--in-process") if word != "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "adherence" in captured.out and "report.html" in captured.out
