@@ -42,11 +42,12 @@ def measure_serve(
         for replicas in REPLICAS:
             say(f"{replicas} replica(s), {IN_FLIGHT} calls in flight each, {LATENCY_S:g} s latency")
             limits = {"max_in_flight": IN_FLIGHT, "first_in_flight": IN_FLIGHT, "hedge": False}
-            with MockJudge(median_s=LATENCY_S, sigma=0) as mock:
-                with _gateway(mock, replicas=replicas, **limits) as chat:
-                    throughput[replicas] = asyncio.run(
-                        _rate(chat, mock, 2 * replicas * IN_FLIGHT // 4, scaling_s)
-                    )
+            with (
+                MockJudge(median_s=LATENCY_S, sigma=0) as mock,
+                _gateway(mock, replicas=replicas, **limits) as chat,
+            ):
+                tasks = 2 * replicas * IN_FLIGHT // 4
+                throughput[replicas] = asyncio.run(_rate(chat, mock, tasks, scaling_s))
         say(f"{REPLICAS[-1]} replicas on an account of {PER_MINUTE} requests a minute, for {limit_s:g} s")
         with MockJudge(median_s=0.1) as mock:
             with _gateway(mock, replicas=REPLICAS[-1], requests_per_minute=PER_MINUTE, hedge=False) as chat:

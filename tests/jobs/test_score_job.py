@@ -1,4 +1,4 @@
-"""`valor score` on a real Ray: kill -9 of the driver, then of a worker; every reply once, no stored verdict asked again."""
+"""`valor score` on a real Ray: kill -9 of driver, then worker; every reply once, no stored verdict asked again."""
 
 import json
 import os

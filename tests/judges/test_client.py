@@ -110,7 +110,7 @@ def test_malformed_answer_is_asked_for_once_more() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["red", '{"answer": 7}', '{"answer": ""}', '{"answer": "red", "sure": true}', '["red"]', "", None],
+    ["red", '{"answer": 7}', '{"answer": "red", "sure": true}', '["red"]', "", None],
 )
 def test_answer_outside_the_schema_is_an_error(content: str | None) -> None:
     with (
@@ -119,6 +119,14 @@ def test_answer_outside_the_schema_is_an_error(content: str | None) -> None:
     ):
         ask(config(url))
     assert len(got) == 2
+
+
+def test_empty_answer_is_an_error() -> None:
+    with (
+        endpoint(lambda n: (200, said('{"answer": " "}'))) as (url, _),
+        pytest.raises(JudgeError, match="empty answer"),
+    ):
+        ask(config(url))
 
 
 def test_completion_without_choices_and_non_json_are_errors() -> None:
@@ -165,7 +173,7 @@ def test_server_failure_is_tried_again() -> None:
 )
 def test_status_errors_say_what_to_change(status: int, word: str) -> None:
     with endpoint(lambda n: failure(status, "no")) as (url, _), pytest.raises(JudgeError, match=word):
-        ask(config(url))
+        ask(config(url, timeout_s=2))
 
 
 def test_slow_judge_is_a_timeout_error() -> None:

@@ -1,4 +1,4 @@
-"""A ledger on another machine answers in any order; equal requests must still be asked once, and never wait for ever."""
+"""A ledger elsewhere answers in any order; equal requests must still be asked once, and never wait for ever."""
 
 import asyncio
 from pathlib import Path

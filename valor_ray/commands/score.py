@@ -59,7 +59,9 @@ def run(args: Namespace) -> int:
         engine = LocalEngine()
     else:
         engine = _Ray()
-    with redirect_stdout(sys.stderr):  # Ray prints there about workers that died; stdout is for the result alone
+    with redirect_stdout(
+        sys.stderr
+    ):  # Ray prints there about workers that died; stdout is for the result alone
         report = score(args.replies, args.out, config, engine, limit=args.limit, say=_say)
     if args.json:
         print_json(report)

@@ -2,8 +2,8 @@
 
 Slow start doubles the limit once per round of answers while it is in full use; after the first cut it grows by a fixed
 step per round. A 429 or a failure cuts it at most once per round trip (calls that were out when it was cut say nothing
-new), and by as much as their recent share asks for: one 429 among a hundred answers is a hiccup, one in three means half
-the calls are too many. From a tenth on, Retry-After stops all new calls, not only the one that was told.
+new), and by as much as their recent share asks for: one 429 among a hundred answers is a hiccup, one in three means
+half the calls are too many. From a tenth on, Retry-After stops all new calls, not only the one that was told.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ class Gateway:
             elif key in self._flying:  # another call of ours came in between
                 tasks[key] = self._flying[key]
                 shared.add(key)
-                if claim is None:  # that one was told BUSY before we were told to ask: it waits for this claim
+                if (
+                    claim is None
+                ):  # that one was told BUSY before we were told to ask: it waits for this claim
                     unused.append(key)
             else:
                 tasks[key] = self._flying[key] = asyncio.create_task(self._fetch(key, request, claim is None))
@@ -183,7 +185,10 @@ class Gateway:
             async with asyncio.timeout(patience + 1e-3):
                 outcome, content = await self._until_answered(work, body)
         except TimeoutError:
-            return self._missing(work, "impatient", f"The judge did not answer within {patience:g} s in all.")
+            reason = f"The judge did not answer within {patience:g} s in all."
+            if work.throttled:
+                reason += f" {explain(Outcome(Kind.THROTTLED, status=429), self.config)}"
+            return self._missing(work, "impatient", reason)
         if content is None:
             return self._missing(work, outcome.kind.value, explain(outcome, self.config))
         usage = self._usage(work, outcome)

@@ -1,6 +1,6 @@
 """The books of all gateways: stored answers, who is asking what, and each account's budget.
 
-One ledger serves a whole cluster (deployments/ledger.py makes it an actor); in one process it is used as it is.
+One ledger serves a whole cluster (deployments/books.py makes it an actor); in one process it is used as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ CLAIM_S = 15.0  # a claim that its owner has not renewed for so long is anybody'
 BUSY: Literal["busy"] = "busy"  # another living owner is asking
 Claimed = StoredAnswer | Literal["busy"] | None
 Limits = tuple[int | None, int | None]  # requests and tokens per minute
+_Claim = tuple[str, asyncio.Future[None]]  # its owner; done when it was given up or answered
 
 
 class LedgerPort(Protocol):
@@ -45,9 +46,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         """Raises JudgeError when the folder cannot be used."""
         self._store = AnswerStore(folder)
-        self._claims: dict[
-            str, tuple[str, asyncio.Future[None]]
-        ] = {}  # key -> owner, done when given up or answered
+        self._claims: dict[str, _Claim] = {}
         self._seen: dict[str, float] = {}  # owner -> when it last renewed
         self._budgets: dict[str, Budget] = {}
         self.hits = 0
@@ -75,6 +74,7 @@ class Ledger:
 
     async def wait(self, key: str, owner: str) -> StoredAnswer | None:
         """The answer that whoever holds the key gets; None when that one gave up or died, and the key is now ours."""
+        self._seen[owner] = time.monotonic()
         while (held := self._claims.get(key)) is not None and not self._is_dead(held[0]):
             await asyncio.wait([held[1]], timeout=CLAIM_S / 3)
             if held[1].done():

@@ -99,8 +99,8 @@ class Audit:
             upper = wilson(counts.agreed, counts.asked)[1] if counts.asked >= _FEWEST else 1.0
             if upper < self._alarm_below:
                 found[head] = (
-                    f"The {head} judge agrees with {counts.agreed} of {counts.asked} canaries (at most {upper:.0%} with "
-                    "95 % confidence): its verdicts are no basis for training. Try another judge.model."
+                    f"The {head} judge agrees with {counts.agreed} of {counts.asked} canaries (at most {upper:.0%} "
+                    "with 95 % confidence): its verdicts are no basis for training. Try another judge.model."
                 )
         return found
 
