@@ -180,6 +180,7 @@ class SandboxConfig(Section):
     fast: bool = Field(
         True, description="run programs that pass the strict gate in warm workers; false = always fork"
     )
+    bubblewrap: bool = Field(True, description="one more wall around the sandbox, where bwrap is installed")
     workers: int | None = Field(None, ge=1, description="warm workers per sandbox; null = one per CPU")
     recycle_after: int = Field(50, ge=1, description="programs after which a warm worker is replaced")
 

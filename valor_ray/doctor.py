@@ -131,12 +131,15 @@ def _sandbox(config: Config) -> Check:
         sandbox = Sandbox(config.sandbox)
         try:
             await sandbox.start()
-            return ", ".join(f"{name}: {value}" for name, value in sandbox.layers.items())
+            paths = (
+                "warm workers for gated programs, forks for others" if config.sandbox.fast else "forks only"
+            )
+            return f"{sandbox.walls} on {sandbox.layers['machine']}; {paths}"
         finally:
             await sandbox.close()
 
     try:
-        return Check("sandbox", True, f"a program ran behind seccomp ({asyncio.run(probe())})")
+        return Check("sandbox", True, f"a program ran behind {asyncio.run(probe())}")
     except ProgramError as error:
         fix = "Use Linux (x86_64 or aarch64) with seccomp; in a container, let it call seccomp and prctl."
         return Check("sandbox", False, str(error), fix)

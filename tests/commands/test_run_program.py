@@ -11,7 +11,7 @@ from PIL import Image
 from valor_ray.cli import main
 
 HOSTILE = Path(__file__).parents[1] / "program" / "hostile"
-KEYS = {"status", "answer", "error", "line", "calls", "seconds", "output"}
+KEYS = {"status", "answer", "error", "line", "calls", "seconds", "output", "level"}
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:

@@ -1,6 +1,7 @@
 """Every program in hostile/ gets its status within the limit, gets nothing, and leaves the sandbox working."""
 
 import asyncio
+import re
 import socket
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ ENDLESS = (  # these end only because the driver ends them
 EXPECTED = {
     "allocate_8_gb": ("killed", "memory"),
     "allocate_slowly": ("killed", "memory"),
-    "call_exit": ("error", "exit()"),
+    "call_exit": ("error", r"exit\(\)"),
     "connect_tcp": ("error", "not permitted"),
     "connect_udp": ("error", "not permitted"),
     "ctypes_poke": ("killed", "SIGSEGV"),
@@ -39,7 +40,7 @@ EXPECTED = {
     "forged_answer": ("killed", "tampered"),
     "forged_length": ("killed", "too long"),
     "huge_answer": ("error", "final_answer is longer"),
-    "huge_tool_argument": ("error", "arguments are longer"),
+    "huge_tool_argument": ("error", "10485760|arguments are longer"),
     "import_os": ("error", "cannot be imported"),
     "kill_the_parent": ("error", "not permitted"),
     "many_tool_calls": ("killed", "more than 20 tool calls"),
@@ -50,7 +51,7 @@ EXPECTED = {
     "recursion_bomb": ("error", "RecursionError"),
     "subclasses_to_shell": ("killed", "forbidden system call"),
     "subclasses_to_system": ("error", "no shell"),
-    "system_exit": ("error", "exit()"),
+    "system_exit": ("error", r"exit\(\)"),
     "threads": ("error", "thread"),
     "write_file": ("error", "not permitted"),
 }
@@ -100,8 +101,9 @@ def plants(monkeypatch: pytest.MonkeyPatch):
     SECRET.unlink()
 
 
-def test_hostile_programs_get_their_status_and_nothing_else(plants: None) -> None:
-    config = SandboxConfig(wall_seconds=30, cpu_seconds=10, memory_mib=128, max_calls=20)
+@pytest.mark.parametrize("fast", [True, False])
+def test_hostile_programs_get_their_status_and_nothing_else(plants: None, fast: bool) -> None:
+    config = SandboxConfig(wall_seconds=30, cpu_seconds=10, memory_mib=128, max_calls=20, fast=fast)
 
     async def main() -> dict[str, ProgramResult]:
         async with Sandbox(config) as sandbox:
@@ -115,7 +117,7 @@ def test_hostile_programs_get_their_status_and_nothing_else(plants: None) -> Non
         assert results.pop(name).status in ("error", "killed", "timeout")
     assert {name: str(r.status) for name, r in results.items()} == {n: e[0] for n, e in EXPECTED.items()}
     for name, (_, words) in EXPECTED.items():
-        assert words in str(results[name].error), name
+        assert re.search(words, str(results[name].error)), name
     assert not any("s3cret" in repr(result) or "/tmp" in repr(result.error) for result in results.values())
     assert not WRITTEN.exists()
 

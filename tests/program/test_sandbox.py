@@ -155,13 +155,7 @@ def test_the_usual_numpy_functions_work() -> None:
 
 
 def test_imports_of_anything_else_name_what_there_is() -> None:
-    codes = (
-        "import os",
-        "from PIL import Image",
-        "import numpy.random",
-        "np.random.rand()",
-        "import scipy.stats as s",
-    )
+    codes = ("import os", "from PIL import Image", "import numpy.f2py", "import scipy.stats as s")
     for result in run_all(*codes):
         assert result.status == "error"
         assert "cannot be imported here; a program may import __future__, abc" in str(result.error)
@@ -276,7 +270,17 @@ def test_many_programs_run_at_a_time() -> None:
 
 def the_zygote() -> psutil.Process:
     """This process's own zygote; the session may have other children, such as a running app."""
-    (zygote,) = (p for p in psutil.Process().children() if any("zygote" in part for part in p.cmdline()))
+    return only_zygote(psutil.Process())
+
+
+def only_zygote(driver: psutil.Process) -> psutil.Process:
+    """bubblewrap's processes, when there are some, stand between driver and zygote and carry its command."""
+    pythons = [
+        p
+        for p in driver.children(recursive=True)
+        if p.status() != psutil.STATUS_ZOMBIE and "-S" in p.cmdline() and p.cmdline()[0] == sys.executable
+    ]
+    (zygote,) = (p for p in pythons if p.ppid() not in {other.pid for other in pythons})
     return zygote
 
 
@@ -308,10 +312,9 @@ def test_cancelling_a_run_ends_its_process() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await asyncio.sleep(0.5)
-            zygote = the_zygote()
-            return len(zygote.children())
+            return len(the_zygote().children())
 
-    assert asyncio.run(main()) == 0
+    assert asyncio.run(main()) == 1  # the warm worker
 
 
 def test_nothing_survives_a_killed_driver() -> None:
@@ -336,7 +339,7 @@ def test_nothing_survives_a_killed_driver() -> None:
     assert driver.stdout is not None
     driver.stdout.readline()
     below = psutil.Process(driver.pid).children(recursive=True)
-    assert len(below) == 2
+    assert len(below) >= 3  # zygote, warm worker, program; bubblewrap's where it is
     os.kill(driver.pid, signal.SIGKILL)
     driver.communicate()
     _, alive = psutil.wait_procs(below, timeout=5)
@@ -379,7 +382,8 @@ def test_programs_run_as_nobody_when_root_starts_them() -> None:
             task = asyncio.create_task(sandbox.run("while True: pass", no_tools, SIZE))
             await asyncio.sleep(1)
             zygote = the_zygote()
-            users = {uid for child in zygote.children() for uid in child.uids()}
+            programs = [child for child in zygote.children() if child.status() != psutil.STATUS_ZOMBIE]
+            users = {uid for child in programs for uid in child.uids()}
             task.cancel()
             return users
 

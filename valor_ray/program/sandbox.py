@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from valor_ray.config import SandboxConfig
 
 MAX_PROCESSES = 64  # forks at a time; the others wait, their clocks not yet running
+_FAST_SECONDS = (
+    1.0  # of a program in a warm worker, on the clock; a slower one must not keep the others waiting
+)
 _NUMPY_RANDOM = re.compile(r"\b(np|numpy)\b.*\brandom\b", re.DOTALL)
 
 
@@ -34,7 +37,8 @@ class Sandbox:
         self._zygotes: dict[str, ZygoteProcess] = {}  # by what they have preloaded beside the rest
         self._starting = asyncio.Lock()
         self._slots = asyncio.Semaphore(MAX_PROCESSES)
-        self._warm = WarmPool(config, self._spawn)
+        self._warm = WarmPool(config, self._spawn, _FAST_SECONDS)
+        self._closed = False
 
     async def start(self) -> None:
         """Start the zygote and prove that a program runs in it. Raises ProgramError, so nothing runs without walls."""
@@ -50,8 +54,15 @@ class Sandbox:
 
     @property
     def layers(self) -> dict[str, Any]:
-        """The walls around programs: machine (of the seccomp table), other_user, landlock. Empty before `start`."""
+        """The walls: machine (of the seccomp table), other_user, landlock, bubblewrap. Empty before `start`."""
         return self._zygotes[""].layers if "" in self._zygotes else {}
+
+    @property
+    def walls(self) -> str:
+        """The walls that stand, in a word for records: as "seccomp+user+landlock"."""
+        layers = self.layers
+        names = {"other_user": "user", "landlock": "landlock", "bubblewrap": "bubblewrap"}
+        return "+".join(["seccomp", *(word for name, word in names.items() if layers.get(name))])
 
     async def run(self, code: str, tools: ToolHost, image_size: tuple[int, int]) -> ProgramResult:
         """Run one program and answer its tool calls with `tools`. image_size: width, height in pixels.
@@ -85,7 +96,8 @@ class Sandbox:
         return results
 
     async def close(self) -> None:
-        """End everything that runs."""
+        """End everything that runs; it does not start again."""
+        self._closed = True
         self._warm.close()
         zygotes, self._zygotes = list(self._zygotes.values()), {}
         for zygote in zygotes:
@@ -124,19 +136,18 @@ class Sandbox:
         started = time.perf_counter()
         try:
             results = await self._warm.survey(code, worlds, size, trace)
-        except TimeoutError:
-            error = f"the program took longer than {self._config.cpu_seconds:g} s"
-            results = [ProgramResult(ProgramStatus.TIMEOUT, error=error, level="fast")]
         except ZygoteLost as error:
             raise WorkerLost(str(error)) from error
         seconds = (time.perf_counter() - started) / len(results)
-        return [replace(result, seconds=seconds) for result in results]
+        return [replace(result, seconds=seconds, level=f"fast {self.walls}") for result in results]
 
     async def _spawn(self, extra: str = "") -> Process:
         return await (await self._zygote(extra)).spawn()
 
     async def _zygote(self, extra: str) -> ZygoteProcess:
         async with self._starting:
+            if self._closed:
+                raise ProgramError("The sandbox is closed.")
             zygote = self._zygotes.get(extra)
             if zygote is not None and zygote.alive:
                 return zygote
@@ -144,7 +155,9 @@ class Sandbox:
                 self._warm.close()
                 await zygote.close()
             config = self._config
-            zygote = ZygoteProcess(stub_source(), config.cpu_seconds, config.memory_mib, extra)
+            zygote = ZygoteProcess(
+                stub_source(), config.cpu_seconds, config.memory_mib, extra, wrap=config.bubblewrap
+            )
             await zygote.start()
             self._zygotes[extra] = zygote
             return zygote
@@ -163,7 +176,7 @@ class Sandbox:
             calls=tuple(conversation.calls),
             seconds=time.perf_counter() - started,
             output=conversation.output,
-            level="fork",
+            level=f"fork {self.walls}",
         )
 
     async def _until_the_end(self, process: Process, conversation: Conversation, code: str) -> Ending:

@@ -20,7 +20,7 @@ from valor_ray.errors import ToolError as ToolRefusal
 from valor_ray.placeholders import PlaceholderTools, World
 from valor_ray.program import protocol
 from valor_ray.program.child import Channel, ToolError, calling_line, failing_line, message_of
-from valor_ray.program.gate import BUILTINS, MODULES
+from valor_ray.program.gate import BUILTINS
 from valor_ray.program.values import Image, to_json
 from valor_ray.program.wrap import compile_program
 from valor_ray.tools import check_call
@@ -31,6 +31,10 @@ _BUILTINS: dict[str, Any] = {}
 class _Over(BaseException):
     """A limit was passed; no gated program can catch it."""
 
+    def __init__(self, error: str, line: int | None = None) -> None:
+        super().__init__(error)
+        self.line = line
+
 
 class _Output:
     """sys.stdout of one run, up to a limit."""
@@ -38,13 +42,22 @@ class _Output:
     encoding = "utf-8"
 
     def __init__(self, limit: int) -> None:
-        self.text = ""
+        """limit: bytes of UTF-8."""
+        self._parts: list[bytes] = []
+        self._room = limit
         self._limit = limit
 
+    @property
+    def text(self) -> str:
+        return b"".join(self._parts).decode("utf-8", "ignore")
+
     def write(self, text: str) -> int:
-        self.text += text[: self._limit + 1]
-        if len(self.text) > self._limit:
+        data = text[: self._room + 1].encode("utf-8", "replace")
+        self._parts.append(data[: self._room])
+        if len(data) > self._room:
+            self._room = 0
             raise _Over(f"the program printed more than {self._limit >> 10} KiB")
+        self._room -= len(data)
         return len(text)
 
     def flush(self) -> None:
@@ -89,7 +102,7 @@ def _run(compiled: CodeType, stubs: CodeType, request: dict[str, Any], world: Wo
         traceback.clear_frames(error.__traceback__)
         result = _result("memory")
     except _Over as over:
-        result = _result("killed", error=str(over))
+        result = _result("killed", error=str(over), line=over.line)
     except BaseException as error:  # noqa: BLE001 the process boundary: whatever a program raises is its result
         line = failing_line(error.__traceback__)
         result = _result("error", error=f"{type(error).__name__}: {message_of(error)}", line=line)
@@ -107,20 +120,25 @@ def _caller(
     size, most, trace = tuple(request["size"]), request["calls"], request["trace"]
     made = 0
 
-    def call(name: str, args: dict[str, Any]) -> Any:
+    def call(name: str, given: dict[str, Any]) -> Any:
         nonlocal made
-        made += 1
-        if made > most:
-            raise _Over(f"the program made more than {most} tool calls")
         try:
-            values = {key: to_json(value, f"{name}: {key}") for key, value in args.items()}
-            tool, checked = check_call(name, values, size)
-            result = tools.answer(tool, checked)
-        except (ValueError, ToolRefusal) as error:
-            calls.append([name, {}, None, calling_line(), str(error)])
+            args = {key: to_json(value, f"{name}: {key}") for key, value in given.items()}
+        except ValueError as error:
             raise ToolError(str(error)) from None
+        line = calling_line() if trace or made >= most else 0
+        if made >= most:
+            raise _Over(f"the program made more than {most} tool calls", line)
+        made += 1
+        tool = name
+        try:
+            tool, args = check_call(name, args, size)
+            result = tools.answer(tool, args)
+        except ToolRefusal as refusal:
+            calls.append([tool, args, None, line, str(refusal)])
+            raise ToolError(str(refusal)) from None
         if trace:  # a copy: the program may change what it was given
-            calls.append([tool, checked, copy.deepcopy(result), calling_line(), None])
+            calls.append([tool, args, copy.deepcopy(result), line, None])
         return result
 
     return call
@@ -132,18 +150,13 @@ def _namespace(size: tuple[int, int], stubs: CodeType, call: Callable[..., Any])
     return {
         **{name: tool for name, tool in tools.items() if not name.startswith("_")},
         "__name__": "__main__",
-        "__builtins__": {**_BUILTINS, "__import__": _import},
+        # the real one: the gate has looked at the program's own imports, and numpy imports parts of itself this way
+        "__builtins__": {**_BUILTINS, "__import__": __import__},
         "np": np,
         "math": math,
         "image": Image(*size),
         "ToolError": ToolError,
     }
-
-
-def _import(name: str, *args: Any) -> Any:
-    if name not in MODULES:  # the gate has seen to it
-        raise ModuleNotFoundError(name)
-    return __import__(name, *args)
 
 
 def _finished(answer: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _STATUS = {
 
 
 class WorkerLost(Exception):
-    """The worker ended, or said what no worker says: its program is to be run on the fork path."""
+    """The worker ended, took too long, or said what no worker says: its program is to be run on the fork path."""
 
 
 @dataclass
@@ -41,25 +41,27 @@ class _Worker:
 class WarmPool:
     """At most `config.workers` processes; the programs that find none free wait."""
 
-    def __init__(self, config: SandboxConfig, spawn: Spawn) -> None:
+    def __init__(self, config: SandboxConfig, spawn: Spawn, seconds: float) -> None:
+        """seconds: how long one program may keep a worker; a slow program must not keep the others waiting."""
         self._config = config
         self._spawn = spawn
+        self._seconds = seconds
         self._idle: list[_Worker] = []
         self._slots = asyncio.Semaphore(config.workers or os.cpu_count() or 1)
 
     async def survey(
         self, code: str, worlds: Sequence[World], size: tuple[int, int], trace: bool
     ) -> list[ProgramResult]:
-        """Results by world, up to the first that is not ok. Raises WorkerLost, and TimeoutError when it takes too long.
-
-        A gated program waits for nobody, so the limit on its CPU time is one on the clock here.
-        """
+        """Results by world, up to the first that is not ok. Raises WorkerLost."""
         async with self._slots:
             worker = self._idle.pop() if self._idle else await self._start()
             try:
-                async with asyncio.timeout(self._config.cpu_seconds):
+                async with asyncio.timeout(self._seconds):
                     reply = await _exchange(worker.process, self._request(code, worlds, size, trace))
                 results = self._read(reply, len(worlds))
+            except TimeoutError:
+                _end(worker)
+                raise WorkerLost(f"not done in {self._seconds:g} s") from None
             except BaseException:
                 _end(worker)
                 raise
@@ -103,7 +105,7 @@ class WarmPool:
         try:
             if reply.get("t") == "fail" and reply.get("kind") == "refused":
                 raise ProgramError(
-                    f"The sandbox cannot lock a worker down ({reply['error']}): nothing was run."
+                    f"The sandbox cannot lock a program down ({reply['error']}): nothing was run."
                 )
             results = [self._result(item) for item in reply["results"]]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -124,9 +126,8 @@ class WarmPool:
             ToolCall(str(tool), dict(args), result, 0.0, int(at), None if refusal is None else str(refusal))
             for tool, args, result, at, refusal in item.get("trace", ())
         )
-        return ProgramResult(
-            status, item["answer"], error, line, calls, output=str(item.get("output", "")), level="fast"
-        )
+        output = str(item.get("output", ""))
+        return ProgramResult(status, item["answer"], error, line, calls, output=output)
 
 
 async def _exchange(process: Process, request: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ import numpy
 
 import valor_ray
 from valor_ray.errors import ProgramError
+from valor_ray.program import bubblewrap
 
 _START_SECONDS = 60.0
 _RUN = (
@@ -62,9 +63,12 @@ class Process:
 
 
 class ZygoteProcess:
-    def __init__(self, stub_source: str, cpu_seconds: float, memory_mib: int, extra: str = "") -> None:
-        """extra: one more module to preload, which a program may then import."""
+    def __init__(
+        self, stub_source: str, cpu_seconds: float, memory_mib: int, extra: str = "", wrap: bool = True
+    ) -> None:
+        """extra: one more module to preload, which a program may then import. wrap: in bubblewrap if it works here."""
         self._arguments = (stub_source, str(cpu_seconds), str(memory_mib), extra)
+        self._wrap = wrap
         self._popen: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._processes: dict[int, Process] = {}
@@ -80,14 +84,16 @@ class ZygoteProcess:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         roots = [str(Path(module.__file__ or "").parents[1]) for module in (valor_ray, numpy)]
+        wrapping = await asyncio.to_thread(bubblewrap.prefix, *roots) if self._wrap else ()
         command = [
+            *wrapping,
             sys.executable,
             *_FLAGS,
             "-c",
             _RUN,
             *roots,
             str(theirs.fileno()),
-            str(os.getpid()),
+            "1" if wrapping else str(os.getpid()),  # the parent: in a namespace of its own, bubblewrap's init
             *self._arguments,
         ]
         with theirs:
@@ -113,7 +119,7 @@ class ZygoteProcess:
             _, complaint = self._popen.communicate()
             last = complaint.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
             raise ProgramError(f"The sandbox does not start: {last[0]}. `valor doctor` checks what it needs.")
-        self.layers = json.loads(hello)["layers"]
+        self.layers = {**json.loads(hello)["layers"], "bubblewrap": bool(wrapping)}
         self._control = ours
         loop.add_reader(ours.fileno(), self._read)
 

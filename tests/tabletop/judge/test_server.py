@@ -222,6 +222,14 @@ def test_judge_cannot_reach_truth() -> None:
     ).stdout.split()
     assert {name for name in loaded if not name.startswith("valor_ray.tabletop.judge.")} == {
         "valor_ray",
+        "valor_ray.errors",
+        "valor_ray.judges",
+        "valor_ray.judges.sections",
+        "valor_ray.ports",
+        "valor_ray.program",
+        "valor_ray.program.phrases",
+        "valor_ray.records",
         "valor_ray.tabletop",
         "valor_ray.tabletop.judge",
+        "valor_ray.tools",
     }
