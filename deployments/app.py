@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +17,6 @@ from valor_ray.config import Config, DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.errors import ConfigError
 
 NAME = "valor"
-JUDGE_NAME = "valor-judge"  # the gateway alone
 # Ready in the order in which users wait for them; the names are those of the deployments.
 PARTS = ("judge", "detector", "depth", "policy", "front_door")
 
@@ -61,6 +61,11 @@ def build(config: Config) -> Application:
         depth.bind(config.depth),
         _judge(config, in_work).bind(config.judge),
     )
+
+
+def judging_name(folder: str) -> str:
+    """Name of the app with the gateway alone: each job that scores has its own, by where its answers are kept."""
+    return f"valor-judge-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
 
 
 def judging_app(config: Config, folder: str) -> Application:

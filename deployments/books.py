@@ -1,58 +1,76 @@
-"""The judge's books for a whole cluster, in one named actor: stored answers, claims, budgets, and the offline judge."""
+"""The judges' books for a whole cluster, in one named actor: stored answers, claims, budgets, and offline judges."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
 
+from valor_ray import __version__
 from valor_ray.errors import ValorError
 from valor_ray.judges.answers import StoredAnswer
-from valor_ray.judges.budget import Lease
+from valor_ray.judges.budget import Budget, Lease
 from valor_ray.judges.ledger import Claimed, Ledger, Limits
 from valor_ray.judges.offline import OfflineJudge
 
 _TOGETHER_S = 0.002
-NAME, NAMESPACE = "judge_books", "valor"
+_CLOSE_S = 5.0
+NAMESPACE = "valor"
+NAME = f"judge_books-{__version__}"  # another version's books would speak another language
 
 
 class JudgeBooks:
-    """The actor. It is restarted when it dies: answers are on disk, budgets start spent, claims are made again."""
+    """The actor: a ledger for each folder of answers, one set of budgets, the offline judges.
 
-    def __init__(self, folder: str | None) -> None:
-        """folder: where answers are kept; None: nowhere for good, as for a service without a run."""
+    It is restarted when it dies: answers are on disk, budgets start spent, claims are made again.
+    """
+
+    def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="valor-judge-")
-        self._ledger = Ledger(Path(folder or self._temporary.name))
-        self._offline: OfflineJudge | None = None
+        self._ledgers: dict[str, Ledger] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._offline: dict[tuple[str, float], OfflineJudge] = {}
         self._starting = asyncio.Lock()
         self._starts = 0
 
-    async def call(self, method: str, *args: Any) -> Any:
-        """A method of the ledger. One entry point, so that the proxy below cannot drift from it."""
-        return await getattr(self._ledger, method)(*args)
+    async def call(self, folder: str, method: str, *args: Any) -> Any:
+        """A method of a folder's ledger. One entry point, so that the proxy below cannot drift from it."""
+        return await getattr(self._ledger(folder), method)(*args)
+
+    def _ledger(self, folder: str) -> Ledger:
+        if folder not in self._ledgers:
+            path = Path(folder).expanduser() if folder else Path(self._temporary.name)
+            self._ledgers[folder] = Ledger(path, self._budgets)
+        return self._ledgers[folder]
 
     async def offline_judge(self, model: str, noise: float) -> str:
-        """URL of the one offline judge of the cluster, started when it does not run."""
+        """URL of the offline judge with these settings, started when it does not run."""
         async with self._starting:
-            if self._offline is None or self._offline.process.poll() is not None:
-                self._offline = await asyncio.to_thread(OfflineJudge, model, noise)
+            running = self._offline.get((model, noise))
+            if running is None or running.process.poll() is not None:
+                running = self._offline[model, noise] = await asyncio.to_thread(OfflineJudge, model, noise)
                 self._starts += 1
-            return self._offline.base_url
+            return running.base_url
 
-    async def status(self) -> dict[str, Any]:
-        return {**await self._ledger.status(), "starts": self._starts, "warning": self._ledger.warning}
+    async def status(self, folder: str) -> dict[str, Any]:
+        ledger = self._ledger(folder)
+        return {**await ledger.status(), "starts": self._starts, "warning": ledger.warning}
 
-    def __del__(self) -> None:
-        if self._offline is not None:
-            self._offline.close()
+    async def close(self) -> None:
+        for ledger in self._ledgers.values():
+            ledger.close()
+        for judge in self._offline.values():
+            await asyncio.to_thread(judge.close)
+        self._temporary.cleanup()
 
 
-def open_books(folder: str | None) -> ActorHandle:
+def open_books() -> ActorHandle:
     """The cluster's books, made by whoever asks first. They stay until `close_books`, or the cluster's end."""
     actor = ray.remote(JudgeBooks).options(
         name=NAME,
@@ -64,22 +82,27 @@ def open_books(folder: str | None) -> ActorHandle:
         max_task_retries=-1,
         max_concurrency=10_000,
     )
-    return actor.remote(folder)
+    return actor.remote()
 
 
 def close_books() -> None:
-    """End the books and the offline judge with them."""
+    """End the books and the offline judges with them: on a Ray that is ours alone."""
     try:
-        ray.kill(ray.get_actor(NAME, NAMESPACE))
+        books = ray.get_actor(NAME, NAMESPACE)
     except ValueError:
         return  # never opened
+    with suppress(ray.exceptions.RayError):  # it is ended in any case
+        ray.get(books.close.remote(), timeout=_CLOSE_S)
+    ray.kill(books)
 
 
 class RemoteLedger:
     """ledger.LedgerPort over the actor."""
 
-    def __init__(self, books: ActorHandle) -> None:
+    def __init__(self, books: ActorHandle, folder: str) -> None:
+        """folder: where answers are kept; "": for the life of the books, as for a service without a run."""
         self._books = books
+        self._folder = folder
         self._claims: dict[
             str, list[tuple[Sequence[str], asyncio.Future[Sequence[Claimed]]]]
         ] = {}  # by owner
@@ -128,7 +151,7 @@ class RemoteLedger:
 
     async def _call(self, method: str, *args: Any) -> Any:
         try:
-            return await self._books.call.remote(method, *args)
+            return await self._books.call.remote(self._folder, method, *args)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, ValorError):
                 raise type(error.cause)(str(error.cause)) from None

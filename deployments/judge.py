@@ -24,7 +24,8 @@ class JudgeDeployment:
     async def __init__(self, config: JudgeConfig, folder: str | None = None) -> None:  # type: ignore[misc]  # awaited
         """folder: where answers are kept when the config names no cache_dir; None: for this service's life only."""
         self._config = config
-        self._books = open_books(config.cache_dir or folder)
+        self._folder = config.cache_dir or folder or ""
+        self._books = open_books()
         self._metrics = JudgeMetrics()
         self._connecting = asyncio.Lock()
         self._url = ""
@@ -48,7 +49,7 @@ class JudgeDeployment:
             return await VqaJudge(chat, self._config).vqa(picture, question)  # the offline judge had died
 
     async def status(self) -> dict[str, Any]:
-        books = await self._books.status.remote()
+        books = await self._books.status.remote(self._folder)
         endpoint = self._config.base_url or "offline judge"
         return {"endpoint": endpoint, "model": self._config.model, **books, **self._gauges()}
 
@@ -71,7 +72,9 @@ class JudgeDeployment:
                 if self._chat is not None:
                     await self._chat.close()
                 self._url = str(endpoint.base_url)
-                self._chat = open_chat(endpoint, RemoteLedger(self._books), self._metrics.observe)
+                self._chat = open_chat(
+                    endpoint, RemoteLedger(self._books, self._folder), self._metrics.observe
+                )
             return self._chat
 
     async def _report(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ray import serve
 
-from deployments.app import JUDGE_NAME
+from deployments.app import judging_name
 from deployments.books import close_books
 from deployments.remote import RemoteChat
 from deployments.serving import deploy_judges, running_ray
@@ -69,10 +69,8 @@ def measure_serve(
 def write_scaling(folder: Path, throughput: dict[str, float]) -> None:
     """The figures of the plot in a scoring report: calls a second by replicas."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        "replicas": {int(replicas): rate for replicas, rate in throughput.items()},
-        "in_flight": IN_FLIGHT,
-    }
+    points = [{"replicas": int(replicas), "calls_per_s": rate} for replicas, rate in throughput.items()]
+    content = {"points": points, "in_flight": IN_FLIGHT, "latency_s": LATENCY_S}
     (folder / "scaling.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
@@ -81,9 +79,8 @@ def _gateway(mock: MockJudge, **changes: Any) -> Iterator[RemoteChat]:
     """The judge gateway alone, for a mock endpoint, with books of its own."""
     config = Config.load().model_copy(update={"judge": judge_config(mock.base_url, **changes)})
     with tempfile.TemporaryDirectory() as folder:
-        deploy_judges(config, Path(folder))
-        yield RemoteChat(serve.get_deployment_handle("judge", JUDGE_NAME))
-        serve.delete(JUDGE_NAME)
+        yield RemoteChat(deploy_judges(config, Path(folder)))
+        serve.delete(judging_name(folder))
         close_books()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, V
 from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
+_GIVE_UP_S = 600.0  # a replica is back within a minute, a lost node's within a few
 
 
 class RemotePolicy:
@@ -50,12 +52,18 @@ class RemoteChat:
         self._handle = handle
 
     async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
-        """A replica that dies in mid-call is no answer: the call goes to another, which finds what was stored."""
+        """A replica that dies in mid-call is no answer: the call goes to another, which finds what was stored.
+
+        Raises ServiceError when no replica can be reached for minutes.
+        """
         pause_s = _FIRST_PAUSE_S
+        end = time.monotonic() + _GIVE_UP_S
         while True:
             try:
                 return await _result("judge", self._handle.ask.remote(list(requests)), JudgeError)
             except ServiceError:
+                if time.monotonic() > end:
+                    raise
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 

@@ -10,12 +10,13 @@ from ray.actor import ActorHandle
 from ray.util import list_named_actors
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from valor_ray import __version__
 from valor_ray.config import SandboxConfig
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
 from valor_ray.records import Verdict
 
-NAMESPACE, _PREFIX = "valor", "sandbox-"
+NAMESPACE, _PREFIX = "valor", f"sandbox-{__version__}-"
 _TOGETHER_S = 0.002  # codes that come within this time travel in one call
 
 
@@ -38,7 +39,7 @@ class SandboxPool:
 
 
 def open_pool(config: SandboxConfig) -> ActorHandle:
-    """The pool of the node that this runs on. It stays until `close_pools`, or the cluster's end."""
+    """The pool of the node that this runs on, with the settings of who asks first. It stays until `close_pools`."""
     node = ray.get_runtime_context().get_node_id()
     actor = ray.remote(SandboxPool).options(
         name=f"{_PREFIX}{node}",
@@ -55,7 +56,7 @@ def open_pool(config: SandboxConfig) -> ActorHandle:
 
 
 def close_pools() -> None:
-    """End the pools of all nodes."""
+    """End the pools of all nodes: on a Ray that is ours alone."""
     for actor in list_named_actors(all_namespaces=True):
         if actor["namespace"] == NAMESPACE and actor["name"].startswith(_PREFIX):
             ray.kill(ray.get_actor(actor["name"], NAMESPACE))

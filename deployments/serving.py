@@ -15,9 +15,10 @@ from typing import Any
 import psutil
 import ray
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatus, ServeStatus
 
-from deployments.app import JUDGE_NAME, NAME, PARTS, build, judging_app
+from deployments.app import NAME, PARTS, build, judging_app, judging_name
 from deployments.books import close_books
 from deployments.sandbox_pool import close_pools
 from valor_ray.config import Config, resolve_model
@@ -39,35 +40,49 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
     Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
     """
     _check(config)
-    with running_ray(config, progress, _wanted_gpus(config)):
+    with running_ray(config, progress, _wanted_gpus(config)), _ended(config, NAME):
         yield _deploy(config, progress)
 
 
 @contextmanager
-def judging(config: Config, folder: Path, progress: Progress = lambda line: None) -> Iterator[None]:
-    """Run the judge gateway alone, for a job: app JUDGE_NAME, deployment "judge", on this machine or RAY_ADDRESS's.
+def judging(
+    config: Config, folder: Path, progress: Progress = lambda line: None
+) -> Iterator[DeploymentHandle]:
+    """The judge gateway alone, for a job, on this machine or RAY_ADDRESS's: a handle of its deployment.
 
     folder: where answers are kept if `judge.cache_dir` names no place. Raises ConfigError, ServiceError.
     """
     _check_judge(config)
-    with running_ray(config, progress):
-        deploy_judges(config, folder, progress)
-        yield
+    name = judging_name(str(folder))
+    with running_ray(config, progress), _ended(config, name):
+        yield deploy_judges(config, folder, progress)
 
 
-def deploy_judges(config: Config, folder: Path, progress: Progress = lambda line: None) -> None:
-    """Start the judge gateway on the Ray that runs, or give the one that runs these settings."""
+def deploy_judges(config: Config, folder: Path, progress: Progress = lambda line: None) -> DeploymentHandle:
+    """Start the judge gateway on the Ray that runs, or give the one of this folder these settings."""
+    name = judging_name(str(folder))
     serve.start(proxy_location="Disabled", logging_config=_LOGGING)
     serve.run_many(
-        [serve.RunTarget(judging_app(config, str(folder)), name=JUDGE_NAME, route_prefix=None)],
+        [serve.RunTarget(judging_app(config, str(folder)), name=name, route_prefix=None)],
         wait_for_applications_running=False,
     )
-    _wait_ready(progress, JUDGE_NAME, ("judge",))
+    _wait_ready(progress, name, ("judge",))
+    return serve.get_deployment_handle("judge", name)
+
+
+@contextmanager
+def _ended(config: Config, app: str) -> Iterator[None]:
+    """Takes an app away again from a cluster that goes on without us; on our own Ray all ends anyway."""
+    try:
+        yield
+    finally:
+        if config.ray.address() is not None and ray.is_initialized():
+            serve.delete(app)
 
 
 @contextmanager
 def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator[None]:
-    """A Ray for as long as the block lasts; on a cluster that runs anyway, only what we started is ended."""
+    """A Ray for as long as the block lasts: our own, or the cluster of RAY_ADDRESS, which goes on afterwards."""
     address = config.ray.address()
     before = _descendants()
     try:
@@ -76,10 +91,7 @@ def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator
         _check_gpus(gpus, local=address is None)
         yield
     finally:
-        if ray.is_initialized():
-            if address is not None:
-                for name in (NAME, JUDGE_NAME):
-                    serve.delete(name)
+        if ray.is_initialized() and address is None:  # a cluster keeps its books and sandboxes for others
             close_books()
             close_pools()
         started = _descendants() - before

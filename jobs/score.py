@@ -16,7 +16,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from valor_ray.config import Config
 from valor_ray.errors import JudgeError, ServiceError
+from valor_ray.reasoning.audit import Audit
 from valor_ray.reasoning.score_engine import Work
 
 if TYPE_CHECKING:
@@ -38,15 +39,16 @@ _FATAL = "fatal"  # key of a record that ends the run
 class ScoreReplies:
     """A worker of the pool: syntax by the node's sandbox, judges by the Serve gateway."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, folder: str) -> None:
+        """folder: where the answers are kept, which names the gateway."""
         from ray import serve
 
-        from deployments.app import JUDGE_NAME
+        from deployments.app import judging_name
         from deployments.remote import RemoteChat
         from deployments.sandbox_pool import RemoteSyntax, open_pool
         from valor_ray.reasoning.reward import Rewarder
 
-        chat = RemoteChat(serve.get_deployment_handle("judge", JUDGE_NAME))
+        chat = RemoteChat(serve.get_deployment_handle("judge", judging_name(folder)))
         self._rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), chat, config.reward)
 
     async def __call__(self, rows: pa.Table) -> pa.Table:
@@ -75,15 +77,13 @@ class RayEngine:
 
         assert work.config.judge.cache_dir is not None
         config = _roomy(work.config)
-        with judging(config, Path(config.judge.cache_dir or ""), self._say):
-            from ray import serve
-
-            from deployments.app import JUDGE_NAME
-
-            self._judge = serve.get_deployment_handle("judge", JUDGE_NAME)
+        with judging(config, Path(work.config.judge.cache_dir), self._say) as self._judge:
             self._say("scoring")
+            agreement = AuditGauge(config)
             try:
-                yield from _records(work)
+                for record in _records(work):
+                    agreement.add(record)
+                    yield record
             finally:
                 self._judge = None
 
@@ -96,6 +96,23 @@ class RayEngine:
         except Exception as error:  # noqa: BLE001  # Ray has many; a status that cannot be had must not end the run
             return f"the judge gateway does not answer ({type(error).__name__})"
         return "the judge does not answer; waiting until it does" if status.get("breaker_open") else ""
+
+
+class AuditGauge:
+    """How often the judges agree with canaries in this run, by head, as a Prometheus metric through Ray."""
+
+    def __init__(self, config: Config) -> None:
+        from ray.util.metrics import Gauge
+
+        self._audit = Audit(config.reward)
+        self._gauge = Gauge("valor_audit_agreement", "Share of canaries judged as known.", tag_keys=("head",))
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        if record["canary"]:
+            self._audit.add(dict(record))
+            for head, counts in self._audit.report()["heads"].items():
+                if counts["asked"]:
+                    self._gauge.set(counts["agreed"] / counts["asked"], {"head": head})
 
 
 def _records(work: Work) -> Generator[dict[str, Any], None, None]:
@@ -133,7 +150,7 @@ def dataset(work: Work) -> Dataset:
     # without this step a block is a whole file, and one map task would have all its rows in work at a time
     return rows.repartition(target_num_rows_per_block=BLOCK_ROWS).map_batches(
         ScoreReplies,
-        fn_constructor_args=(work.config,),
+        fn_constructor_args=(work.config, str(Path(work.config.judge.cache_dir or ""))),
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(

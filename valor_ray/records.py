@@ -98,7 +98,7 @@ class ProgramResult:
     calls: tuple[ToolCall, ...] = ()
     seconds: float = 0.0  # wall-clock
     output: str = ""  # what the program printed, cut at the limit
-    level: str = ""  # where it ran: "fast" (warm worker behind the gate) or "fork"; "" when it was not run
+    level: str = ""  # where it ran, and behind which walls, as "fast seccomp+user+landlock" or "fork seccomp"
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class Verdict:
 
     value: bool | None  # None: missing
     reason: str = ""  # the judge's words; why it is missing when it is
+    by: str = ""  # the judge's model; for syntax where the program ran, as ProgramResult.level
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,21 +36,26 @@ class StoredAnswer:
 
 def request_key(request: ChatRequest, model: str) -> str:
     """sha256 (hex) of everything that the answer depends on. Pictures travel in the messages, so they count."""
-    digest = hashlib.sha256()
-    schema = json.dumps(request.schema, sort_keys=True)
-    for part in (model, request.head, request.version, schema, *_parts(request)):
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d " % len(data))
-        digest.update(data)
-    return digest.hexdigest()
-
-
-def _parts(request: ChatRequest) -> Iterator[str]:
-    """The messages, piece by piece; texts as they are, for most of a request is one long text."""
+    parts = [model, request.head, request.version, _schema_text(request.schema)]
     for message in request.messages:
         content = message["content"]
-        yield str(message["role"])
-        yield content if isinstance(content, str) else json.dumps(content, sort_keys=True)
+        parts.append(str(message["role"]))
+        parts.append(content if isinstance(content, str) else json.dumps(content, sort_keys=True))
+    text = "".join([f"{len(part)} {part}" for part in parts])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_schemas: dict[int, tuple[Mapping[str, Any], str]] = {}  # by id; each held here, so that its id stays its own
+
+
+def _schema_text(schema: Mapping[str, Any]) -> str:
+    """The schema as JSON. There are few, and each is used for many thousand requests."""
+    known = _schemas.get(id(schema))
+    if known is None or known[0] is not schema:
+        if len(_schemas) >= 64:
+            _schemas.clear()
+        known = _schemas[id(schema)] = (schema, json.dumps(schema, sort_keys=True))
+    return known[1]
 
 
 class AnswerStore:

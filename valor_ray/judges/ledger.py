@@ -1,6 +1,7 @@
 """The books of all gateways: stored answers, who is asking what, and each account's budget.
 
-One ledger serves a whole cluster (deployments/books.py makes it an actor); in one process it is used as it is.
+One ledger serves all gateways that keep their answers in its folder: in one process as it is, in a cluster by an
+actor (deployments/books.py).
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ class LedgerPort(Protocol):
 class Ledger:
     """Belongs to one event loop."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises JudgeError when the folder cannot be used."""
+    def __init__(self, folder: Path, budgets: dict[str, Budget] | None = None) -> None:
+        """budgets: shared with other ledgers, by account. Raises JudgeError when the folder cannot be used."""
         self._store = AnswerStore(folder)
         self._claims: dict[str, _Claim] = {}
         self._seen: dict[str, float] = {}  # owner -> when it last renewed
-        self._budgets: dict[str, Budget] = {}
+        self._budgets = {} if budgets is None else budgets
         self.hits = 0
 
     @property

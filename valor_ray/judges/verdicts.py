@@ -53,8 +53,8 @@ def read_verdict(reply: ChatReply) -> Verdict:
         return Verdict(None, reply.missing)
     said, reason = reply.content.get("verdict"), reply.content.get("reason")
     if said not in ("yes", "no") or not isinstance(reason, str):
-        return Verdict(None, f"the judge said {str(said)[:40]!r} instead of yes or no")
-    return Verdict(said == "yes", reason)
+        return Verdict(None, f"the judge said {str(said)[:40]!r} instead of yes or no", reply.usage.model)
+    return Verdict(said == "yes", reason, reply.usage.model)
 
 
 @cache

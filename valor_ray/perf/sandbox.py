@@ -92,7 +92,8 @@ def ordinary_programs(count: int) -> list[str]:
     while len(programs) < count:
         parsed = parse_reply(base_text(free_blueprint(rng), rng)[1])
         if parsed.well_formed:
-            programs.append(LONGER[len(programs) % 2] if len(programs) % 10 == 9 else parsed.code)
+            code = LONGER[len(programs) % 2] if len(programs) % 10 == 9 else parsed.code
+            programs.append(f"{code}\n# {len(programs)}\n")  # no two alike: nothing is remembered of another
     return programs
 
 

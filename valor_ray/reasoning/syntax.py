@@ -42,5 +42,5 @@ class SyntaxOfPrograms:
         for world, result in zip(WORLDS, results, strict=False):
             if result.status is not ProgramStatus.OK:
                 where = f" (line {result.line})" if result.line else ""
-                return Verdict(False, f"{world.name}: {result.error}{where}")
-        return Verdict(True, f"runs in all {len(WORLDS)} placeholder worlds")
+                return Verdict(False, f"{world.name}: {result.error}{where}", result.level)
+        return Verdict(True, f"runs in all {len(WORLDS)} placeholder worlds", results[-1].level)

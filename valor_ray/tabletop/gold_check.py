@@ -46,7 +46,10 @@ class TrueTools:
             return depth_at(DepthMap(self._rendering.depth, self._rendering.focal_px), args["bbox"])
         return self._look(args["bbox"], args["prompt"])
 
-    def _look(self, bbox: list[float], prompt: str) -> str:
+    def _look(self, bbox: list[float] | None, prompt: str) -> str:
+        if bbox is None:  # a whole question handed on: VQA looks, it does not solve
+            return "cannot tell"
+
         def fit(thing: RenderedObject) -> float:
             return _overlap(thing.bbox, tuple(bbox))
 

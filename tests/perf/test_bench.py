@@ -1,0 +1,70 @@
+"""The benches run, give the keys that others build on, and lose nothing; how fast is for `valor bench` to say."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from deployments.judge_bench import IN_FLIGHT, LATENCY_S, write_scaling
+from valor_ray.cli import main
+from valor_ray.perf import judges
+from valor_ray.perf.sandbox import ordinary_programs
+from valor_ray.program import gate
+from valor_ray.reasoning.score_page import scaling
+
+
+def test_sandbox_bench_gives_its_ratios(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "sandbox", "--programs", "24", "--plain", "4", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {"ours", "baseline", "ratio", "fork_ratio", "gated"} <= set(result)
+    assert result["baseline"]["programs"] == 4 and result["ours"]["programs"] == 24
+    assert result["ratio"] > 0 and result["fork_ratio"] > 0
+
+
+def test_ordinary_programs_are_all_different_and_pass_the_gate() -> None:
+    programs = ordinary_programs(50)
+    assert len(set(programs)) == 50 and all(map(gate.passes, programs))
+
+
+def test_both_sides_of_the_judges_bench_make_the_same_calls_and_lose_none() -> None:
+    replies = [judges._requests(number) for number in range(6)]
+    plain = judges._plain(replies, {})
+    ours, second = judges._gateway(replies, {})
+    assert (plain["calls"], plain["lost"]) == (24, 0)
+    assert ours["lost"] == 0 and 24 <= ours["calls"] <= 26  # a hedge or two
+    assert (second["calls"], second["lost"]) == (0, 0)
+
+
+def test_the_mock_judges_faults_are_those_asked_for() -> None:
+    from valor_ray.judges.transport import Kind, Transport, request_body
+    from valor_ray.perf.mock_judge import MockJudge
+
+    async def kinds(url: str) -> list[Kind]:
+        transport = Transport(judges.judge_config(url, timeout_s=1.0), "none")
+        body = request_body(judges._requests(0)[0], "mock")
+        try:
+            return [
+                outcome.kind for outcome in await asyncio.gather(*(transport.post(body) for _ in range(200)))
+            ]
+        finally:
+            await transport.close()
+
+    with MockJudge(median_s=0.01, throttled=0.1, failed=0.1, hung=0.1) as mock:
+        seen = asyncio.run(kinds(mock.base_url))
+        stats = mock.stats()
+    assert 140 - 30 <= seen.count(Kind.ANSWERED) <= 140 + 30
+    assert all(5 <= seen.count(kind) <= 40 for kind in (Kind.THROTTLED, Kind.FAILED, Kind.TIMEOUT))
+    assert stats["calls"] == 200 == stats["most_per_minute"]
+
+
+def test_the_scaling_points_of_the_bench_are_those_of_the_report(tmp_path: Path) -> None:
+    write_scaling(tmp_path / "out", {"1": 15.9, "2": 31.5, "4": 62.0})
+    assert scaling(tmp_path / "out" / "scaling.json") == [(1.0, 15.9), (2.0, 31.5), (4.0, 62.0)]
+    assert IN_FLIGHT / LATENCY_S == 16  # calls a second of one replica at best
+
+
+def test_an_unknown_bench_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "nothing"])
+    assert end.value.code == 2
