@@ -95,7 +95,9 @@ class RayEngine:
             status = judge.status.remote().result(timeout_s=2)
         except Exception as error:  # noqa: BLE001  # Ray has many; a status that cannot be had must not end the run
             return f"the judge gateway does not answer ({type(error).__name__})"
-        return "the judge does not answer; waiting until it does" if status.get("breaker_open") else ""
+        return (
+            f"{status['endpoint']} does not answer; waiting until it does" if status["breaker_open"] else ""
+        )
 
 
 class AuditGauge:

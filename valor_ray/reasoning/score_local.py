@@ -31,8 +31,12 @@ class LocalEngine:
                 runner.run(records.aclose())
 
     def trouble(self) -> str:
-        judges = self._judges
-        return "" if judges is None or judges.up else "the judge does not answer; waiting until it does"
+        from valor_ray.judges.connect import gateways_of
+
+        down = [] if self._judges is None else [g for g in gateways_of(self._judges) if not g.up]
+        return "".join(f"{gateway.config.base_url} does not answer; " for gateway in down) + "waiting" * bool(
+            down
+        )
 
     async def _records(self, work: Work) -> AsyncGenerator[dict[str, Any], None]:
         from valor_ray.program.sandbox import Sandbox
