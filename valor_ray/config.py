@@ -125,7 +125,7 @@ class JudgeConfig(EndpointConfig):
     retries: int = Field(
         4,
         ge=0,
-        description="further tries after a 429, a 5xx, a time-out, a lost connection or a broken reply",
+        description="further tries after a 5xx, a time-out or a lost connection; a 429 is waited out",
     )
     patience_s: float = Field(
         3600,

@@ -177,6 +177,15 @@ def test_other_weights_or_judges_need_another_folder(tmp_path: Path, file: Path)
     assert run(file, tmp_path / "out", Judges(), "judge.retries=9", "judge.replicas=3")["calls"] == 0
 
 
+def test_other_prompts_need_another_folder(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(file, tmp_path / "out", Judges())
+    monkeypatch.setattr("valor_ray.reasoning.score_folder.prompt_version", lambda head: "other")
+    with pytest.raises(ConfigError, match="prompt of logic .* -> other"):
+        run(file, tmp_path / "out", Judges())
+
+
 def test_more_rows_of_the_same_file_are_added(tmp_path: Path, file: Path) -> None:
     assert run(file, tmp_path / "out", Judges(), limit=4)["replies"] == 4
     judges = Judges()

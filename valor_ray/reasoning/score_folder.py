@@ -15,6 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 import yaml
 
 from valor_ray.errors import ConfigError, StorageError
+from valor_ray.judges.verdicts import prompt_version
+from valor_ray.records import JUDGED
 
 if TYPE_CHECKING:
     from valor_ray.config import Config
@@ -31,6 +33,7 @@ class ScoreFolder:
         self.audit = path / "audit.jsonl"  # grows: canaries
         self.metrics = path / "metrics.jsonl"  # grows
         self.config = path / "config.yaml"
+        self.prompts = path / "prompts.json"  # versions of the judges' prompts
         self.report = path / "report.json"
         self.page = path / "report.html"
         self.scaling = path / "scaling.json"  # written by `valor bench judges --out`
@@ -72,9 +75,12 @@ class ScoreFolder:
             return
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"Cannot read {self.config}: {error}. Give another --out.") from error
-        old, new = _meaning(before), _meaning(config.model_dump(mode="json"))
+            prompts = json.loads(self.prompts.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, ValueError) as error:
+            raise ConfigError(
+                f"Cannot tell how {self.rewards} was made: {error}. Give another --out."
+            ) from error
+        old, new = _meaning(before) | prompts, _meaning(config.model_dump(mode="json")) | prompt_versions()
         changed = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
         if changed:
             raise ConfigError(
@@ -84,6 +90,7 @@ class ScoreFolder:
 
     def write_config(self, config: Config) -> None:
         text = yaml.safe_dump(_public(config.model_dump(mode="json")), sort_keys=False)
+        replace_text(self.prompts, json.dumps(prompt_versions()) + "\n")
         replace_text(self.config, text)
 
 
@@ -154,6 +161,10 @@ def replace_text(path: Path, text: str) -> None:
         part.replace(path)
     except OSError as error:
         raise StorageError(f"Cannot write {path} ({error.strerror}). {_AGAIN}") from error
+
+
+def prompt_versions() -> dict[str, str]:
+    return {f"prompt of {head.value}": prompt_version(head) for head in JUDGED}
 
 
 def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
