@@ -88,7 +88,7 @@ def test_a_killed_replica_loses_nothing_and_repeats_nothing_stored(
     assert all(read_verdict(reply).value is True for group in groups for reply in group)
     calls = mock.stats()["calls"] - before
     assert asyncio.run(status(handle))["answers"] - stored == 240
-    assert 240 <= calls <= 240 + 8  # at most what the dead one had in flight
+    assert 240 <= calls <= 240 + 16  # what the dead one had in flight, or had just got and not stored
 
 
 def is_judge(process: psutil.Process) -> bool:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -19,6 +20,7 @@ from valor_ray.records import ProgramResult
 from valor_ray.tools import ToolHost
 
 SIZE = (640, 480)
+Zygotes = Callable[..., list[psutil.Process]]
 FAST = SandboxConfig(wall_seconds=10, cpu_seconds=5)
 
 
@@ -268,26 +270,10 @@ def test_many_programs_run_at_a_time() -> None:
     assert [result.answer for result in results] == [1.0] * 100
 
 
-def the_zygote() -> psutil.Process:
-    """This process's own zygote; the session may have other children, such as a running app."""
-    return only_zygote(psutil.Process())
-
-
-def only_zygote(driver: psutil.Process) -> psutil.Process:
-    """bubblewrap's processes, when there are some, stand between driver and zygote and carry its command."""
-    pythons = [
-        p
-        for p in driver.children(recursive=True)
-        if p.status() != psutil.STATUS_ZOMBIE and "-S" in p.cmdline() and p.cmdline()[0] == sys.executable
-    ]
-    (zygote,) = (p for p in pythons if p.ppid() not in {other.pid for other in pythons})
-    return zygote
-
-
-def test_a_killed_zygote_is_replaced_and_the_program_run_again() -> None:
+def test_a_killed_zygote_is_replaced_and_the_program_run_again(zygotes: Zygotes) -> None:
     async def main() -> list[ProgramResult]:
         async with Sandbox(SandboxConfig()) as sandbox:
-            zygote = the_zygote()
+            (zygote,) = zygotes()
             calls = 0
 
             async def tools(tool: str, args: dict[str, Any]) -> Any:
@@ -304,7 +290,7 @@ def test_a_killed_zygote_is_replaced_and_the_program_run_again() -> None:
     assert [result.answer for result in asyncio.run(main())] == [2.0, 3.0]
 
 
-def test_cancelling_a_run_ends_its_process() -> None:
+def test_cancelling_a_run_ends_its_process(zygotes: Zygotes) -> None:
     async def main() -> int:
         async with Sandbox(SandboxConfig()) as sandbox:
             task = asyncio.create_task(sandbox.run("while True: pass", no_tools, SIZE))
@@ -312,7 +298,8 @@ def test_cancelling_a_run_ends_its_process() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await asyncio.sleep(0.5)
-            return len(the_zygote().children())
+            (zygote,) = zygotes()
+            return len(zygote.children())
 
     assert asyncio.run(main()) == 1  # the warm worker
 
@@ -375,13 +362,13 @@ def test_the_filter_is_built_for_both_architectures() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_programs_run_as_nobody_when_root_starts_them() -> None:
+def test_programs_run_as_nobody_when_root_starts_them(zygotes: Zygotes) -> None:
     async def main() -> set[int]:
         async with Sandbox(SandboxConfig()) as sandbox:
             assert sandbox.layers["other_user"]
             task = asyncio.create_task(sandbox.run("while True: pass", no_tools, SIZE))
             await asyncio.sleep(1)
-            zygote = the_zygote()
+            (zygote,) = zygotes()
             programs = [child for child in zygote.children() if child.status() != psutil.STATUS_ZOMBIE]
             users = {uid for child in programs for uid in child.uids()}
             task.cancel()

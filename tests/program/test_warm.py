@@ -4,13 +4,11 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import psutil
 import pytest
 
 from valor_ray.config import SandboxConfig
@@ -34,17 +32,6 @@ def in_sandbox(use: Callable[[Sandbox], Awaitable[Any]], config: SandboxConfig =
 
 async def placeholder(sandbox: Sandbox, code: str) -> ProgramResult:
     return await sandbox.run(code, PlaceholderTools(SIZE), SIZE)
-
-
-def workers() -> list[int]:
-    """The warm workers: what runs below the zygotes of this process while no program does."""
-    pythons = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            words = process.cmdline()
-            if words[:1] == [sys.executable] and "-S" in words:
-                pythons.append((process.pid, process.ppid()))
-    return [pid for pid, parent in pythons if parent in {other for other, _ in pythons}]
 
 
 def kill(pids: list[int]) -> None:
@@ -140,12 +127,12 @@ def test_nothing_of_one_program_reaches_the_next(first: str, found: str) -> None
     assert told(alone) == told(after)
 
 
-def test_a_worker_is_replaced_after_so_many_programs() -> None:
+def test_a_worker_is_replaced_after_so_many_programs(forked: Callable[[], list[int]]) -> None:
     async def use(sandbox: Sandbox) -> list[list[int]]:
         seen = []
         for _ in range(9):
             await placeholder(sandbox, "final_answer = 1")
-            seen.append(workers())
+            seen.append(forked())
         return seen
 
     seen = in_sandbox(use, SandboxConfig(workers=1, recycle_after=4))
@@ -153,12 +140,12 @@ def test_a_worker_is_replaced_after_so_many_programs() -> None:
     assert len({pid for pids in seen for pid in pids}) == 3
 
 
-def test_a_killed_worker_costs_nothing_but_time() -> None:
+def test_a_killed_worker_costs_nothing_but_time(forked: Callable[[], list[int]]) -> None:
     async def use(sandbox: Sandbox) -> list[ProgramResult]:
         results = []
         for _ in range(3):
             results.append(await placeholder(sandbox, "final_answer = 7"))
-            kill(workers())
+            kill(forked())
         return results
 
     results = in_sandbox(use)
@@ -166,12 +153,12 @@ def test_a_killed_worker_costs_nothing_but_time() -> None:
     assert [result.level.split()[0] for result in results] == ["fast", "fork", "fast"]
 
 
-def test_workers_die_in_the_middle_of_many_programs() -> None:
+def test_workers_die_in_the_middle_of_many_programs(forked: Callable[[], list[int]]) -> None:
     async def use(sandbox: Sandbox) -> list[list[ProgramResult]]:
         code = "final_answer = sum(range(2000)) + len(gd_detect(img_pth, 'cup'))"
         tasks = [asyncio.create_task(sandbox.survey(code, WORLDS, SIZE)) for _ in range(200)]
         await asyncio.sleep(0.03)
-        kill(workers())
+        kill(forked())
         return await asyncio.gather(*tasks)
 
     surveys = in_sandbox(use, SandboxConfig(workers=2))

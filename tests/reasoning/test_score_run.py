@@ -182,7 +182,7 @@ def test_other_prompts_need_another_folder(
 ) -> None:
     run(file, tmp_path / "out", Judges())
     monkeypatch.setattr("valor_ray.reasoning.score_folder.prompt_version", lambda head: "other")
-    with pytest.raises(ConfigError, match="prompt of logic .* -> other"):
+    with pytest.raises(ConfigError, match=r"prompt of logic .* -> other"):
         run(file, tmp_path / "out", Judges())
 
 

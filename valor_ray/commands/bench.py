@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import Any
 
-from valor_ray.commands.options import add_json, print_json
+from valor_ray.commands.options import add_json, positive, print_json
 
 HELP = "Measure a part against the plain way of doing the same, as a ratio."
 EPILOG = """\
@@ -17,16 +18,45 @@ examples:
 
 Nothing else should run meanwhile. Every figure is of this run on this machine; both sides do the same work.
 """
-NAMES = ("sandbox", "judges")
+NAMES = {
+    "sandbox": "CPU seconds per program: warm worker, fork, a spawned process each",
+    "judges": "judged replies a second, against a mock endpoint",
+}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     names = parser.add_subparsers(dest="name", metavar="NAME", required=True)
-    for name in NAMES:
-        module = _module(name)
-        sub = names.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
-        module.add_arguments(sub)
+    for name, text in NAMES.items():
+        sub = names.add_parser(name, help=text, description=text)
+        _OPTIONS[name](sub)
         add_json(sub)
+
+
+def _sandbox(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--programs", type=positive, default=600, metavar="N", help="programs for our two paths (600)"
+    )
+    parser.add_argument(
+        "--plain", type=positive, default=96, metavar="N", help="programs for the plain way (96)"
+    )
+
+
+def _judges(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--replies", type=positive, default=200, metavar="N", help="replies of four calls each (200)"
+    )
+    parser.add_argument(
+        "--limit-seconds", type=positive, default=90, metavar="N", help="watching the account's limit (90)"
+    )
+    parser.add_argument(
+        "--scaling-seconds", type=positive, default=12, metavar="N", help="for each number of replicas (12)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write scaling.json there, for the report of a scoring run"
+    )
+
+
+_OPTIONS = {"sandbox": _sandbox, "judges": _judges}
 
 
 def run(args: Namespace) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,18 +26,6 @@ Say = Callable[[str], None]
 THREADS = 24  # of the plain way, as the reference runs it
 TIMEOUT_S = 10.0  # per try, on both sides
 FAULTS = {"throttled": 0.02, "failed": 0.01, "hung": 0.01}
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    for flag, kind, default, text in (
-        ("--replies", int, 200, "replies of four calls each"),
-        ("--limit-seconds", float, 90, "how long the account's limit is watched"),
-        ("--scaling-seconds", float, 12, "for each number of replicas"),
-    ):
-        parser.add_argument(flag, type=kind, default=default, metavar="N", help=f"{text} ({default})")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write scaling.json, for the report of a scoring run"
-    )
 
 
 def run(args: Namespace, say: Say) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -52,13 +52,6 @@ ranked = sorted(sizes.items(), key=lambda kv: -kv[1])
 final_answer = ranked[0][0] if ranked else "none"
 """,
 )
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--programs", type=int, default=600, metavar="N", help="programs for our two paths (600)"
-    )
-    parser.add_argument("--plain", type=int, default=96, metavar="N", help="programs for the plain way (96)")
 
 
 def run(args: Namespace, say: Callable[[str], None]) -> dict[str, Any]:

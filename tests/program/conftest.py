@@ -1,0 +1,49 @@
+"""What the tests of the sandbox look at from outside: its processes."""
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+import pytest
+
+
+def _sandbox_processes(driver: psutil.Process) -> dict[int, psutil.Process]:
+    """Zygotes and what they forked, below one driver; not those of an app that the session has started."""
+    found: dict[int, psutil.Process] = {}
+    for child in driver.children():
+        with suppress(psutil.Error):
+            if not any("valor_ray.program.zygote" in word for word in child.cmdline()):
+                continue
+            for process in [child, *child.children(recursive=True)]:
+                words = process.cmdline()
+                # bubblewrap's own processes stand between driver and zygote and carry its command
+                if words[:1] == [sys.executable] and process.status() != psutil.STATUS_ZOMBIE:
+                    found[process.pid] = process
+    return found
+
+
+@pytest.fixture
+def zygotes() -> Callable[..., list[psutil.Process]]:
+    """Zygotes below this process, or below another driver."""
+
+    def find(driver: psutil.Process | None = None) -> list[psutil.Process]:
+        found = _sandbox_processes(driver or psutil.Process())
+        return [process for process in found.values() if process.ppid() not in found]
+
+    return find
+
+
+@pytest.fixture
+def forked() -> Callable[[], list[int]]:
+    """Process ids of what the zygotes of this process have forked: programs, and warm workers."""
+
+    def find() -> list[int]:
+        found = _sandbox_processes(psutil.Process())
+        pids = []
+        for process in found.values():
+            with suppress(psutil.Error):
+                pids += [process.pid] if process.ppid() in found else []
+        return pids
+
+    return find
