@@ -40,8 +40,9 @@ def test_a_limit_that_is_not_used_does_not_grow() -> None:
 
 def test_after_a_cut_growth_is_by_a_step_a_round() -> None:
     state = Concurrency(32, 640)
-    state.on_start()
-    state.on_throttled(0.0)
+    for _ in range(4):
+        state.on_start()
+        state.on_throttled(0.0)
     before, now = state.limit, 10.0
     now = saturated_round(state, now)
     assert state.limit == before + 10
@@ -56,6 +57,28 @@ def test_one_429_is_a_hiccup(others: int, kept: float) -> None:
     state.on_start()
     state.on_throttled(1.0, retry_after_s=5)
     assert state.limit >= 100 * kept - 1 and state.may_start(1.0)
+
+
+def test_a_hiccup_does_not_end_slow_start() -> None:
+    state, now = Concurrency(32, 640), 0.0
+    state.on_start()
+    state.on_throttled(now)
+    before = state.limit
+    saturated_round(state, now + 1)
+    assert state.limit == 2 * before
+
+
+def test_calls_still_out_count_as_good() -> None:
+    """Refusals come at once and answers take their time: four of sixty-four are no tenth."""
+    state = Concurrency(64, 512)
+    for _ in range(64):
+        state.on_start()
+    for _ in range(4):
+        state.on_throttled(0.1, retry_after_s=1)
+    assert state.may_start(0.2)
+    for _ in range(4):
+        state.on_throttled(0.2, retry_after_s=1)
+    assert not state.may_start(0.3)
 
 
 def test_many_429s_halve_the_limit_once_per_round_trip_and_stop_everybody() -> None:

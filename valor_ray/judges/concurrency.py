@@ -3,7 +3,8 @@
 Slow start doubles the limit once per round of answers while it is in full use; after the first cut it grows by a fixed
 step per round. A 429 or a failure cuts it at most once per round trip (calls that were out when it was cut say nothing
 new), and by as much as their recent share asks for: one 429 among a hundred answers is a hiccup, one in three means
-half the calls are too many. From a tenth on, Retry-After stops all new calls, not only the one that was told.
+half the calls are too many. From a tenth on, Retry-After stops all new calls, not only the one that was told. Shares
+count the calls that are still out as good: bad news comes first, for a refusal takes no time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ CUT_FAILED = 0.25  # the most that failures take away at once
 FULL_CUT_SHARE = 0.3  # recent share of bad endings at which the cut is full
 PAUSE_SHARE = 0.1  # recent share of 429 from which Retry-After holds for all
 SATURATED = 0.8  # share of the limit in flight from which growth is earned: an unused limit proves nothing
-SHARE_WEIGHT = 0.03  # of the newest ending in the recent shares
+SLOW_START_SHARE = 0.05  # recent share of bad endings that ends slow start; below, it goes on after the cut
+FEWEST_RECENT = 33  # endings that "recent" covers; twice the limit when that is more
 LATENCY_WEIGHT = 0.1  # of the newest latency in the running mean
 FIRST_LATENCY_S = 0.5  # of a round trip, before one was seen
 
@@ -29,8 +31,9 @@ class Concurrency:
         self._cut_at = float("-inf")
         self._latency = FIRST_LATENCY_S
         self._answers = 0  # since the start of this round
-        self._throttled = 0.0  # recent share of 429
-        self._failed = 0.0  # recent share of failures
+        self._ended = 0.0  # recent endings, each counting less as more come after it
+        self._throttled = 0.0  # those that were 429
+        self._failed = 0.0  # those that were failures
         self.in_flight = 0
         self.paused_until = float("-inf")
 
@@ -48,7 +51,7 @@ class Concurrency:
     def on_success(self, now: float, latency_s: float) -> None:
         """A call was answered."""
         saturated = self.in_flight >= SATURATED * self.limit
-        self._ended(throttled=False, failed=False)
+        self._end(throttled=False, failed=False)
         self._latency += LATENCY_WEIGHT * (latency_s - self._latency)
         if not saturated:
             return
@@ -61,15 +64,16 @@ class Concurrency:
 
     def on_throttled(self, now: float, retry_after_s: float | None = None) -> None:
         """The endpoint said 429."""
-        self._ended(throttled=True, failed=False)
-        self._cut(now, CUT_THROTTLED, self._throttled)
-        if retry_after_s is not None and self._throttled >= PAUSE_SHARE:
+        self._end(throttled=True, failed=False)
+        share = self._share(self._throttled)
+        self._cut(now, CUT_THROTTLED, share)
+        if retry_after_s is not None and share >= PAUSE_SHARE:
             self.paused_until = max(self.paused_until, now + retry_after_s)
 
     def on_failure(self, now: float) -> None:
         """A 5xx, a time-out or a lost connection."""
-        self._ended(throttled=False, failed=True)
-        self._cut(now, CUT_FAILED, self._failed)
+        self._end(throttled=False, failed=True)
+        self._cut(now, CUT_FAILED, self._share(self._failed))
 
     def on_abandoned(self) -> None:
         """A call was given up for reasons of our own: it says nothing about the endpoint."""
@@ -78,13 +82,19 @@ class Concurrency:
     def gauges(self) -> dict[str, float]:
         return {"limit": self.limit, "in_flight": self.in_flight, "latency_s": self._latency}
 
-    def _ended(self, *, throttled: bool, failed: bool) -> None:
+    def _end(self, *, throttled: bool, failed: bool) -> None:
         self.in_flight -= 1
-        self._throttled += SHARE_WEIGHT * (throttled - self._throttled)
-        self._failed += SHARE_WEIGHT * (failed - self._failed)
+        keep = 1 - 1 / max(FEWEST_RECENT, 2 * self.limit)
+        self._ended = keep * self._ended + 1
+        self._throttled = keep * self._throttled + throttled
+        self._failed = keep * self._failed + failed
+
+    def _share(self, bad: float) -> float:
+        return bad / max(self._ended + self.in_flight, FEWEST_RECENT)
 
     def _cut(self, now: float, most: float, share: float) -> None:
-        self._slow_start = False
+        if share >= SLOW_START_SHARE:
+            self._slow_start = False
         if now - self._cut_at < self._latency:
             return
         self._cut_at = now

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
 _BROKEN_TRIES = 2  # a reply that breaks the schema is asked for once more
 _LOOK_AGAIN_S = 0.25  # for a hedge, while it is not known how long calls usually take
+_TRIES_AT_A_TIME = 3  # of one request: a hedge may hang, too
 _STORE_AFTER_S = 0.005  # answers that come together are stored together
 
 
@@ -218,37 +219,47 @@ class Gateway:
             await asyncio.sleep((outcome.retry_after_s or 0) + random.uniform(0, longest))
 
     async def _hedged(self, work: _Work, body: bytes) -> Outcome:
-        """One try, and a second one beside it when the first takes much longer than calls usually do."""
-        first = asyncio.create_task(self._try(work, body))
-        tasks = {first}
+        """One try, and further ones beside it while it takes much longer than calls usually do."""
+        tasks = {asyncio.create_task(self._try(work, body))}
+        since = time.monotonic()  # the newest try
+        not_before = since  # as a hedge that got 429 was told
+        outcome = Outcome(Kind.TIMEOUT)
         try:
-            if await self._is_late(first) and self._admission.try_hedge():
-                self._hedge.on_hedge()
-                self._totals["hedges"] += 1
-                work.hedged = True
-                tasks.add(asyncio.create_task(self._try(work, body)))
-            outcome = Outcome(Kind.TIMEOUT)
             while tasks:
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                may_hedge = self._settings.hedge and len(tasks) < _TRIES_AT_A_TIME
+                late = may_hedge and await self._is_late(tasks, max(since, not_before))
+                if late and self._admission.try_hedge():
+                    since = time.monotonic()
+                    self._hedge.on_hedge()
+                    self._totals["hedges"] += 1
+                    work.hedged = True
+                    tasks.add(asyncio.create_task(self._try(work, body)))
+                done, tasks = await asyncio.wait(
+                    tasks, timeout=_LOOK_AGAIN_S if may_hedge else None, return_when=asyncio.FIRST_COMPLETED
+                )
                 for task in done:
                     outcome = task.result()
                     if outcome.kind is Kind.ANSWERED:
                         return outcome
+                    not_before = time.monotonic() + (outcome.retry_after_s or 0.0)
             return outcome
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _is_late(self, task: asyncio.Task[Outcome]) -> bool:
-        """Waits for the try; True as soon as it is worth a second one, False when it is done."""
-        started = time.monotonic()
-        while self._settings.hedge and not task.done():
+    async def _is_late(self, tasks: set[asyncio.Task[Outcome]], since: float) -> bool:
+        """Waits for the tries; True as soon as one more is worth it, False when one of them is done."""
+        while not any(task.done() for task in tasks):
             after = self._hedge.after_s()
-            waited = time.monotonic() - started
+            waited = time.monotonic() - since
             if after is not None and waited >= after:
                 return True
             # what is late is learnt while waiting: the first calls go out before any latency is known
-            await asyncio.wait([task], timeout=_LOOK_AGAIN_S if after is None else after - waited)
+            await asyncio.wait(
+                tasks,
+                timeout=_LOOK_AGAIN_S if after is None else after - waited,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         return False
 
     async def _try(self, work: _Work, body: bytes) -> Outcome:
