@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply, Verdict
+from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply, Sampling, Verdict
 
 
 class Policy(Protocol):
@@ -13,6 +13,16 @@ class Policy(Protocol):
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
         """Sample n replies to one question. Raises QuestionError or PolicyError."""
+        ...
+
+
+class Sampler(Protocol):
+    """The policy as training samples from it: whole batches, with the same result whenever they are asked for."""
+
+    async def sample(
+        self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
+    ) -> list[list[Reply]]:
+        """n replies to each question. The same weights, questions and seed give the same tokens. Raises PolicyError."""
         ...
 
 

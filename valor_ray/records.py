@@ -60,8 +60,21 @@ class Reply:
     text: str
     token_ids: tuple[int, ...]  # of the completion, as the engine sampled them
     logprobs: tuple[float, ...]  # behaviour log-probability of each completion token
-    policy_version: str
+    policy_version: str  # of the oldest weights that wrote a token of it
     finish_reason: str  # "stop" or "length"
+    prompt_ids: tuple[int, ...] = ()  # of the chat prompt, as the engine was given them
+    versions: tuple[tuple[str, int], ...] = ()  # (version, number of tokens) in order; sums to the tokens
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How replies are drawn where it is not the service's own way (PolicyConfig), as in training."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    top_k: int = -1  # no limit
+    min_p: float = 0.0
 
 
 @dataclass(frozen=True)
