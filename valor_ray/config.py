@@ -223,6 +223,9 @@ class GrpoConfig(Section):
         10, gt=0, description="stop when the mean divergence from the start policy is above this"
     )
     seed: int = Field(0, ge=0, description="of query order and samples")
+    wandb_project: str | None = Field(
+        None, description="also log to this Weights & Biases project (needs wandb); null = TensorBoard only"
+    )
 
 
 class SandboxConfig(Section):
