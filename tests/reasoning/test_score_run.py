@@ -11,10 +11,11 @@ from valor_ray.config import Config
 from valor_ray.errors import ConfigError, JudgeError, StorageError
 from valor_ray.reasoning import score_folder
 from valor_ray.reasoning.score import score_row
-from valor_ray.reasoning.score_folder import RecordFile, ScoreFolder
+from valor_ray.reasoning.score_folder import ScoreFolder
 from valor_ray.reasoning.score_run import score
 from valor_ray.reasoning.score_work import shard_rows
 from valor_ray.records import Head, Reward, Usage, Verdict
+from valor_ray.run_folder import RecordFile
 
 REPLIES = [
     {"query_id": f"q{n // 2}", "question": f"Question {n // 2}?", "reply": f"reply {n}"} for n in range(10)

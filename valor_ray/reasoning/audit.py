@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.benchmarks.metrics import wilson
-from valor_ray.reasoning.score_folder import read_records
 from valor_ray.reasoning.score_work import canary_row
 from valor_ray.records import Head
+from valor_ray.run_folder import read_records
 
 if TYPE_CHECKING:
     from valor_ray.config import RewardConfig

@@ -11,9 +11,10 @@ from string import Template
 from typing import Any
 
 from valor_ray.reasoning import score_plots
-from valor_ray.reasoning.score_folder import ScoreFolder, read_records, replace_text
+from valor_ray.reasoning.score_folder import ScoreFolder
 from valor_ray.reasoning.score_summary import SHOWN, Summary, best_first
 from valor_ray.records import Head
+from valor_ray.run_folder import read_records, replace_text
 
 TEMPLATE = Path(__file__).with_name("score_page.html")
 _LONGEST_TEXT = 6000  # characters of a reply or reason that are shown

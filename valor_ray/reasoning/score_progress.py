@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from valor_ray.reasoning.score import Fate
-from valor_ray.reasoning.score_folder import RecordFile
+from valor_ray.run_folder import RecordFile
 
 EVERY_S = 5.0  # between two lines for the user
 _TICK_S = 1.0  # between two marks in the metrics, at the start; later as rare as the lines

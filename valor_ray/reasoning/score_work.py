@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.replies import NEEDS, BadRow, ReplyRow, content_hash, read_replies
 from valor_ray.reasoning.score import FIELDS, failure
-from valor_ray.reasoning.score_folder import RecordFile, ScoreFolder, read_records
+from valor_ray.reasoning.score_folder import ScoreFolder
 from valor_ray.reasoning.score_index import ScoreIndex, Standing
+from valor_ray.run_folder import RecordFile, read_records
 
 SHARD_ROWS = 512  # rows in memory while preparing; Ray Data cuts them into smaller pieces
 SCHEMA = pa.schema([(name, pa.string()) for name in FIELDS])
