@@ -17,6 +17,7 @@ from valor_ray.records import Head
 from valor_ray.run_folder import read_records, replace_text
 
 TEMPLATE = Path(__file__).with_name("score_page.html")
+STYLE = Path(__file__).with_name("report.css")
 _LONGEST_TEXT = 6000  # characters of a reply or reason that are shown
 _POINTS = 400  # of the throughput curve
 
@@ -31,6 +32,7 @@ def write_page(folder: ScoreFolder, report: Mapping[str, Any], summary: Summary)
     }
     filled = {name: rows for name, rows in parts.items() if rows}
     values = {
+        "style": STYLE.read_text(encoding="utf-8"),
         "about": _about(folder, report),
         "alarm": _alarm(report["audit"]),
         "tiles": "".join(_tiles(report)),
@@ -73,21 +75,21 @@ def _tiles(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _panels(folder: ScoreFolder, report: Mapping[str, Any]) -> Iterator[str]:
-    yield _panel("Heads", score_plots.heads(report["heads"]))
-    yield _panel("Rewards", score_plots.histogram(report["histogram"]))
+    yield panel("Heads", score_plots.heads(report["heads"]))
+    yield panel("Rewards", score_plots.histogram(report["histogram"]))
     if len(points := throughput(folder.metrics)) > 1:
-        yield _panel("Throughput", score_plots.curve(points, "seconds of scoring, all runs", "replies/s"))
+        yield panel("Throughput", score_plots.curve(points, "seconds of scoring, all runs", "replies/s"))
     if folder.scaling.exists() and (points := scaling(folder.scaling)):
         ideal = [(x, points[0][1] / points[0][0] * x) for x, _ in points]
-        yield _panel(
+        yield panel(
             "Throughput against gateway replicas",
             score_plots.curve(points, "replicas (dashed: in proportion)", "calls/s", ideal),
         )
     if report["audit"]["kinds"]:
-        yield _panel("Audit: canaries with known verdicts", _audit(report["audit"]))
+        yield panel("Audit: canaries with known verdicts", audit_table(report["audit"]))
 
 
-def _panel(title: str, body: str) -> str:
+def panel(title: str, body: str) -> str:
     return f'<div class="panel"><h2>{title}</h2>{body}</div>'
 
 
@@ -116,7 +118,8 @@ def scaling(path: Path) -> list[tuple[float, float]]:
         return []
 
 
-def _audit(audit: Mapping[str, Any]) -> str:
+def audit_table(audit: Mapping[str, Any]) -> str:
+    """Audit.report as a table."""
     rows = [
         "<tr><th>head or kind</th><th>verdicts</th><th>as known</th><th>95 % interval</th><th>missing</th></tr>"
     ]
@@ -133,18 +136,19 @@ def _audit(audit: Mapping[str, Any]) -> str:
 def _card(row: Mapping[str, Any], part: str) -> str:
     value = row["value"]
     reward = "–" if value is None else f"{value:.2f}"
-    body = _failure(row["error"]) if row.get("error") else _verdicts(row)
+    body = _failure(row["error"]) if row.get("error") else verdict_list(row)
     return (
-        f'<article data-part="{part}" hidden><header><b>{reward}</b><span>{_text(row["question"])}</span>'
-        f'<span class="soft">{_text(row["reply_id"])}</span></header><pre>{_text(row["reply"])}</pre>{body}</article>'
+        f'<article data-part="{part}" hidden><header><b>{reward}</b><span>{text(row["question"])}</span>'
+        f'<span class="soft">{text(row["reply_id"])}</span></header><pre>{text(row["reply"])}</pre>{body}</article>'
     )
 
 
 def _failure(error: str) -> str:
-    return f'<dl><dt><span class="no">failed</span></dt><dd>{_text(error)}</dd></dl>'
+    return f'<dl><dt><span class="no">failed</span></dt><dd>{text(error)}</dd></dl>'
 
 
-def _verdicts(row: Mapping[str, Any]) -> str:
+def verdict_list(row: Mapping[str, Any]) -> str:
+    """The verdicts of a reward record with their reasons."""
     return f"<dl>{''.join(_lines(row, list(Head)))}</dl>"
 
 
@@ -155,10 +159,11 @@ def _lines(row: Mapping[str, Any], heads: Sequence[Head]) -> Iterator[str]:
         value = row[head.value]
         kind = "none" if value is None else ("yes" if value else "no")
         word = "missing" if value is None else kind
-        reason = _text(row["reasons"][head.value])
+        reason = text(row["reasons"][head.value])
         yield f'<dt><span class="{kind}">{head.value}: {word}</span></dt><dd>{reason}</dd>'
 
 
-def _text(text: str) -> str:
-    short = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + " … (cut)"
-    return escape(short)
+def text(said: str) -> str:
+    """Other people's text as HTML, cut when it is very long. Half a surrogate pair is in no file: it becomes "?"."""
+    short = said if len(said) <= _LONGEST_TEXT else said[:_LONGEST_TEXT] + " … (cut)"
+    return escape(short.encode("utf-8", "replace").decode("utf-8"))

@@ -1,51 +1,89 @@
-"""The plots of the score report as SVG text; colours come from the page's style sheet."""
+"""The plots of the score report, and the frame of every plot, as SVG text; colours come from report.css."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 WIDTH, HEIGHT = 560.0, 210.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 14.0, 12.0, 36.0
-_TICKS = 4
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 12.0, 36.0  # margins of the frame
+_TICKS = 5  # at most so many intervals
+
+
+@dataclass(frozen=True)
+class Axis:
+    """low < high; on a logarithmic axis both are above 0."""
+
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False  # of counted things: no ticks in between
+
+    def share(self, value: float) -> float:
+        """0 at the low end, 1 at the high one; values outside stay at the ends."""
+        if self.log:
+            low, high = math.log10(self.low), math.log10(self.high)
+            at = (math.log10(max(value, self.low)) - low) / (high - low)
+        else:
+            at = (value - self.low) / (self.high - self.low)
+        return min(max(at, 0.0), 1.0)
+
+    def ticks(self) -> list[float]:
+        """Round numbers within the ends."""
+        if self.log:
+            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+            return [10.0**n for n in range(first, last + 1, max(1, -(-(last - first) // _TICKS)))]
+        raw = (self.high - self.low) / _TICKS
+        size = 10.0 ** math.floor(math.log10(raw))
+        step = size * next(factor for factor in (1, 2, 5, 10) if factor * size >= raw * (1 - 1e-9))
+        step = max(step, 1.0) if self.whole else step
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [n * step for n in range(first, last + 1)]
+
+    def x(self, value: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * self.share(value)
+
+    def y(self, value: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * self.share(value)
 
 
 def histogram(counts: Sequence[int]) -> str:
     """Rewards from 0 to 1 in bins of equal width."""
-    top = max(*counts, 1)
-    width = (WIDTH - _LEFT - _RIGHT) / len(counts)
+    across, up = Axis(0, 1), Axis(0, max(*counts, 1), whole=True)
+    width = (WIDTH - LEFT - RIGHT) / len(counts)
     bars = []
     for n, count in enumerate(counts):
-        x, y = _LEFT + n * width, _y(count, top)
+        x, y = LEFT + n * width, up.y(count)
         low, high = n / len(counts), (n + 1) / len(counts)
         bars.append(
             f'<rect class="bar" x="{x + 1.5:.1f}" y="{y:.1f}" width="{width - 3:.1f}" '
-            f'height="{HEIGHT - _BOTTOM - y:.1f}"><title>{low:.1f} to {high:.1f}: {count} replies</title></rect>'
+            f'height="{HEIGHT - BOTTOM - y:.1f}"><title>{low:.1f} to {high:.1f}: {count} replies</title></rect>'
         )
-    return _frame("reward", "replies", (0, 1), top, "".join(bars))
+    return frame("reward", "replies", across, up, "".join(bars))
 
 
 def curve(
     points: Sequence[tuple[float, float]], across: str, up: str, ideal: Sequence[tuple[float, float]] = ()
 ) -> str:
     """A line through the points; `ideal` is drawn dashed. Both axes start at 0."""
-    right = max([x for x, _ in (*points, *ideal)] + [1e-9])
-    top = max([y for _, y in (*points, *ideal)] + [1e-9])
+    x_axis = Axis(0, max([x for x, _ in (*points, *ideal)] + [1e-9]))
+    y_axis = Axis(0, max([y for _, y in (*points, *ideal)] + [1e-9]))
 
     def path(line: Sequence[tuple[float, float]]) -> str:
-        return " ".join(f"{_x(x, right):.1f},{_y(y, top):.1f}" for x, y in line)
+        return " ".join(f"{x_axis.x(x):.1f},{y_axis.y(y):.1f}" for x, y in line)
 
     inside = f'<polyline class="ideal" points="{path(ideal)}"/>' if ideal else ""
     inside += f'<polyline class="line" points="{path(points)}"/>'
     if len(points) <= 20:
         inside += "".join(
-            f'<circle class="dot" cx="{_x(x, right):.1f}" cy="{_y(y, top):.1f}" r="3.5">'
+            f'<circle class="dot" cx="{x_axis.x(x):.1f}" cy="{y_axis.y(y):.1f}" r="3.5">'
             f"<title>{x:g}: {y:.3g}</title></circle>"
             for x, y in points
         )
-    return _frame(across, up, (0, right), top, inside)
+    return frame(across, up, x_axis, y_axis, inside)
 
 
 def heads(rates: Mapping[str, Mapping[str, Any]]) -> str:
@@ -77,19 +115,18 @@ def heads(rates: Mapping[str, Mapping[str, Any]]) -> str:
     return f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img">{"".join(parts)}</svg>'
 
 
-def _frame(across: str, up: str, span: tuple[float, float], top: float, inside: str) -> str:
+def frame(across: str, up: str, x_axis: Axis, y_axis: Axis, inside: str) -> str:
+    """`inside` (SVG placed by the axes) with ticks, grid lines and the names of both axes."""
     lines = []
-    for n in range(_TICKS + 1):
-        value = top * n / _TICKS
-        y = _y(value, top)
-        lines.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>')
-        lines.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>')
-        x = _LEFT + (WIDTH - _LEFT - _RIGHT) * n / _TICKS
-        at = span[0] + (span[1] - span[0]) * n / _TICKS
+    for value in y_axis.ticks():
+        y = y_axis.y(value)
+        lines.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+        lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(value)}</text>')
+    for value in x_axis.ticks():
         lines.append(
-            f'<text x="{x:.1f}" y="{HEIGHT - _BOTTOM + 15}" text-anchor="middle">{_short(at)}</text>'
+            f'<text x="{x_axis.x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{short(value)}</text>'
         )
-    middle = (_LEFT + WIDTH - _RIGHT) / 2
+    middle = (LEFT + WIDTH - RIGHT) / 2
     lines.append(
         f'<text class="soft" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(across)}</text>'
     )
@@ -100,15 +137,6 @@ def _frame(across: str, up: str, span: tuple[float, float], top: float, inside: 
     return f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img">{"".join(lines)}{inside}</svg>'
 
 
-def _x(value: float, right: float) -> float:
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * value / right
-
-
-def _y(value: float, top: float) -> float:
-    return HEIGHT - _BOTTOM - (HEIGHT - _BOTTOM - _TOP) * value / top
-
-
-def _short(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:.0f}k"
-    return f"{value:.0f}" if value == 0 or math.log10(value) >= 1 else f"{value:.2g}"
+def short(value: float) -> str:
+    """A number in few characters: 0.25, 1500, 12k, 1e-05."""
+    return f"{value / 1000:.4g}k" if abs(value) >= 10_000 else f"{value:.4g}"
