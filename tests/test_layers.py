@@ -1,4 +1,4 @@
-"""The house's arrows: steps know no Ray, and nothing that answers or judges can reach a tabletop answer (law 8)."""
+"""The house's arrows: steps know no Ray, and nothing that answers, judges or trains can reach a tabletop answer (law 8)."""
 
 import ast
 from pathlib import Path
@@ -22,6 +22,7 @@ ANSWERING = (
     "deployments",
 )
 ANSWERING_PACKAGES = ("valor_ray.program.", "valor_ray.models.", "valor_ray.judges.", "deployments.")
+TRAINING = "valor_ray.reasoning"  # rewards and GRPO, which work without labels
 
 
 def imports(module: str) -> set[str]:
@@ -50,6 +51,12 @@ def test_nothing_that_answers_can_reach_the_truth() -> None:
     answering = [name for name in MODULES if name in ANSWERING or name.startswith(ANSWERING_PACKAGES)]
     assert len(answering) > 30 and set(ANSWERING) <= set(answering)
     assert {name: reached(name) & TRUTH for name in answering if reached(name) & TRUTH} == {}
+
+
+def test_no_label_free_training_can_reach_the_truth() -> None:
+    training = [name for name in MODULES if name == TRAINING or name.startswith(f"{TRAINING}.")]
+    assert len(training) > 10
+    assert {name: reached(name) & TRUTH for name in training if reached(name) & TRUTH} == {}
 
 
 def test_this_guard_sees_truth_where_it_is_used() -> None:

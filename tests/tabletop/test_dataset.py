@@ -1,4 +1,4 @@
-"""`write_dataset`: files with the promised keys, the same for the same seed, and no truth beside the queries."""
+"""`write_dataset`: files with the promised keys, the same for the same seed; `write_queries`: the same without truth."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from valor_ray.errors import ConfigError
-from valor_ray.tabletop.dataset import write_dataset
+from valor_ray.tabletop.dataset import write_dataset, write_queries
 
 
 def _rows(path: Path) -> list[dict]:
@@ -36,4 +36,18 @@ def test_the_same_seed_writes_the_same_files_and_another_seed_other_scenes(tmp_p
 def test_an_unknown_look_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="tiles, wood, dusk, loud"):
         write_dataset(tmp_path / "out", 1, 0, "snow")
+    assert not (tmp_path / "out").exists()
+
+
+def test_queries_for_training_are_those_of_the_dataset_without_its_truth(tmp_path: Path) -> None:
+    assert write_queries(tmp_path / "train", 3, 1) == write_dataset(tmp_path / "all", 3, 1)
+    names = {path.relative_to(tmp_path / "train").parts[0] for path in (tmp_path / "train").rglob("*")}
+    assert names == {"images", "queries.jsonl"}
+    for path in (tmp_path / "train").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "all" / path.relative_to(tmp_path / "train")).read_bytes()
+
+
+def test_queries_of_a_seed_out_of_range_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seed -1 is outside"):
+        write_queries(tmp_path / "out", 1, -1)
     assert not (tmp_path / "out").exists()

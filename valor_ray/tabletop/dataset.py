@@ -1,7 +1,7 @@
 """Writes tabletop scenes to a folder: pictures and queries for everyone, truth apart for evaluation.
 
 DIR/images/*.png, DIR/queries.jsonl (query_id, image, question), DIR/truth.jsonl (query_id, answer, family, boxes,
-look).
+look). `write_queries` leaves the truth out: what training is given.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from PIL import Image
@@ -97,16 +97,31 @@ def write_dataset(
 
     Returns {"scenes": ..., "questions": ...}. Raises ConfigError for an unknown look or a seed out of range.
     """
-    written = {"scenes": 0, "questions": 0}
     drawn = items(scenes, seed, look, split)
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "truth.jsonl").open("w") as truth:
+        return _write(out, drawn, truth)
+
+
+def write_queries(out: Path, scenes: int, seed: int) -> dict[str, int]:
+    """Pictures and queries.jsonl of split `queries`, all looks in turn, as `write_dataset` writes them; no truth.
+
+    Returns {"scenes": ..., "questions": ...}. Raises ConfigError for a seed out of range.
+    """
+    return _write(out, items(scenes, seed), None)
+
+
+def _write(out: Path, drawn: Iterator[Item], truth: TextIO | None) -> dict[str, int]:
+    written = {"scenes": 0, "questions": 0}
     (out / "images").mkdir(parents=True, exist_ok=True)
-    with (out / "queries.jsonl").open("w") as queries, (out / "truth.jsonl").open("w") as truth:
+    with (out / "queries.jsonl").open("w") as queries:
         for item in drawn:
             name = f"{item.look}-{item.scene_seed}.png"
             Image.fromarray(item.rendering.rgb).save(out / "images" / name)
             for query, answer in _rows(item, name):
                 queries.write(json.dumps(query) + "\n")
-                truth.write(json.dumps(answer) + "\n")
+                if truth is not None:
+                    truth.write(json.dumps(answer) + "\n")
                 written["questions"] += 1
             written["scenes"] += 1
     return written
