@@ -1,4 +1,4 @@
-"""The house's arrows: steps know no Ray, and nothing that answers, judges or trains can reach a tabletop answer (law 8)."""
+"""The house's arrows: steps know no Ray; nothing that answers, judges or trains can reach a tabletop answer (law 8)."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`write_dataset`: files with the promised keys, the same for the same seed; `write_queries`: the same without truth."""
+"""`write_dataset`: files with the promised keys, the same for a seed; `write_queries`: those without the truth."""
 
 import json
 from pathlib import Path
