@@ -278,12 +278,12 @@ def test_examples_of_the_prompts_are_found_and_refused() -> None:
 def test_two_sets_of_the_tabletop_are_apart_although_they_share_wordings(tmp_path: Path) -> None:
     sets = []
     for seed in (0, 1):
-        write_dataset(tmp_path / str(seed), 15, seed, "tiles")
+        write_dataset(tmp_path / str(seed), 30, seed, "tiles")
         sets.append(read_queries(str(tmp_path / str(seed)), None))
     rows = [(query.query_id, query.question, query.image) for query in sets[1]]
     assert {normalised(query.question) for query in sets[0]} & {normalised(row[1]) for row in rows}
     check_apart(sets[0], rows, prompt_examples())
-    with pytest.raises(ConfigError, match="30 queries"):
+    with pytest.raises(ConfigError, match="60 queries"):
         check_apart(sets[1], rows)
 
 

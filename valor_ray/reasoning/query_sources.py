@@ -25,9 +25,7 @@ ID_FIELDS = ("query_id", "q_index", "index")  # the first that a row has names i
 KEPT = frozenset((*ID_FIELDS, "image_index", "question", "image"))
 QUERY_FILE = "queries.jsonl"  # of a folder, with its own query ids
 QUESTION_FILES = ("questions.csv", "questions.jsonl")  # beside pictures
-_LABELS = set(
-    "answer answers label labels box boxes bbox bboxes bboxs gt truth groundtruth target mask".split()
-)
+_LABEL = re.compile(r"(?:answers?|labels?|b?box(?:e?s)?|gt|(?:ground)?truth|targets?|masks?)")
 _BATCH = 1024  # parquet rows read at a time
 
 
@@ -53,7 +51,7 @@ class Source:
 
 def is_label(column: str) -> bool:
     """Whether a column's name says that it holds an answer: final_answer, bbox, gt_label, ..."""
-    return not _LABELS.isdisjoint(re.split(r"[^a-z]+", column.lower()))
+    return any(_LABEL.fullmatch(word) for word in re.split(r"[^a-z]+", column.lower()))
 
 
 def open_source(source: str) -> Source:
