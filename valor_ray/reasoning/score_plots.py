@@ -138,5 +138,8 @@ def frame(across: str, up: str, x_axis: Axis, y_axis: Axis, inside: str) -> str:
 
 
 def short(value: float) -> str:
-    """A number in few characters: 0.25, 1500, 12k, 1e-05."""
+    """A number in few characters: 0.25, 1500, 12k, 2e-5."""
+    if 0 < abs(value) < 1e-3:
+        digits, power = f"{value:.1e}".split("e")
+        return f"{digits.removesuffix('.0')}e{int(power)}"
     return f"{value / 1000:.4g}k" if abs(value) >= 10_000 else f"{value:.4g}"

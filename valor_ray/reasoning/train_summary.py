@@ -1,0 +1,164 @@
+"""What a training run came to, in numbers. Evaluation results are read as plain rows: nothing here knows a truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from valor_ray.benchmarks.metrics import paired_difference
+from valor_ray.reasoning.train_records import Marks, TrainRecords, column, number, read_train
+from valor_ray.reasoning.train_rollouts import Browsed, browse
+
+ENDS = 5  # steps at either end that a mean is taken over
+_STAGES_IN_A_ROW = ("wait", "learn", "publish")  # of the learner; sampling and judging go on beside them
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """The numbers of a run folder; null where there is nothing yet. Memory: a step's metrics and the answers."""
+    return summarise(read_train(folder), browse(folder))
+
+
+def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
+    steps, evaluations = run.metrics, run.evaluations
+    first = evaluations[0] if evaluations else {}
+    last = evaluations[-1] if len(evaluations) > 1 else {}
+    gain, gain_ci = _gain(run)
+    found = {
+        "steps": len(steps),
+        "planned_steps": _whole(number(run.config, "grpo", "steps")),
+        "reward_start": _mean(steps[:ENDS], "reward"),
+        "reward_end": _mean(steps[-ENDS:], "reward"),
+        "all_heads_start": _mean(steps[:ENDS], "all_heads"),
+        "all_heads_end": _mean(steps[-ENDS:], "all_heads"),
+        "accuracy_start": number(first, "accuracy"),
+        "accuracy_end": number(last, "accuracy"),
+        "gain": gain,
+        "gain_ci": gain_ci,
+        "well_formed": number(last or first, "well_formed"),
+        "dropped_missing": _total(steps, "dropped_missing"),
+        "dropped_stale": _total(steps, "dropped_stale"),
+        "equal_groups": _total(steps, "equal_groups"),
+        "refilled": _total(steps, "refilled"),
+        "max_logprob_gap": _largest(steps, "logprob_gap"),
+        "max_lag": _whole(_largest(steps, "lag_max")),
+        "judge_calls": _total(steps, "judge_calls"),
+        "judge_cost_usd": _total(steps, "judge_cost_usd", digits=6),
+        "minutes": _minutes(run),
+        "rollouts": dict(browsed.counts),
+        "by_family": _families(run),
+        "judge_truth": _judge_truth(run, gain_ci),
+        "audit": browsed.audit,
+    }
+    if found["well_formed"] is None:
+        found["well_formed"] = _mean(steps[-ENDS:], "well_formed")
+    return found
+
+
+def _gain(run: TrainRecords) -> tuple[float | None, list[float] | None]:
+    """Change of the held-out accuracy, last evaluation against first, and its interval over the same questions."""
+    if len(run.evaluations) < 2:
+        return None, None
+    then, now = _paired(run.first, run.last)
+    if then:
+        return _change(then, now), _interval(then, now)
+    start, end = number(run.evaluations[0], "accuracy"), number(run.evaluations[-1], "accuracy")
+    return None if start is None or end is None else round(end - start, 4), None
+
+
+def _families(run: TrainRecords) -> dict[str, Any]:
+    found = {}
+    recorded = run.evaluations[0].get("by_family") if run.evaluations else None
+    shares = recorded if isinstance(recorded, Mapping) else {}
+    for family in sorted({family for family, _ in run.first.values()} | set(shares)):
+        then, now = _paired(run.first, run.last, family)
+        if then:
+            interval = _interval(then, now)
+            found[family] = {
+                "n": len(then),
+                "start": round(sum(then) / len(then), 4),
+                "end": round(sum(now) / len(now), 4),
+                "gain": _change(then, now),
+                "gain_ci": interval,
+                "significantly_worse": interval[1] < 0,
+            }
+            continue
+        n, right = number(shares, family, "n"), number(shares, family, "right")
+        found[family] = {
+            "n": _whole(n),
+            "start": round(right / n, 4) if n and right is not None else None,
+        } | dict.fromkeys(("end", "gain", "gain_ci", "significantly_worse"))
+    return found
+
+
+def _judge_truth(run: TrainRecords, gain_ci: list[float] | None) -> dict[str, Any]:
+    """The judges' view of the training samples beside the true accuracy, at each evaluation.
+
+    A point's reward is the mean over the ENDS steps nearest to the evaluation. `parted`: the reward rose while the
+    accuracy surely fell, as it does when the policy learns to please the judges.
+    """
+    points = []
+    for row in run.evaluations:
+        near = sorted(run.metrics, key=lambda step: abs(step["step"] - row["step"]))[:ENDS]
+        points.append(
+            {
+                "step": row["step"],
+                "reward": _mean(near, "reward"),
+                "all_heads": _mean(near, "all_heads"),
+                "accuracy": number(row, "accuracy"),
+            }
+        )
+    gains: dict[str, float | None] = dict.fromkeys(("reward", "all_heads", "accuracy"))
+    for name in gains if len(points) > 1 else ():
+        start, end = points[0][name], points[-1][name]
+        gains[name] = None if start is None or end is None else round(end - start, 4)
+    rose = gains["reward"]
+    return {
+        "points": points,
+        **{f"{name}_gain": gain for name, gain in gains.items()},
+        "parted": None if rose is None or gain_ci is None else rose > 0 and gain_ci[1] < 0,
+    }
+
+
+def _paired(first: Marks, last: Marks, family: str | None = None) -> tuple[list[bool], list[bool]]:
+    """Marks before and after of the questions that both evaluations have asked."""
+    both = [name for name in first if name in last and family in (None, first[name][0])]
+    return [first[name][1] for name in both], [last[name][1] for name in both]
+
+
+def _change(then: Sequence[bool], now: Sequence[bool]) -> float:
+    return round((sum(now) - sum(then)) / len(then), 4)
+
+
+def _interval(then: Sequence[bool], now: Sequence[bool]) -> list[float]:
+    return [round(end, 4) for end in paired_difference(then, now)]
+
+
+def _numbers(steps: list[dict[str, Any]], name: str) -> list[float]:
+    return [value for _, value in column(steps, name) if value is not None]
+
+
+def _mean(steps: list[dict[str, Any]], name: str) -> float | None:
+    values = _numbers(steps, name)
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def _total(steps: list[dict[str, Any]], name: str, digits: int | None = None) -> float | None:
+    values = _numbers(steps, name)
+    return round(sum(values), digits) if values else None
+
+
+def _largest(steps: list[dict[str, Any]], name: str) -> float | None:
+    return max(_numbers(steps, name), default=None)
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _minutes(run: TrainRecords) -> float | None:
+    """The learner's time and that of the evaluations; breaks between a kill and the next start are not in it."""
+    values = [number(row, "seconds", stage) for row in run.metrics for stage in _STAGES_IN_A_ROW]
+    values += [number(row, "seconds") for row in run.evaluations]
+    known = [value for value in values if value is not None]
+    return round(sum(known) / 60, 2) if known else None
