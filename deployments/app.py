@@ -73,6 +73,18 @@ def judging_app(config: Config, folder: str) -> Application:
     return _judge(config, _JUDGED_AT_A_TIME).bind(config.judge, folder)
 
 
+def policy_name(run: str) -> str:
+    """Name of the app with the policy alone, of the training run in a folder."""
+    return f"valor-policy-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+
+
+def policy_app(config: Config, run: str) -> Application:
+    """The policy alone, following the weights that the training run in a folder publishes."""
+    return _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy)).bind(
+        config.policy, run
+    )
+
+
 def _judge(config: Config, max_ongoing: int) -> Deployment:
     return _part(JudgeDeployment, max_ongoing, num_replicas=config.judge.replicas)
 

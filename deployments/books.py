@@ -49,12 +49,14 @@ class JudgeBooks:
             self._ledgers[folder] = Ledger(path, self._budgets)
         return self._ledgers[folder]
 
-    async def offline_judge(self, model: str, noise: float) -> str:
+    async def offline_judge(self, model: str, noise: float, delay_s: float) -> str:
         """URL of the offline judge with these settings, started when it does not run."""
         async with self._starting:
-            running = self._offline.get((model, noise))
+            running = self._offline.get((model, noise, delay_s))
             if running is None or running.process.poll() is not None:
-                running = self._offline[model, noise] = await asyncio.to_thread(OfflineJudge, model, noise)
+                running = self._offline[model, noise, delay_s] = await asyncio.to_thread(
+                    OfflineJudge, model, noise, delay_s
+                )
                 self._starts += 1
             return running.base_url
 

@@ -66,7 +66,7 @@ class JudgeDeployment:
         async with self._connecting:
             endpoint = self._config
             if endpoint.base_url is None:
-                url = await self._books.offline_judge.remote(endpoint.model, endpoint.noise)
+                url = await self._books.offline_judge.remote(endpoint.model, endpoint.noise, endpoint.delay_s)
                 endpoint = endpoint.model_copy(update={"base_url": url, "api_key_env": None})
             if self._chat is None or endpoint.base_url != self._url:
                 if self._chat is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.exceptions import RayActorError, RayTaskError
@@ -12,7 +12,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
-from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply
+from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply, Sampling
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
 _GIVE_UP_S = 600.0  # a replica is back within a minute, a lost node's within a few
@@ -24,6 +24,14 @@ class RemotePolicy:
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
         return await _result("policy", self._handle.generate.remote(question, n, seed), PolicyError)
+
+    async def sample(
+        self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
+    ) -> list[list[Reply]]:
+        """ports.Sampler. A replica that dies in mid-call is no answer: another one, or its successor, samples again."""
+        return await _persistent(
+            "policy", lambda: self._handle.sample.remote(list(questions), n, seed, sampling), PolicyError
+        )
 
 
 class RemoteDetector:
@@ -56,16 +64,7 @@ class RemoteChat:
 
         Raises ServiceError when no replica can be reached for minutes.
         """
-        pause_s = _FIRST_PAUSE_S
-        end = time.monotonic() + _GIVE_UP_S
-        while True:
-            try:
-                return await _result("judge", self._handle.ask.remote(list(requests)), JudgeError)
-            except ServiceError:
-                if time.monotonic() > end:
-                    raise
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        return await _persistent("judge", lambda: self._handle.ask.remote(list(requests)), JudgeError)
 
 
 class RemoteJudge:
@@ -74,6 +73,20 @@ class RemoteJudge:
 
     async def vqa(self, picture: Picture, question: str) -> str:
         return await _result("judge", self._handle.vqa.remote(picture, question), ToolError)
+
+
+async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:
+    """`_result`, called again while no replica can be reached, for minutes."""
+    pause_s = _FIRST_PAUSE_S
+    end = time.monotonic() + _GIVE_UP_S
+    while True:
+        try:
+            return await _result(part, call(), failure)
+        except ServiceError:
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 async def _result(part: str, call: DeploymentResponse, failure: type[ValorError]) -> Any:

@@ -18,7 +18,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatus, ServeStatus
 
-from deployments.app import NAME, PARTS, build, judging_app, judging_name
+from deployments.app import NAME, PARTS, build, judging_app, judging_name, policy_app, policy_name
 from deployments.books import close_books
 from deployments.sandbox_pool import close_pools
 from valor_ray.config import Config, resolve_model
@@ -68,6 +68,32 @@ def deploy_judges(config: Config, folder: Path, progress: Progress = lambda line
     )
     _wait_ready(progress, name, ("judge",))
     return serve.get_deployment_handle("judge", name)
+
+
+@contextmanager
+def training(
+    config: Config, run: Path, answers: Path, progress: Progress = lambda line: None
+) -> Iterator[DeploymentHandle]:
+    """The judge gateway and the policy that follows the weights published in `run`: a handle of the policy.
+
+    answers: the folder of judge answers, which names the gateway. Raises ConfigError, ServiceError.
+    """
+    resolve_model(config.policy.model)
+    _check_judge(config)
+    name, judge = policy_name(str(run)), judging_name(str(answers))
+    gpus = config.policy.num_gpus * config.policy.replicas
+    with running_ray(config, progress, gpus), _ended(config, name), _ended(config, judge):
+        serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+        serve.run_many(
+            [
+                serve.RunTarget(judging_app(config, str(answers)), name=judge, route_prefix=None),
+                serve.RunTarget(policy_app(config, str(run)), name=name, route_prefix=None),
+            ],
+            wait_for_applications_running=False,
+        )
+        _wait_ready(progress, judge, ("judge",))
+        _wait_ready(progress, name, ("policy",))
+        yield serve.get_deployment_handle("policy", name)
 
 
 @contextmanager

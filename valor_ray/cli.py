@@ -16,7 +16,19 @@ from valor_ray import __version__
 from valor_ray.commands.options import print_json
 from valor_ray.errors import ConfigError, ValorError
 
-COMMANDS = ("demo", "serve", "ask", "run-program", "tabletop", "eval", "score", "report", "bench", "doctor")
+COMMANDS = (
+    "demo",
+    "serve",
+    "ask",
+    "run-program",
+    "tabletop",
+    "eval",
+    "score",
+    "train",
+    "report",
+    "bench",
+    "doctor",
+)
 
 EPILOG = """\
 first steps:

@@ -52,6 +52,9 @@ class PolicyConfig(Section):
     replicas: int = Field(1, ge=1, description="Serve replicas, one engine each")
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
     max_ongoing: int = Field(32, ge=1, description="questions a replica works on at a time")
+    hang_s: float = Field(
+        300, gt=0, description="an engine with work and no progress for so long is replaced, seconds"
+    )
 
 
 class DetectorConfig(Section):
@@ -139,6 +142,9 @@ class JudgeConfig(EndpointConfig):
         None, description="folder where answers are kept for ever; null = in the run's own folder"
     )
     noise: float = Field(0, ge=0, le=1, description="offline judge: share of verdicts that are turned round")
+    delay_s: float = Field(
+        0, ge=0, description="offline judge: wait before each answer, as a hosted judge's would be, seconds"
+    )
     jpeg_quality: int = Field(92, ge=1, le=100, description="of the pictures sent")
     max_side: int = Field(1024, ge=64, description="pictures are scaled down to this long side, px")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,18 @@ class RecordFile:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Raises StorageError when the record cannot be written whole."""
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        self.append_all([record])
+
+    def append_all(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Records that belong together, in one write. Raises StorageError when they cannot be written whole."""
+        lines = b"".join(
+            json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n" for record in records
+        )
         try:
-            written = self._file.write(line)
+            written = self._file.write(lines)
         except OSError as error:
             raise StorageError(f"Cannot write {self._path} ({error.strerror}). {_AGAIN}") from error
-        if written != len(line):
+        if written != len(lines):
             raise StorageError(f"Cannot write {self._path}: the disk is full. {_AGAIN}")
 
     def close(self) -> None:

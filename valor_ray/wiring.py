@@ -66,7 +66,7 @@ async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
 
     folder: where answers are kept when `cache_dir` names no place. Raises ConfigError or JudgeError.
     """
-    offline = OfflineJudge(config.model, config.noise) if config.base_url is None else None
+    offline = OfflineJudge(config.model, config.noise, config.delay_s) if config.base_url is None else None
     ledger = Ledger(Path(config.cache_dir).expanduser() if config.cache_dir else folder)
     try:
         endpoint = config

@@ -254,8 +254,8 @@ def test_an_edited_record_file_is_refused_by_line(tmp_path: Path, file: Path) ->
 def test_cutting_finds_a_newline_that_is_far_from_the_end(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(b'{"a": 1}\n' + b"x" * 200_000)
-    score_folder.cut_torn_line(path)
+    run_folder.cut_torn_line(path)
     assert path.read_bytes() == b'{"a": 1}\n'
     path.write_bytes(b"y" * 100_000)
-    score_folder.cut_torn_line(path)
+    run_folder.cut_torn_line(path)
     assert path.read_bytes() == b""

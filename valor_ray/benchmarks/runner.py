@@ -44,6 +44,7 @@ class Row:
     error: str | None  # why there is no answer: malformed reply, failed program, no service
     unasked: bool  # the service gave no reply at all: asked again when the run is resumed
     seconds: float
+    well_formed: bool = False  # the reply had one plan block and one answer block
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class EvalReport:
     by_family: dict[str, Share]
     failures: int  # questions without an answer, whatever the reason
     unasked: int  # of these, the ones that the service did not reply to
+    well_formed: float  # share of replies with one plan block and one answer block
     seconds: float  # of this run
 
 
@@ -127,6 +129,7 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:
         error=error,
         unasked=unasked,
         seconds=round(time.monotonic() - start, 3),
+        well_formed=bool(reply.get("plan") and reply.get("code")),
     )
 
 
@@ -170,6 +173,7 @@ def _report(benchmark: str, rows: Sequence[Row], seconds: float) -> EvalReport:
         by_family={family: _share([row for row in rows if row.family == family]) for family in families},
         failures=sum(row.error is not None for row in rows),
         unasked=sum(row.unasked for row in rows),
+        well_formed=round(sum(row.well_formed for row in rows) / max(len(rows), 1), 4),
         seconds=round(seconds, 1),
     )
 

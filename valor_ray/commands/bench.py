@@ -15,12 +15,14 @@ EPILOG = """\
 examples:
   valor bench sandbox          CPU per program: warm worker, fork, and a spawned process each (about a minute)
   valor bench judges --json    judged replies a second: the gateway, and threads with the sync client (about 5 minutes)
+  valor bench grpo             samples trained on an hour: with lag 1 and 0, and by plain trl (about 10 minutes)
 
 Nothing else should run meanwhile. Every figure is of this run on this machine; both sides do the same work.
 """
 NAMES = {
     "sandbox": "CPU seconds per program: warm worker, fork, a spawned process each",
     "judges": "judged replies a second, against a mock endpoint",
+    "grpo": "samples trained on an hour, against plain trl with the same judge",
 }
 
 
@@ -56,7 +58,14 @@ def _judges(parser: ArgumentParser) -> None:
     )
 
 
-_OPTIONS = {"sandbox": _sandbox, "judges": _judges}
+def _grpo(parser: ArgumentParser) -> None:
+    parser.add_argument("--steps", type=positive, default=12, metavar="N", help="of each of the three runs (12)")
+    parser.add_argument(
+        "--delay", type=float, default=0.3, metavar="S", help="the judge's time for one answer, seconds (0.3)"
+    )
+
+
+_OPTIONS = {"sandbox": _sandbox, "judges": _judges, "grpo": _grpo}
 
 
 def run(args: Namespace) -> int:

@@ -51,3 +51,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def interrupt_on_signals() -> None:
+    """`kill` and `ray job stop` end a job the way Ctrl-C does, also where a shell has put it in its background."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)

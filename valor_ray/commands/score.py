@@ -8,7 +8,14 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from valor_ray.commands.options import add_json, add_profile, load_config, positive, print_json
+from valor_ray.commands.options import (
+    add_json,
+    add_profile,
+    interrupt_on_signals,
+    load_config,
+    positive,
+    print_json,
+)
 
 HELP = "Give each reply of a file its six rewards, with reasons, by LLM verifiers."
 EPILOG = """\
@@ -51,7 +58,7 @@ def run(args: Namespace) -> int:
     config = load_config(args)
     if config.judge.base_url is not None:
         config.judge.api_key()
-    _interrupt_on_signals()
+    interrupt_on_signals()
     engine: Engine
     if args.in_process:
         from valor_ray.reasoning.score_local import LocalEngine
@@ -84,14 +91,6 @@ class _Ray:
 
     def trouble(self) -> str:
         return "" if self._engine is None else str(self._engine.trouble())
-
-
-def _interrupt_on_signals() -> None:
-    """`kill` and `ray job stop` end the run the way Ctrl-C does, also where a shell has put it in its background."""
-    import signal
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
 
 
 def _show(report: dict[str, Any], out: Path) -> None:

@@ -18,13 +18,17 @@ class OfflineJudge:
     """A running offline judge; use as a context manager or call `close`. It also ends with this process."""
 
     def __init__(
-        self, model: str = "tabletop-judge", noise: float = 0.0, start_timeout_s: float = 60.0
+        self,
+        model: str = "tabletop-judge",
+        noise: float = 0.0,
+        delay_s: float = 0.0,
+        start_timeout_s: float = 60.0,
     ) -> None:
-        """Start it on a free port of 127.0.0.1; `noise`: share of verdicts it turns round.
+        """Start it on a free port of 127.0.0.1; `noise`, `delay_s`: as in JudgeConfig.
 
         Raises JudgeError when it does not get ready in time."""
         command = [sys.executable, "-m", "valor_ray.tabletop.judge.server", "--port", "0"]
-        command += ["--model", model, "--noise", str(noise)]
+        command += ["--model", model, "--noise", str(noise), "--delay", str(delay_s)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         try:
             self.base_url = self._wait_ready(start_timeout_s)  # e.g. http://127.0.0.1:40321/v1

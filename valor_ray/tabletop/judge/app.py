@@ -24,10 +24,13 @@ MAX_BODY = 32 * 2**20  # bytes
 _log = logging.getLogger(__name__)
 
 
-def make_app(model: str, token: str | None = None, noise: float = 0.0, seed: int = 0) -> FastAPI:
+def make_app(
+    model: str, token: str | None = None, noise: float = 0.0, seed: int = 0, delay_s: float = 0.0
+) -> FastAPI:
     """The application; with a token, every route but /healthz wants `Authorization: Bearer TOKEN`.
 
     noise: share of the verdicts on texts that are turned round, the same ones for the same seed.
+    delay_s: wait before each answer.
     """
     app = FastAPI(title="offline judge", docs_url=None, redoc_url=None, openapi_url=None)
     card = {"id": model, "object": "model", "created": 0, "owned_by": "valor-ray"}
@@ -58,6 +61,8 @@ def make_app(model: str, token: str | None = None, noise: float = 0.0, seed: int
         check_token(request)
         body = await _read_body(request)
         asked = parse_request(body, model)
+        if delay_s:
+            await asyncio.sleep(delay_s)
         if asked.rgb is None:  # a fraction of a millisecond: not worth a thread
             judged = turned(judge(asked.head, asked.question), asked.head, asked.question, noise, seed)
             return verdict_completion(model, asked, judged)

@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         "--noise", type=float, default=0.0, help="share of verdicts on texts that are turned round"
     )
     parser.add_argument("--seed", type=int, default=0, help="which verdicts the noise turns round")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds to wait before each answer")
     parser.add_argument("--detached", action="store_true", help="go on when the starting process ends")
     args = parser.parse_args(argv)
     token = args.token_file.read_text(encoding="utf-8").strip() if args.token_file else None
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     if not args.detached:
         threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     config = uvicorn.Config(
-        make_app(args.model, token, args.noise, args.seed),
+        make_app(args.model, token, args.noise, args.seed, args.delay),
         log_level="warning",
         access_log=False,
         lifespan="off",

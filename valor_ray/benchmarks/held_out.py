@@ -1,0 +1,98 @@
+"""The held-out questions that a training run is measured by: before, after, always the same ones.
+
+This is evaluation: the only thing that meets their answers. Training gets figures from it, never a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valor_ray import images
+from valor_ray.answer import answer
+from valor_ray.benchmarks import tabletop
+from valor_ray.benchmarks.runner import Query, Row, Truth, evaluate
+from valor_ray.ports import Depth, Detector, Policy
+from valor_ray.program.sandbox import Sandbox
+from valor_ray.records import DepthMap, Detection, Picture
+from valor_ray.tools import LiveTools
+from valor_ray.wiring import vision
+
+if TYPE_CHECKING:
+    from valor_ray.config import Config
+
+CONCURRENCY = 8
+
+
+class HeldOut:
+    """Asks through the real chain: policy, sandbox, live tools. What these see is kept from one time to the next."""
+
+    def __init__(self, config: Config, folder: Path, questions: int, data: Path | None = None) -> None:
+        """folder: of the answers. data: a folder of `valor tabletop render`; None: rendered from the held-out split.
+
+        Raises ConfigError.
+        """
+        self._config, self._folder = config, folder
+        if data is None:
+            data = folder / "data"
+            folder.mkdir(parents=True, exist_ok=True)
+            tabletop.make(data, questions)
+        self.queries, self._truths = tabletop.load(data, questions)
+        self._seen: dict[Any, Any] = {}
+
+    async def ask(self, policy: Policy, step: int, say: Any) -> dict[str, Any]:
+        """The evaluation record of version `step`; answers go to folder/step-N."""
+        out = self._folder / f"step-{step:06d}"
+        async with vision(self._config) as parts, Sandbox(self._config.sandbox) as sandbox:
+            eyes = _Remembered(parts.detector, parts.depth, self._seen)
+
+            async def one(query: Query) -> Mapping[str, Any]:
+                picture = images.load(query.image, self._config.images)
+                tools = LiveTools(picture, eyes, eyes, parts.judge)
+                seed = int(hashlib.sha256(query.query_id.encode()).hexdigest()[:8], 16) % 2**31
+                found = await answer(query.question, picture, policy, sandbox, tools, seed=seed)
+                return asdict(found)
+
+            def told(done: int, row: Row) -> None:
+                if done % 100 == 0:
+                    say(f"version {step}: {done} of {len(self.queries)} held-out questions asked")
+
+            report = await evaluate(
+                "held-out", self.queries, self._truths, one, out, concurrency=CONCURRENCY, progress=told
+            )
+        families = {
+            name: {"n": share.n, "right": round(share.accuracy * share.n)}
+            for name, share in report.by_family.items()
+        }
+        return {
+            "step": step,
+            "n": report.n,
+            "accuracy": report.accuracy,
+            "ci": list(report.ci),
+            "well_formed": report.well_formed,
+            "by_family": families,
+            "seconds": report.seconds,
+        }
+
+
+class _Remembered:
+    """ports.Detector and ports.Depth that look at a picture once."""
+
+    def __init__(self, detector: Detector, depth: Depth, seen: dict[Any, Any]) -> None:
+        self._detector, self._depth, self._seen = detector, depth, seen
+
+    async def detect(
+        self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
+    ) -> list[Detection]:
+        key = (picture.key, tuple(phrases), box_threshold)
+        if key not in self._seen:
+            self._seen[key] = await self._detector.detect(picture, phrases, box_threshold=box_threshold)
+        return list(self._seen[key])
+
+    async def depth(self, picture: Picture) -> DepthMap:
+        if picture.key not in self._seen:
+            self._seen[picture.key] = await self._depth.depth(picture)
+        return self._seen[picture.key]

@@ -1,0 +1,165 @@
+"""`valor train reasoning`: GRPO on judged rewards, without labels."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.commands.options import (
+    add_json,
+    add_profile,
+    interrupt_on_signals,
+    load_config,
+    positive,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from valor_ray.config import Config
+    from valor_ray.reasoning.queries import Query
+
+HELP = "Improve the policy by reinforcement learning on judged rewards, without labels."
+EPILOG = """\
+examples:
+  valor train reasoning --run runs/first                      the shipped tiny policy, offline, about 15 minutes
+  valor train reasoning --run runs/first --dry-run            what it would do: steps, replies, judge calls
+  valor train reasoning --run runs/mine --profile gpu --queries questions.jsonl
+"""
+_REASONING = "Improve the policy by GRPO on six judged rewards, without labels."
+_REASONING_EPILOG = """\
+examples:
+  valor train reasoning --run runs/first
+  valor train reasoning --run runs/mine --profile gpu --queries questions.jsonl --set judge.base_url=https://host/v1
+  valor train reasoning --run runs/short --set grpo.steps=10 --set grpo.max_lag=0
+  valor train reasoning --run runs/again --replay runs/first            the learner alone, on recorded rollouts
+  ray job submit -- python jobs/train_reasoning.py --run /shared/run    on a cluster, with the same options
+
+QUERIES is JSON lines or parquet (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes are
+rendered. Columns with answers are never read. The policy does not see the pictures.
+
+RUN gets config.yaml, rollouts.jsonl (every reply once, with its rewards and reasons), metrics.jsonl, tensorboard/,
+evaluation.jsonl (held-out questions before and after), checkpoints/ and weights/ (Hugging Face format), report.html.
+Stop it anywhere; the same command goes on: nothing recorded is sampled or judged again.
+
+Exit code 0: all steps made; 1: stopped before (the reason is printed, the last good checkpoint stays); 2: wrong usage or
+settings; 130: Ctrl-C.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    sub = kinds.add_parser(
+        "reasoning",
+        help=_REASONING,
+        description=_REASONING,
+        epilog=_REASONING_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    sub.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder")
+    sub.add_argument(
+        "--queries", metavar="SOURCE", help="what to train on; the same as --set grpo.queries=SOURCE"
+    )
+    sub.add_argument(
+        "--eval-data",
+        type=Path,
+        metavar="DIR",
+        help="held-out questions, as `valor tabletop render` writes them",
+    )
+    modes = sub.add_mutually_exclusive_group()
+    modes.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    modes.add_argument("--replay", type=Path, metavar="RUN", help="learn from the rollouts that RUN recorded")
+    modes.add_argument("--rollouts-only", action="store_true", help="sample and judge, without a learner")
+    sub.add_argument("--in-process", action="store_true", help="one process without Ray, for debugging")
+    add_profile(sub)
+    add_json(sub)
+
+
+def run(args: Namespace) -> int:
+    interrupt_on_signals()
+    config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
+    if config.judge.base_url is not None:
+        config.judge.api_key()
+    with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone
+        report = _work(args, config)
+    if args.json:
+        print_json(report)
+    elif args.dry_run:
+        for name, value in report.items():
+            print(f"{name:<22}{value}")
+    else:
+        _show(report, args.folder)
+    return 1 if report.get("stopped") else 0
+
+
+def _work(args: Namespace, config: Config) -> dict[str, Any]:
+    from valor_ray.reasoning.train_local import LocalEngine, Replay
+    from valor_ray.reasoning.train_run import plan, replay, train
+
+    if args.replay is not None:
+        return replay(args.folder, config, Replay(config, args.replay), say=_say)
+    queries = training_queries(config, args.folder)
+    if args.dry_run:
+        return plan(config, queries)
+    held_out = None
+    if config.grpo.eval_questions and not args.rollouts_only:
+        held_out = _held_out(args, config, queries)
+    if args.in_process:
+        engine: Any = LocalEngine()
+    else:
+        from jobs.train_reasoning import RayTraining
+
+        engine = RayTraining()
+    return train(args.folder, config, queries, engine, held_out, say=_say, learner=not args.rollouts_only)
+
+
+def training_queries(config: Config, folder: Path) -> list[Query]:
+    """The queries that the settings name; without any, tabletop scenes are rendered into the run folder."""
+    from valor_ray.reasoning.queries import read_queries
+
+    source = config.grpo.queries
+    if source is None:
+        from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_queries
+
+        scenes = -(-(config.grpo.query_limit or 800) // QUESTIONS_PER_SCENE)
+        data = folder / "data"
+        if not data.exists():
+            _say(f"rendering {scenes} scenes to ask about")
+            part = folder / "data.part"
+            write_queries(part, scenes, config.grpo.seed)
+            part.rename(data)
+        source = str(data)
+    return read_queries(source, config.grpo.query_limit)
+
+
+def _held_out(args: Namespace, config: Config, queries: Sequence[Query]) -> Any:
+    from valor_ray.benchmarks.held_out import HeldOut
+    from valor_ray.reasoning.queries import check_apart
+
+    held_out = HeldOut(config, args.folder / "evaluation", config.grpo.eval_questions, args.eval_data)
+    check_apart(queries, [(query.query_id, query.question, str(query.image)) for query in held_out.queries])
+    return held_out
+
+
+def _show(report: dict[str, Any], folder: Path) -> None:
+    def share(name: str) -> str:
+        value = report.get(name)
+        return "–" if value is None else f"{value:.3f}"
+
+    print(f"steps {report['steps']}, {report['minutes'] or 0:.1f} minutes of training")
+    print(f"mean reward     {share('reward_start')} -> {share('reward_end')}")
+    print(f"all six heads   {share('all_heads_start')} -> {share('all_heads_end')}")
+    print(f"right answers   {share('accuracy_start')} -> {share('accuracy_end')}", end="")
+    if report.get("gain_ci"):
+        low, high = report["gain_ci"]
+        print(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
+    print(f"\npage: {(folder / 'report.html').resolve()}")
+    if report.get("stopped"):
+        print(f"stopped: {report['stopped']}")
+
+
+def _say(line: str) -> None:
+    print(f"valor train: {line}", file=sys.stderr, flush=True)

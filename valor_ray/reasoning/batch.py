@@ -1,0 +1,67 @@
+"""Rollouts of a step → padded tensors, cut into equal micro-batches for every learner process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def micro_batches(
+    rows: Sequence[Mapping[str, Any]], *, total: int, micro: int, rank: int, world: int, pad_id: int
+) -> list[dict[str, torch.Tensor]]:
+    """The micro-batches of one process, `total / (micro x world)` of them, each with `micro` rows.
+
+    Rows of like length go together. Steps with fewer than `total` rows are filled up with rows whose masks are 0.
+    Tensors: prompt_ids, prompt_mask (micro, P), left-padded; completion_ids, completion_mask, old_per_token_logps
+    (micro, C), right-padded; advantages, fresh (micro,). What is in a micro-batch does not depend on `world`.
+    """
+    if len(rows) > total or total % (micro * world):
+        raise ValueError(
+            f"{len(rows)} rows do not fit {total} in micro-batches of {micro} for {world} processes"
+        )
+    filled = [*sorted(rows, key=_length), *[None] * (total - len(rows))]
+    cut = [filled[start : start + micro] for start in range(0, total, micro)]
+    return [_tensors(chunk, pad_id) for chunk in cut[rank::world]]
+
+
+def _length(row: Mapping[str, Any]) -> tuple[int, str]:
+    return len(row["prompt_ids"]) + len(row["token_ids"]), row["rollout_id"]
+
+
+def _tensors(rows: Sequence[Mapping[str, Any] | None], pad_id: int) -> dict[str, torch.Tensor]:
+    import torch
+
+    width = max([len(row["prompt_ids"]) for row in rows if row] or [1])
+    length = max([len(row["token_ids"]) for row in rows if row] or [1])
+    count = len(rows)
+    prompt_ids = torch.full((count, width), pad_id, dtype=torch.long)
+    prompt_mask = torch.zeros((count, width), dtype=torch.long)
+    completion_ids = torch.full((count, length), pad_id, dtype=torch.long)
+    completion_mask = torch.zeros((count, length), dtype=torch.long)
+    behaviour = torch.zeros((count, length))
+    advantages = torch.zeros(count)
+    fresh = torch.zeros(count, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        if row is None:
+            prompt_mask[i, -1] = 1  # an attention over nothing would be NaN
+            continue
+        before, after = len(row["prompt_ids"]), len(row["token_ids"])
+        prompt_ids[i, width - before :] = torch.tensor(row["prompt_ids"])
+        prompt_mask[i, width - before :] = 1
+        completion_ids[i, :after] = torch.tensor(row["token_ids"])
+        completion_mask[i, :after] = 1
+        behaviour[i, :after] = torch.tensor(row["logprobs"])
+        advantages[i] = row["advantage"]
+        fresh[i] = row["lag"] == 0
+    return {
+        "prompt_ids": prompt_ids,
+        "prompt_mask": prompt_mask,
+        "completion_ids": completion_ids,
+        "completion_mask": completion_mask,
+        "old_per_token_logps": behaviour,
+        "advantages": advantages,
+        "fresh": fresh,
+    }

@@ -1,0 +1,89 @@
+"""The figures of one training step: of its rollouts, and of how far learner and behaviour policy are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.records import Head
+
+if TYPE_CHECKING:
+    import torch
+
+    from valor_ray.reasoning.buffer import StepBatch
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Importance ratios learner / behaviour over the tokens that count."""
+
+    tokens: int
+    mean: float
+    largest: float
+    clipped: float  # share of tokens whose ratio lies outside 1 ± clip on the side where the loss cuts it off
+    gap: (
+        float | None
+    )  # largest |log ratio| of samples by the very weights that are trained: engine against learner
+
+
+def ratio_of(logps: torch.Tensor, batch: Mapping[str, torch.Tensor], clip: float) -> Ratio:
+    """Of one micro-batch. logps: the learner's, (rows, C)."""
+    import torch
+
+    mask = batch["completion_mask"].bool()
+    if not mask.any():
+        return Ratio(0, 0.0, 0.0, 0.0, None)
+    log_ratio = logps - batch["old_per_token_logps"]
+    ratio = torch.exp(log_ratio[mask])
+    advantage = batch["advantages"].unsqueeze(1).expand_as(log_ratio)[mask]
+    cut = ((ratio < 1 - clip) & (advantage < 0)) | ((ratio > 1 + clip) & (advantage > 0))
+    fresh = log_ratio[mask & batch["fresh"].unsqueeze(1)]
+    return Ratio(
+        int(mask.sum()),
+        float(ratio.mean()),
+        float(ratio.max()),
+        float(cut.float().mean()),
+        float(fresh.abs().max()) if fresh.numel() else None,
+    )
+
+
+def total_ratio(parts: Sequence[Ratio]) -> Ratio:
+    """Over the micro-batches of a step."""
+    tokens = sum(part.tokens for part in parts)
+    gaps = [part.gap for part in parts if part.gap is not None]
+    if not tokens:
+        return Ratio(0, 1.0, 1.0, 0.0, None)
+    return Ratio(
+        tokens,
+        sum(part.mean * part.tokens for part in parts) / tokens,
+        max(part.largest for part in parts),
+        sum(part.clipped * part.tokens for part in parts) / tokens,
+        max(gaps) if gaps else None,
+    )
+
+
+def rollout_figures(found: StepBatch) -> dict[str, Any]:
+    """Rewards, heads, counts, lag and cost of a step's rollouts; null where nothing is known."""
+    rows = found.all_rows
+    known = [row for row in rows if row["value"] is not None]
+    return {
+        "reward": _mean([row["value"] for row in known]),
+        "all_heads": _mean([all(row[head.value] is True for head in Head) for row in known]),
+        "well_formed": _mean([row[Head.FORMAT.value] is True for row in rows]),
+        "heads": {
+            head.value: _mean([row[head.value] for row in rows if row[head.value] is not None])
+            for head in Head
+        },
+        "lag_mean": _mean(found.lags),
+        "lag_max": max(found.lags, default=None),
+        **found.counts,
+        "reply_tokens": _mean([len(row["token_ids"]) for row in rows]),
+        "judge_calls": sum(row["calls"] for row in rows),
+        "cache_hits": sum(row["cache_hits"] for row in rows),
+        "judge_cost_usd": sum(row["cost_usd"] for row in rows),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 6) if values else None

@@ -1,0 +1,208 @@
+"""The folder of `valor train reasoning`: its records, checkpoints, and what a run that was killed goes on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from valor_ray.errors import ConfigError, StorageError
+from valor_ray.reasoning.rollout import Outcome, Sample, sample_from
+from valor_ray.run_folder import (
+    RecordFile,
+    cut_torn_line,
+    locked,
+    public_settings,
+    read_records,
+    replace_text,
+)
+
+if TYPE_CHECKING:
+    from valor_ray.config import Config
+    from valor_ray.reasoning.queries import Query
+
+# Settings that decide what the run computes; the others (replicas, threads, limits) may change between two starts.
+_MEANING = (
+    "policy.model", "policy.prompt", "policy.thinking", "judge.model", "judge.noise",
+    *(f"reward.{name}" for name in ("logic", "syntax", "attribute", "spatial", "adherence")),
+    *(f"grpo.{name}" for name in (
+        "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "top_p", "max_tokens",
+        "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "dtype", "lora_rank",
+        "seed",
+    )),
+)  # fmt: skip
+
+
+class TrainFolder:
+    """Paths of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.queries = path / "queries.jsonl"
+        self.samples = path / "samples"  # of orders that are not recorded yet
+        self.rollouts = path / "rollouts.jsonl"  # every sample once
+        self.metrics = path / "metrics.jsonl"  # a line a step
+        self.evaluation = path / "evaluation.jsonl"
+        self.audit = path / "audit.jsonl"
+        self.weights = path / "weights"
+        self.checkpoints = path / "checkpoints"
+        self.cache = path / "judge_cache"
+
+    def locked(self) -> AbstractContextManager[None]:
+        """One run at a time. Raises ConfigError when another run writes here, or the folder cannot be made."""
+        return locked(self.path, "--run")
+
+    def prepare(self, config: Config) -> None:
+        """Make the folder's parts, or check that the run in it was started with the same settings.
+
+        Raises ConfigError naming what differs.
+        """
+        for folder in (self.samples, self.weights, self.checkpoints):
+            folder.mkdir(exist_ok=True)
+        now = config.model_dump(mode="json")
+        if self.config.exists():
+            try:
+                before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            except (OSError, yaml.YAMLError) as error:
+                raise ConfigError(f"Cannot read {self.config}: {error}. Give another --run.") from error
+            changed = [
+                f"{key} {_at(before, key)} -> {_at(now, key)}"
+                for key in _MEANING
+                if _at(before, key) != _at(now, key)
+            ]
+            if changed:
+                raise ConfigError(
+                    f"--run {self.path} was started with other settings ({'; '.join(changed)}). Give them again, or "
+                    "another --run."
+                )
+        replace_text(self.config, yaml.safe_dump(public_settings(now), sort_keys=False))
+
+    def keep_queries(self, queries: Sequence[Query]) -> None:
+        """The queries of the run, in order. Raises ConfigError when it was started with other ones."""
+        lines = "".join(
+            json.dumps({"query_id": query.query_id, "question": query.question}, ensure_ascii=False) + "\n"
+            for query in queries
+        )
+        if not self.queries.exists():
+            replace_text(self.queries, lines)
+        elif self.queries.read_text(encoding="utf-8") != lines:
+            raise ConfigError(
+                f"grpo.queries are not those that {self.queries} was started with. Give another --run."
+            )
+
+    # checkpoints
+
+    def newest_checkpoint(self) -> Path | None:
+        return max(self.checkpoints.glob("step-*"), default=None)
+
+    @staticmethod
+    def step_of(checkpoint: Path | None) -> int:
+        """Updates that a checkpoint holds; 0 for none."""
+        return 0 if checkpoint is None else int(checkpoint.name.removeprefix("step-"))
+
+    def keep_checkpoint(self, written: Path, step: int, newest: int) -> None:
+        """Give a whole checkpoint its name, and remove older ones except the first and the `newest`."""
+        target = self.checkpoints / f"step-{step:06d}"
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            os.replace(written, target)
+        except OSError as error:
+            raise StorageError(f"Cannot keep the checkpoint {target}: {error}.") from error
+        for old in sorted(self.checkpoints.glob("step-*"))[1:-newest]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    # what a killed run goes on with
+
+    def go_back(self, step: int) -> None:
+        """Bring the records to where a checkpoint of `step` can go on: later metrics are made again."""
+        for path in (self.rollouts, self.metrics, self.audit, self.evaluation):
+            cut_torn_line(path)
+        self._cut_torn_order()
+        for path, last in ((self.metrics, step), (self.evaluation, step)):
+            if path.exists():
+                kept = [record for record in read_records(path) if record["step"] <= last]
+                replace_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
+
+    def _cut_torn_order(self) -> None:
+        """An order's rollouts are appended together; a kill may have left a part of the last order's."""
+        if not self.rollouts.exists():
+            return
+        last, start, count, at = None, 0, 0, 0
+        wanted = 0
+        with self.rollouts.open("rb+") as file:
+            for line in file:
+                record = json.loads(line)
+                order = (record["step"], record["shard"])
+                if order != last:
+                    last, start, count, wanted = order, at, 0, record["of"]
+                count, at = count + 1, at + len(line)
+            if last is not None and count < wanted:
+                file.truncate(start)
+
+    def recorded(self, after: int) -> Iterator[Outcome]:
+        """Outcomes of recorded orders of steps later than `after`. Memory: one order."""
+        rows: list[dict[str, Any]] = []
+        for record in read_records(self.rollouts):
+            if rows and (record["step"], record["shard"]) != (rows[0]["step"], rows[0]["shard"]):
+                yield Outcome(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
+                rows = []
+            if record["step"] > after:
+                rows.append(record)
+        if rows:
+            yield Outcome(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
+
+
+class FolderBook:
+    """rollout.SampleBook on the run folder: a file for each part of an order, gone once its rollouts are recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def kept(self, order_id: str, part: int) -> list[Sample] | None:
+        path = self._folder / f"{order_id}-{part}.json"
+        if not path.exists():
+            return None
+        return [sample_from(record) for record in json.loads(path.read_text(encoding="utf-8"))]
+
+    def keep(self, order_id: str, part: int, samples: Sequence[Sample]) -> None:
+        """Raises StorageError."""
+        text = json.dumps([asdict(sample) for sample in samples], ensure_ascii=False)
+        replace_text(self._folder / f"{order_id}-{part}.json", text)
+
+    def forget(self, order_id: str) -> None:
+        for path in self._folder.glob(f"{order_id}-*.json*"):
+            path.unlink(missing_ok=True)
+
+
+class Recorder:
+    """Appends outcomes to the run folder: an order's rollouts in one write."""
+
+    def __init__(self, folder: TrainFolder) -> None:
+        self._rollouts = RecordFile(folder.rollouts, keep=True)
+        self._audit = RecordFile(folder.audit, keep=True)
+        self._book = FolderBook(folder.samples)
+
+    def record(self, outcome: Outcome) -> None:
+        """Raises StorageError."""
+        count = len(outcome.rollouts)
+        self._rollouts.append_all([row | {"of": count} for row in outcome.rollouts])
+        for canary in outcome.audit:
+            self._audit.append(canary)
+        self._book.forget(f"s{outcome.step:06d}-{outcome.shard}")
+
+    def close(self) -> None:
+        self._rollouts.close()
+        self._audit.close()
+
+
+def _at(settings: Mapping[str, Any], key: str) -> Any:
+    section, name = key.split(".")
+    return (settings.get(section) or {}).get(name)

@@ -1,0 +1,236 @@
+"""`valor train reasoning` from queries to report; what carries the work (Ray, or this process) is a TrainEngine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from valor_ray.ports import Policy
+from valor_ray.reasoning.audit import Audit
+from valor_ray.reasoning.learner import LearnerEnd, check_shape, learn
+from valor_ray.reasoning.rollout import Outcome
+from valor_ray.reasoning.schedule import Order, number_of_steps, orders
+from valor_ray.reasoning.train_board import Board
+from valor_ray.reasoning.train_engine import Running, TrainEngine, TrainWork, shards_of
+from valor_ray.reasoning.train_folder import Recorder, TrainFolder
+from valor_ray.reasoning.train_page import write_train_page
+from valor_ray.reasoning.train_summary import summary
+from valor_ray.records import JUDGED
+from valor_ray.run_folder import RecordFile, read_records
+
+if TYPE_CHECKING:
+    from valor_ray.config import Config
+    from valor_ray.reasoning.queries import Query
+    from valor_ray.reasoning.train_local import Replay
+
+Say = Callable[[str], None]
+
+
+class Evaluation(Protocol):
+    """benchmarks.held_out.HeldOut: the one who knows answers, and gives figures only."""
+
+    async def ask(self, policy: Policy, step: int, say: Say) -> dict[str, Any]: ...
+
+
+def train(
+    run: Path,
+    config: Config,
+    queries: Sequence[Query],
+    engine: TrainEngine,
+    evaluation: Evaluation | None,
+    *,
+    say: Say,
+    learner: bool = True,
+) -> dict[str, Any]:
+    """Train until all steps are made, going on where the folder stands; returns the report.
+
+    evaluation: asked before the first and after the last step. learner: False takes rollouts only.
+    Raises ConfigError for what the user must change, JudgeError, PolicyError, ServiceError, StorageError.
+    """
+    check_shape(config.grpo)
+    folder = TrainFolder(run)
+    steps = number_of_steps(config.grpo, len(queries))
+    plan = list(orders(queries, config.grpo, shards_of(config), config.reward.audit_every))
+    with folder.locked():
+        folder.prepare(config)
+        folder.keep_queries(queries)
+        state = _State(folder, config, steps, say)
+        state.go_back(learner)
+        if state.done >= steps and (evaluation is None or state.evaluated(steps)):
+            say(f"all {steps} steps have been made by an earlier run")
+            return state.report(None)
+        with engine.running(config, folder, say) as running:
+            end = state.work(running, plan, evaluation, learner)
+        return state.report(end)
+
+
+def replay(run: Path, config: Config, source: Replay, *, say: Say) -> dict[str, Any]:
+    """Train on the rollouts that another run has recorded, without engine and judge; returns the report."""
+    check_shape(config.grpo)
+    folder = TrainFolder(run)
+    with folder.locked():
+        folder.prepare(config)
+        state = _State(folder, config, source.steps, say)
+        state.go_back(learner=True)
+        with state.records() as step_done:
+            end = learn(config, folder, source.steps, source, source, say, step_done)
+        return state.report(end)
+
+
+def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
+    """What a run would do, without doing it. Raises ConfigError as the run would."""
+    check_shape(config.grpo)
+    grpo = config.grpo
+    steps = number_of_steps(grpo, len(queries))
+    todo = list(orders(queries, grpo, shards_of(config), config.reward.audit_every))
+    replies = steps * grpo.prompts * grpo.samples
+    most = sum(len(order.queries) for order in todo) * grpo.samples
+    tokens_in, tokens_out = _TOKENS_IN, _TOKENS_OUT
+    return {
+        "queries": len(queries),
+        "steps": steps,
+        "epochs": round(steps * grpo.prompts / len(queries), 2),
+        "replies": replies,
+        "replies_with_reserve": most,
+        "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers),
+        "judge_calls": len(JUDGED) * replies,
+        "judge_calls_at_most": len(JUDGED) * (most + sum(order.canaries for order in todo)),
+        "judge_cost_usd": round(
+            len(JUDGED)
+            * replies
+            * (tokens_in * config.judge.price_in + tokens_out * config.judge.price_out)
+            / 1e6,
+            2,
+        ),
+        "cost_assumes": f"{tokens_in} + {tokens_out} tokens a call, at judge.price_in and judge.price_out",
+        "checkpoints": -(-steps // grpo.save_every),
+        "policy_replicas": config.policy.replicas,
+        "learner_processes": grpo.workers,
+    }
+
+
+_TOKENS_IN, _TOKENS_OUT = 1200, 80  # of a judge call on a real reply; for the estimate only
+
+
+class _State:
+    """One start of a run, whose folder is locked."""
+
+    def __init__(self, folder: TrainFolder, config: Config, steps: int, say: Say) -> None:
+        self.folder, self.config, self.steps, self.say = folder, config, steps, say
+        self.start = time.monotonic()
+        self.done = 0  # updates that the newest checkpoint holds
+        self.recorded: list[Outcome] = []
+        self.audit = Audit(config.reward)
+
+    def go_back(self, learner: bool) -> None:
+        self.done = self.folder.step_of(self.folder.newest_checkpoint())
+        self.folder.go_back(self.done)
+        self.recorded = list(self.folder.recorded(self.done if learner else 0))
+        for record in read_records(self.folder.audit):
+            self.audit.add(record)
+        if self.done or self.recorded:
+            self.say(
+                f"going on: {self.done} of {self.steps} steps made, {len(self.recorded)} orders of later steps recorded"
+            )
+
+    def work(
+        self, running: Running, plan: Sequence[Order], evaluation: Evaluation | None, learner: bool
+    ) -> LearnerEnd | None:
+        known = {(outcome.step, outcome.shard) for outcome in self.recorded}
+        first = self.done if learner else 0
+        todo = [order for order in plan if order.step > first and (order.step, order.shard) not in known]
+        if learner and self.done == 0:
+            self._evaluate(running, evaluation, 0)
+        end: LearnerEnd | None = None
+        with closing(Recorder(self.folder)) as recorder, self.records() as step_done:
+
+            def record(outcome: Outcome) -> None:
+                recorder.record(outcome)
+                for canary in outcome.audit:
+                    if alarm := self.audit.add(canary):
+                        self.say(alarm)
+
+            if todo or (learner and self.done < self.steps):
+                work = TrainWork(
+                    self.config,
+                    self.folder,
+                    self.steps,
+                    todo,
+                    self.recorded,
+                    record,
+                    step_done,
+                    self.say,
+                    learner,
+                )
+                end = running.learn(work)
+        if learner and (end is None or end.stopped is None):
+            self._evaluate(running, evaluation, self.steps)
+        return end
+
+    def records(self) -> _Steps:
+        return _Steps(self.folder, self.config, self.done, self.steps, self.say)
+
+    def evaluated(self, step: int) -> bool:
+        return any(record["step"] == step for record in read_records(self.folder.evaluation))
+
+    def _evaluate(self, running: Running, evaluation: Evaluation | None, step: int) -> None:
+        if evaluation is None or self.evaluated(step):
+            return
+        self.say(f"asking the held-out questions, version {step}")
+        found = running.call(evaluation.ask(running.policy, step, self.say))
+        with closing(RecordFile(self.folder.evaluation, keep=True)) as file:
+            file.append(found)
+        low, high = found["ci"]
+        self.say(
+            f"version {step}: {found['accuracy']:.1%} [{low:.1%}, {high:.1%}] of {found['n']} held-out questions right"
+        )
+
+    def report(self, end: LearnerEnd | None) -> dict[str, Any]:
+        write_train_page(self.folder.path)
+        report = summary(self.folder.path)
+        if end is not None and end.stopped is not None:
+            report["stopped"] = end.stopped
+        return report
+
+
+class _Steps:
+    """Takes the metrics records of steps: file, TensorBoard, a line for the user with the time that is left."""
+
+    def __init__(self, folder: TrainFolder, config: Config, done: int, steps: int, say: Say) -> None:
+        self._folder, self._config, self._done, self._steps, self._say = folder, config, done, steps, say
+        self._start = time.monotonic()
+        self._newest = done
+
+    def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
+        self._file = RecordFile(self._folder.metrics, keep=True)
+        self._board = Board(
+            self._folder.path, self._done + 1 if self._done else None, self._config.grpo.wandb_project
+        )
+        return self._take
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self._board.close()
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        step, since = record["step"], time.monotonic() - self._start
+        if step <= self._newest:
+            return  # made again by a learner that was started again from its checkpoint: the same figures
+        self._newest = step
+        self._file.append(record)
+        self._board.write(record)
+        left = since / max(1, step - self._done) * (self._steps - step)
+        seconds = record["seconds"]
+        parts = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("wait", "learn", "publish"))
+        self._say(
+            f"step {step}/{self._steps}: reward {_text(record['reward'])}, all heads {_text(record['all_heads'])}, "
+            f"kl {_text(record['kl'])}, {record['useful_groups']} useful groups ({parts} s), "
+            f"about {left / 60:.0f} min left"
+        )
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
