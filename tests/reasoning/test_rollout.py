@@ -15,6 +15,7 @@ from valor_ray.reasoning.schedule import Order
 from valor_ray.reasoning.train_folder import FolderBook
 from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
 
+V = "step-000000"
 SAMPLING = Sampling(1.0, 1.0, 50)
 
 
@@ -30,7 +31,9 @@ class Dice:
         self.asked.append(list(questions))
         return [
             [
-                Reply(f"{question} {j}", (1, 2, 3), (-0.1, -0.2, -0.3), "step-000000", "stop", (7, 8), (("step-000000", 3),))
+                Reply(
+                    f"{question} {j}", (1, 2, 3), (-0.1, -0.2, -0.3), V, "stop", (7, 8), ((V, 3),)
+                )
                 for j in range(n)
             ]
             for question in questions

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from valor_ray import run_folder
 from valor_ray.config import Config
 from valor_ray.errors import ConfigError, JudgeError, StorageError
-from valor_ray.reasoning import score_folder
 from valor_ray.reasoning.score import score_row
 from valor_ray.reasoning.score_folder import ScoreFolder
 from valor_ray.reasoning.score_run import score
