@@ -129,7 +129,7 @@ def test_a_data_set_in_the_hubs_format_is_read_by_split_and_slice_without_pixels
     queries = read_queries(f"hf:{tmp_path}/set", None, said.append)
     assert [query.query_id for query in queries] == ["p0-0", "p0-1", "p1-0", "p1-1"]
     assert queries[3] == Query("p1-1", "How many 3?")
-    assert said == [f"hf:{tmp_path}/set: 3 columns ignored; by their names answer, answer_type hold labels"]
+    assert said == [f"hf:{tmp_path}/set: 3 columns ignored; labels by their names: answer, answer_type"]
     assert read_queries(f"hf:{tmp_path}/set:train[1:3]", None) == queries[1:3]
     assert read_queries(f"hf:{tmp_path}/set", 2) == queries[:2]
     assert 'Unknown split "best"' in refused(f"hf:{tmp_path}/set:best")
@@ -158,7 +158,7 @@ def test_labels_never_come_along_and_are_counted(tmp_path: Path) -> None:
     assert set(Query.__dataclass_fields__) == {"query_id", "question", "image"}
     (line,) = said
     assert line.endswith(
-        "q.jsonl: 4 columns ignored; by their names answer, final_answer, gt_bbox hold labels"
+        "q.jsonl: 4 columns ignored; labels by their names: answer, final_answer, gt_bbox"
     )
     assert (
         not is_label("table")

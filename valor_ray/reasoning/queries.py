@@ -57,7 +57,7 @@ def read_queries(
         raise ConfigError(f"{opened.name}: there are no queries in it. {NEEDS}")
     if check.ignored:
         labels = sorted(name for name in check.ignored if is_label(name))
-        named = f"; by their names {', '.join(labels)} hold labels" if labels else ""
+        named = f"; labels by their names: {', '.join(labels)}" if labels else ""
         say(f"{opened.name}: {_count(len(check.ignored), 'column')} ignored{named}")
     return check.queries
 
@@ -93,7 +93,7 @@ class _Check:
         question = check_question(row.fields.get("question"), LONGEST_QUESTION)
         if self.places.setdefault(query_id, row.place) != row.place:
             raise ValueError(f"query_id {query_id!r} is that of {self.places[query_id]} already")
-        place = _located(image, self.source.folder)
+        place = located(image, self.source.folder)
         if (path := local_picture(place)) and self.source.folder is not None and not path.is_file():
             raise ValueError(f"field 'image': there is no file {path}")
         return Query(query_id, question, place)
@@ -101,7 +101,7 @@ class _Check:
     def _identity(self, fields: Mapping[str, Any], image: str) -> str:
         name = next((name for name in ID_FIELDS if name in fields), None)
         if name is not None and (fields[name] not in (None, "") or self.source.own_ids):
-            # an index counts within one picture in some sets
+            # in some sets an index counts within one picture
             within = f"{fields['image_index']}-" if name != "query_id" and "image_index" in fields else ""
             return within + _text(fields, name)
         if self.source.own_ids:
@@ -122,7 +122,8 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _located(image: str, folder: str | None) -> str:
+def located(image: str, folder: str | None) -> str:
+    """The `image` of a row as a path or URL that does not depend on where one is."""
     if not image or "://" in image or image.startswith(("/", "data:")) or folder is None:
         return image
     return f"{folder}/{image}"
@@ -147,8 +148,7 @@ def check_apart(
     asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row_id, question, image in evaluation:
         asked[normalised(question)].append((row_id, image))
-    shown_by_prompt = {normalised(example) for example in examples}
-    equals = []
+    shown_by_prompt, equals = {normalised(example) for example in examples}, []
     for query in queries:
         key = normalised(query.question)
         twins = [f"evaluation row {twin}" for twin, image in asked.get(key, ()) if _same(query, twin, image)]
@@ -159,8 +159,8 @@ def check_apart(
     if equals:
         more = f" The first {_MOST_EQUALS}:" if len(equals) > _MOST_EQUALS else ""
         raise ConfigError(
-            f"Training would see what it is measured with: {_count(len(equals), 'query', 'queries')}.{more}\n  "
-            + "\n  ".join(equals[:_MOST_EQUALS])
+            f"Training would see what it is measured with: {_count(len(equals), 'query', 'queries')}.{more}"
+            + "".join(f"\n  {line}" for line in equals[:_MOST_EQUALS])
             + "\nTake these rows out of the training queries. Where pictures differ, name them in the field `image`: "
             "then they are compared."
         )
