@@ -157,9 +157,7 @@ def test_labels_never_come_along_and_are_counted(tmp_path: Path) -> None:
     assert read_queries(jsonl(tmp_path / "q.jsonl", list(labelled)), None, said.append) == QUERIES
     assert set(Query.__dataclass_fields__) == {"query_id", "question", "image"}
     (line,) = said
-    assert line.endswith(
-        "q.jsonl: 4 columns ignored; labels by their names: answer, final_answer, gt_bbox"
-    )
+    assert line.endswith("q.jsonl: 4 columns ignored; labels by their names: answer, final_answer, gt_bbox")
     assert (
         not is_label("table")
         and not is_label("weight")

@@ -198,12 +198,19 @@ def test_a_name_that_no_json_can_hold_is_a_row(tmp_path: Path) -> None:
     assert "not UTF-8" in rows(tmp_path / FAILED)[0]["error"] and judge.calls == 0
 
 
-def test_a_file_of_something_else_is_not_written_to(tmp_path: Path) -> None:
-    out = tmp_path / "rewards.jsonl"
-    out.write_text('{"reply_id": "a"}\n')
-    with endpoint(four) as judge, pytest.raises(ConfigError, match="something other than queries"):
+@pytest.mark.parametrize("text", ['{"reply_id": "a"}', '{"query_id": "a", "answer": 3}\n', "notes"])
+def test_a_file_of_something_else_is_not_touched(tmp_path: Path, text: str) -> None:
+    out = tmp_path / "mine"
+    out.write_text(text)
+    with endpoint(four) as judge, pytest.raises(ConfigError, match="something other than the queries"):
         write(pictures(tmp_path / "set", 1), judge.url, out)
-    assert out.read_text() == '{"reply_id": "a"}\n' and judge.calls == 0
+    assert out.read_text() == text and judge.calls == 0
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / FAILED).mkdir()
+    with endpoint(four) as judge, pytest.raises(ConfigError, match="Give a file that can be written"):
+        write(pictures(tmp_path / "set", 1), judge.url, tmp_path / "q.jsonl")
 
 
 @pytest.mark.parametrize(

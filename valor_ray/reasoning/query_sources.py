@@ -26,7 +26,6 @@ KEPT = frozenset((*ID_FIELDS, "image_index", "question", "image"))
 QUERY_FILE = "queries.jsonl"  # of a folder, with its own query ids
 QUESTION_FILES = ("questions.csv", "questions.jsonl")  # beside pictures
 _LABEL = re.compile(r"(?:answers?|labels?|b?box(?:e?s)?|gt|(?:ground)?truth|targets?|masks?)")
-_BATCH = 1024  # parquet rows read at a time
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def _readable(source: str) -> Iterator[None]:
         raise ConfigError(f"{source}: {error}. Install that package beside valor_ray.") from error
     except Exception as error:  # each store's driver has errors of its own
         raise ConfigError(
-            f"{source} cannot be read: {type(error).__name__}: {error}. Check path, rights and file."
+            f"{source} cannot be read: {type(error).__name__}: {error}. Check name, rights, network and file."
         ) from error
 
 
@@ -162,7 +161,7 @@ def _parquet_rows(file: BinaryIO, name: str) -> Iterator[Row]:
         keep, ignored = _split(schema.names, pixels)
         _check_columns(keep, name)
         number = 0
-        for batch in table.iter_batches(batch_size=_BATCH, columns=keep):
+        for batch in table.iter_batches(batch_size=1024, columns=keep):
             for row in batch.to_pylist():
                 number += 1
                 yield Row(f"row {number}", row, ignored)

@@ -42,6 +42,8 @@ _IN_WORK = 64  # pictures at a time
 _DECODING = 2  # pictures decoded at a time: each may have a hundred megapixels
 _SAY_EVERY_S = 5.0
 _UNUSABLE = "The judge wrote no question that can be used. Ask another judge.model, or another --per-image."
+_NOT_OURS = "holds something other than the queries of this job. Give another file."
+_HEAD = b'{"query_id": '  # how a file of ours begins
 _FATES = ("written", "failed", "missing", "unusable")
 
 
@@ -88,8 +90,7 @@ class Writing:
         """Returns the summary. Raises ConfigError when `out` holds something else, JudgeError when every call must
         fail, StorageError."""
         start = said = time.monotonic()
-        book = RecordFile(self.out, keep=True)
-        failed = RecordFile(self.out.with_name(FAILED), keep=False)
+        book, failed = self._open()
         try:
             have = self._written()
             todo = [shot for shot in shots if shot.query_id not in have]
@@ -113,11 +114,22 @@ class Writing:
             "seconds": time.monotonic() - start,
         }
 
+    def _open(self) -> tuple[RecordFile, RecordFile]:
+        """`out`, unless it is somebody else's file: opening cuts off a torn last line, which only ours may have."""
+        try:
+            self.out.touch()
+            with self.out.open("rb") as file:
+                if not _HEAD.startswith(file.read(len(_HEAD))):
+                    raise ConfigError(f"--out {self.out} {_NOT_OURS}")
+            return RecordFile(self.out, keep=True), RecordFile(self.out.with_name(FAILED), keep=False)
+        except OSError as error:
+            raise ConfigError(f"--out {self.out}: {error}. Give a file that can be written.") from error
+
     def _written(self) -> set[str]:
         have = set()
         for record in read_records(self.out):
             if not isinstance(record, dict) or not isinstance(record.get("question"), str):
-                raise ConfigError(f"--out {self.out} holds something other than queries. Give another file.")
+                raise ConfigError(f"--out {self.out} {_NOT_OURS}")
             have.add(str(record.get("query_id")))
             self.kinds[kind_of(record["question"])] += 1
         return have
