@@ -257,7 +257,6 @@ class _Link:
 
     def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
         import ray
-
         from deployments.published import publish
 
         answers = publish(self._folder, version_name(step), folder, probe, _PUBLISH_S)

@@ -72,7 +72,9 @@ def test_step_waits_for_all_shards_and_keeps_their_order() -> None:
 def test_samples_older_than_the_lag_leave_the_batch_and_are_counted() -> None:
     async def check() -> None:
         held = buffer(lag=1)
-        await held.put(outcome(5, 0, row(5, 0, 0, version=4), row(5, 0, 1, version=3), row(5, 0, 2, version=2)))
+        await held.put(
+            outcome(5, 0, row(5, 0, 0, version=4), row(5, 0, 1, version=3), row(5, 0, 2, version=2))
+        )
         found = await held.batch(5)
         assert found is not None and found.lags == [0, 1]
         assert found.counts["dropped_stale"] == 1

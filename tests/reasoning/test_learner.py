@@ -166,3 +166,53 @@ def test_checkpoints_are_whole_and_few(policy: Path, tmp_path: Path) -> None:
 def test_steps_that_do_not_fit_micro_batches_are_refused(policy: Path) -> None:
     with pytest.raises(ConfigError, match=r"grpo\.micro_batch=2"):
         check_shape(tiny.settings(policy, "grpo.micro_batch=3").grpo)
+
+
+def _process(rank: int, port: int, policy: str, run: str, world: int) -> None:
+    """One learner process of several, as Ray Train starts them."""
+    import json
+    import os
+
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }  # fmt: skip
+    mine = _tiny()
+    config = mine.settings(Path(policy), f"grpo.workers={world}", "grpo.micro_batch=1", "grpo.steps=2")
+
+    class Shared(mine.Hand):  # type: ignore[name-defined, misc]
+        """Every process takes the same step; the first publishes for all."""
+
+        def batch(self, step: int) -> Any:
+            from transformers import Qwen3ForCausalLM
+
+            if step - 1 not in self.models:
+                import time
+
+                folder = Path(run) / "weights" / f"step-{step - 1:06d}"
+                while not folder.exists():
+                    time.sleep(0.05)
+                self.models[step - 1] = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            return super().batch(step)
+
+    _, records = mine.run_learner(config, Path(run), Shared())
+    if rank == 0:
+        (Path(run) / "records.json").write_text(json.dumps(records))
+
+
+def test_two_processes_have_the_loss_of_one(policy: Path, tmp_path: Path) -> None:
+    import json
+    import socket
+
+    found = {}
+    for world in (1, 2):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        run = tmp_path / str(world)
+        torch.multiprocessing.spawn(_process, (port, str(policy), str(run), world), nprocs=world)
+        found[world] = json.loads((run / "records.json").read_text())
+    for one, two in zip(found[1], found[2], strict=True):
+        for name in ("loss", "grad_norm", "kl", "ratio_mean"):
+            assert two[name] == pytest.approx(one[name], abs=1e-3), name
+    assert tiny.difference(tiny.weights(tmp_path / "1"), tiny.weights(tmp_path / "2")) < 1e-3

@@ -28,7 +28,9 @@ def test_every_query_is_asked_once_an_epoch() -> None:
 
 def test_orders_do_not_depend_on_where_the_run_goes_on() -> None:
     plan = list(orders(QUERIES, grpo(), shards=2, audit_every=10))
-    assert list(orders(QUERIES, grpo(), shards=2, audit_every=10, first=4)) == [o for o in plan if o.step >= 4]
+    assert list(orders(QUERIES, grpo(), shards=2, audit_every=10, first=4)) == [
+        o for o in plan if o.step >= 4
+    ]
     assert plan != list(orders(QUERIES, grpo("grpo.seed=1"), shards=2, audit_every=10))
 
 

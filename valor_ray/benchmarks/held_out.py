@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from valor_ray import images
 from valor_ray.answer import answer
 from valor_ray.benchmarks import tabletop
-from valor_ray.benchmarks.runner import Query, Row, Truth, evaluate
+from valor_ray.benchmarks.runner import Query, Row, evaluate
 from valor_ray.ports import Depth, Detector, Policy
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture

@@ -59,7 +59,9 @@ def _judges(parser: ArgumentParser) -> None:
 
 
 def _grpo(parser: ArgumentParser) -> None:
-    parser.add_argument("--steps", type=positive, default=12, metavar="N", help="of each of the three runs (12)")
+    parser.add_argument(
+        "--steps", type=positive, default=12, metavar="N", help="of each of the three runs (12)"
+    )
     parser.add_argument(
         "--delay", type=float, default=0.3, metavar="S", help="the judge's time for one answer, seconds (0.3)"
     )

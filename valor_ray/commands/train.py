@@ -14,11 +14,11 @@ from valor_ray.commands.options import (
     add_profile,
     interrupt_on_signals,
     load_config,
-    positive,
     print_json,
 )
 
 if TYPE_CHECKING:
+    from valor_ray.benchmarks.held_out import HeldOut
     from valor_ray.config import Config
     from valor_ray.reasoning.queries import Query
 
@@ -45,8 +45,8 @@ RUN gets config.yaml, rollouts.jsonl (every reply once, with its rewards and rea
 evaluation.jsonl (held-out questions before and after), checkpoints/ and weights/ (Hugging Face format), report.html.
 Stop it anywhere; the same command goes on: nothing recorded is sampled or judged again.
 
-Exit code 0: all steps made; 1: stopped before (the reason is printed, the last good checkpoint stays); 2: wrong usage or
-settings; 130: Ctrl-C.
+Exit code 0: all steps made; 1: stopped before (the reason is printed, the last good checkpoint stays); 2: wrong
+usage or settings; 130: Ctrl-C.
 """
 
 
@@ -106,7 +106,8 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
         return plan(config, queries)
     held_out = None
     if config.grpo.eval_questions and not args.rollouts_only:
-        held_out = _held_out(args, config, queries)
+        held_out = _held_out(args, config)
+    _check_apart(queries, held_out)
     if args.in_process:
         engine: Any = LocalEngine()
     else:
@@ -132,16 +133,22 @@ def training_queries(config: Config, folder: Path) -> list[Query]:
             write_queries(part, scenes, config.grpo.seed)
             part.rename(data)
         source = str(data)
-    return read_queries(source, config.grpo.query_limit)
+    return read_queries(source, config.grpo.query_limit, _say)
 
 
-def _held_out(args: Namespace, config: Config, queries: Sequence[Query]) -> Any:
+def _held_out(args: Namespace, config: Config) -> HeldOut:
     from valor_ray.benchmarks.held_out import HeldOut
-    from valor_ray.reasoning.queries import check_apart
 
-    held_out = HeldOut(config, args.folder / "evaluation", config.grpo.eval_questions, args.eval_data)
-    check_apart(queries, [(query.query_id, query.question, str(query.image)) for query in held_out.queries])
-    return held_out
+    return HeldOut(config, args.folder / "evaluation", config.grpo.eval_questions, args.eval_data)
+
+
+def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
+    """Raises ConfigError when a training query is an evaluation question, or an example of the prompts."""
+    from valor_ray.reasoning.queries import check_apart, prompt_examples
+
+    asked = held_out.queries if held_out is not None else []
+    evaluation = [(query.query_id, query.question, str(query.image)) for query in asked]
+    check_apart(queries, evaluation, prompt_examples())
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:

@@ -22,7 +22,7 @@ QUERIES = 200
 
 
 def run(args: Namespace, say: Say) -> dict[str, Any]:
-    """{ours, lag0, baseline, ratio, lag_ratio, ...}: steady samples per hour; starting up and the first step left out."""
+    """{ours, lag0, baseline, ratio, lag_ratio, ...}: samples an hour, without starting up and the first step."""
     config = Config.load("local")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
@@ -77,7 +77,7 @@ def _ours(data: Path, run: Path, steps: int, delay: float, lag: int) -> dict[str
 
 
 def _last_line(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         raise ServiceError(f"{' '.join(command[1:4])} failed: {done.stderr.strip()[-800:]}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import gather_object
 from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -273,7 +274,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         super().log(logs, start_time)
         if "grad_norm" not in logs or self._step_batch is None:
             return  # the summary at the end of training
-        found, ratio = self._step_batch, total_ratio(self._ratios)
+        found, ratio = self._step_batch, total_ratio(gather_object(self._ratios))
         gaps = [gap for gap in (ratio.gap, self._published_gap) if gap is not None]
         gap = max(gaps, default=None)
         if not self.accelerator.is_main_process:
@@ -287,7 +288,7 @@ class ValorGrpoTrainer(GRPOTrainer):
             {
                 "step": found.step,
                 **rollout_figures(found),
-                "loss": self._loss,
+                "loss": float(logs["loss"]),
                 "grad_norm": float(logs["grad_norm"]),
                 "kl": logs.get("kl"),
                 "entropy": logs.get("entropy"),

@@ -35,13 +35,15 @@ _SETTINGS = (
 )
 
 
-def write_train_page(folder: Path) -> Path:
+def write_train_page(folder: Path, stopped: str | None = None) -> Path:
     """Write report.html and report.json (train_summary.summary) of a run folder; returns the page. Raises StorageError.
+
+    stopped: why the run ended before its last step, where it is known.
 
     Works at any time: what is not recorded yet is said to be so.
     """
     run, browsed = read_train(folder), browse(folder)
-    summary = summarise(run, browsed)
+    summary = summarise(run, browsed) | ({"stopped": stopped} if stopped else {})
     parts = {name: rows for name, rows in browsed.parts.items() if rows}
     values = {
         "style": STYLE.read_text(encoding="utf-8"),
@@ -82,6 +84,8 @@ def _about(folder: Path, run: TrainRecords, summary: Mapping[str, Any]) -> str:
 
 
 def _alarms(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[str]:
+    if summary.get("stopped"):
+        yield f"Stopped before the last step: {summary['stopped']}."
     worse = [name for name, family in summary["by_family"].items() if family["significantly_worse"]]
     if worse:
         yield f"Significantly worse than before: {', '.join(worse)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -16,8 +17,7 @@ from valor_ray.reasoning.schedule import Order, number_of_steps, orders
 from valor_ray.reasoning.train_board import Board
 from valor_ray.reasoning.train_engine import Running, TrainEngine, TrainWork, shards_of
 from valor_ray.reasoning.train_folder import Recorder, TrainFolder
-from valor_ray.reasoning.train_page import write_train_page
-from valor_ray.reasoning.train_summary import summary
+from valor_ray.reasoning.train_page import REPORT, write_train_page
 from valor_ray.records import JUDGED
 from valor_ray.run_folder import RecordFile, read_records
 
@@ -189,11 +189,9 @@ class _State:
         )
 
     def report(self, end: LearnerEnd | None) -> dict[str, Any]:
-        write_train_page(self.folder.path)
-        report = summary(self.folder.path)
-        if end is not None and end.stopped is not None:
-            report["stopped"] = end.stopped
-        return report
+        stopped = end.stopped if end is not None else None
+        write_train_page(self.folder.path, stopped)
+        return dict(json.loads((self.folder.path / REPORT).read_text(encoding="utf-8")))
 
 
 class _Steps:
