@@ -24,7 +24,7 @@ from valor_ray.wiring import vision
 if TYPE_CHECKING:
     from valor_ray.config import Config
 
-CONCURRENCY = 8
+CONCURRENCY = 32
 
 
 class HeldOut:
