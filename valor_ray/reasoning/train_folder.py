@@ -71,7 +71,7 @@ class TrainFolder:
         if self.config.exists():
             try:
                 before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            except (OSError, yaml.YAMLError) as error:
+            except (OSError, ValueError, yaml.YAMLError) as error:
                 raise ConfigError(f"Cannot read {self.config}: {error}. Give another --run.") from error
             changed = [
                 f"{key} {_at(before, key)} -> {_at(now, key)}"
@@ -138,8 +138,7 @@ class TrainFolder:
         last, start, count, at = None, 0, 0, 0
         wanted = 0
         with self.rollouts.open("rb+") as file:
-            for line in file:
-                record = json.loads(line)
+            for line, record in zip(file, read_records(self.rollouts), strict=True):
                 order = (record["step"], record["shard"])
                 if order != last:
                     last, start, count, wanted = order, at, 0, record["of"]
@@ -203,6 +202,8 @@ class Recorder:
         self._audit.close()
 
 
-def _at(settings: Mapping[str, Any], key: str) -> Any:
-    section, name = key.split(".")
-    return (settings.get(section) or {}).get(name)
+def _at(settings: Any, key: str) -> Any:
+    """The value of a setting; None where a file holds none."""
+    for name in key.split("."):
+        settings = settings.get(name) if isinstance(settings, Mapping) else None
+    return settings
