@@ -1,0 +1,132 @@
+"""Which weights are published, which policy replicas live, and what each of them carries. Pure: time is passed in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from valor_ray.errors import PolicyError
+
+Sequences = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # (prompt, completion) token ids
+
+_NAME = re.compile(r"step-(\d{6,})")
+
+
+def version_name(step: int) -> str:
+    """Name of the weights after `step` updates; step-000000 are those that training started from."""
+    return f"step-{step:06d}"
+
+
+def version_step(name: str) -> int:
+    """The inverse of `version_name`. Raises PolicyError for weights that no training run has published."""
+    if (found := _NAME.fullmatch(name)) is None:
+        raise PolicyError(
+            f"{name!r} is not a version that a training run published (step-000012): its age is unknown. Publish the "
+            "start weights before sampling."
+        )
+    return int(found[1])
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Weights that all replicas should carry."""
+
+    number: int  # counts publications, so that a version that is published again is loaded again
+    version: str
+    folder: str  # Hugging Face format, absolute
+    probe: Sequences = ()  # each replica scores these as soon as it carries the weights
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A replica's answer to a publication."""
+
+    replica: str
+    version: str
+    logprobs: list[list[float]] = field(
+        default_factory=list
+    )  # of the probe's completion tokens, in its order
+
+
+class Publications:
+    """The current publication, and which live replicas carry it.
+
+    A replica that has not called for `gone_after_s` seconds is gone, and nobody waits for it.
+    """
+
+    def __init__(self, gone_after_s: float, current: Publication | None = None) -> None:
+        self.gone_after_s = gone_after_s
+        self.current = current
+        self._before: Publication | None = None
+        self._called: dict[str, float] = {}  # replica -> when it last called, seconds
+        self._number: dict[str, int] = {}  # replica -> number of the publication that it carries; 0: none
+        self._answers: dict[str, Carried] = {}  # to the current publication
+        self._refused: dict[int, str] = {}  # number of a publication -> who refused it, and why
+
+    def publish(self, version: str, folder: str, probe: Sequences = ()) -> Publication:
+        known = (0 if self.current is None else self.current.number, *self._number.values(), *self._refused)
+        self._before = self.current
+        self.current = Publication(max(known) + 1, version, folder, probe)
+        self._answers = {}
+        return self.current
+
+    def called(self, replica: str, number: int, now: float) -> None:
+        """The replica lives and carries publication `number`."""
+        self._called[replica], self._number[replica] = now, number
+
+    def carried(self, number: int, answer: Carried, now: float) -> None:
+        """The replica has loaded publication `number`."""
+        self.called(answer.replica, number, now)
+        if self._is_current(number):
+            self._answers[answer.replica] = answer
+
+    def refused(self, replica: str, number: int, reason: str) -> None:
+        """The weights of publication `number` do not fit: the one before is current again, for all replicas."""
+        if self._is_current(number):
+            self._refused[number] = f"{replica}: {reason}"
+            self.current, self._before, self._answers = self._before, None, {}
+
+    def refusal(self, number: int) -> str | None:
+        return self._refused.get(number)
+
+    def newer(self, number: int) -> Publication | None:
+        """What a replica that carries publication `number` has to load, if anything."""
+        return None if self._is_current(number) else self.current
+
+    def _is_current(self, number: int) -> bool:
+        return self.current is not None and self.current.number == number
+
+    def live(self, now: float) -> list[str]:
+        return sorted(
+            replica for replica, called in self._called.items() if now - called <= self.gone_after_s
+        )
+
+    def behind(self, now: float) -> list[str]:
+        """Live replicas that do not carry the current publication."""
+        return [replica for replica in self.live(now) if not self._is_current(self._number[replica])]
+
+    def complete(self, now: float) -> bool:
+        """Whether there are live replicas, and all of them carry the current publication."""
+        return bool(self.live(now)) and not self.behind(now)
+
+    def answers(self, now: float) -> list[Carried]:
+        """Of the live replicas that carry the current publication."""
+        return [self._answers[replica] for replica in self.live(now) if replica in self._answers]
+
+
+def publication_record(publication: Publication) -> dict[str, Any]:
+    """For the run folder (JSON)."""
+    return {
+        "number": publication.number,
+        "version": publication.version,
+        "folder": publication.folder,
+        "probe": [[list(prompt), list(tokens)] for prompt, tokens in publication.probe],
+    }
+
+
+def publication_from(record: Mapping[str, Any]) -> Publication:
+    """The inverse of `publication_record`."""
+    probe = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in record["probe"])
+    return Publication(record["number"], record["version"], record["folder"], probe)
