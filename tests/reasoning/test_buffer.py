@@ -55,6 +55,17 @@ def test_lag_lets_so_many_steps_start_earlier() -> None:
     assert asyncio.run(_turns(2)) == [3, 4, 5]
 
 
+def test_nothing_is_sampled_before_the_start_weights_are_published() -> None:
+    async def check() -> None:
+        held = buffer(lag=5)
+        waiting = asyncio.create_task(held.turn(1))
+        assert await pending(waiting)
+        await held.published(0)
+        assert await waiting
+
+    asyncio.run(check())
+
+
 def test_step_waits_for_all_shards_and_keeps_their_order() -> None:
     async def check() -> None:
         held = buffer(shards=2)

@@ -61,7 +61,10 @@ class RolloutBuffer:
         """Wait until step's samples may be taken. False: the run has stopped, nothing is to be sampled any more."""
         async with self._moved:
             await self._moved.wait_for(
-                lambda: self._stopped is not None or step - 1 - self._published <= self._max_lag
+                lambda: (
+                    self._stopped is not None
+                    or (self._published >= 0 and step - 1 - self._published <= self._max_lag)
+                )
             )
             return self._stopped is None
 
