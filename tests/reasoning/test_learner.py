@@ -101,6 +101,15 @@ def test_killed_learner_goes_on_to_the_same_weights(policy: Path, tmp_path: Path
     assert tiny.difference(tiny.weights(tmp_path / "whole"), tiny.weights(tmp_path / "cut")) <= 1e-6
 
 
+def test_finished_learner_publishes_what_it_made_and_trains_no_further(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy)
+    tiny.run_learner(config, tmp_path, tiny.Hand())
+    before, hand = tiny.weights(tmp_path), tiny.Hand()
+    end, records = tiny.run_learner(config, tmp_path, hand)
+    assert end.steps == 3 and records == [] and list(hand.published) == [3]
+    assert tiny.difference(before, hand.models[3].state_dict()) == 0
+
+
 @pytest.mark.parametrize(
     ("poison", "reason"),
     [(float("nan"), "loss of step 2 is nan"), (float("inf"), "loss|gradient"), (1e9, "gradient of step 2")],
