@@ -59,11 +59,12 @@ def train(
         folder.keep_queries(queries)
         state = _State(folder, config, steps, say)
         state.go_back(learner)
-        if state.done >= steps and (evaluation is None or state.evaluated(steps)):
-            say(f"all {steps} steps have been made by an earlier run")
+        todo = state.todo(plan, learner)
+        if not todo and (not learner or state.finished(evaluation)):
+            say(f"all {state.steps} steps have been {'made' if learner else 'recorded'} by an earlier run")
             return state.report(None)
         with engine.running(config, folder, say) as running:
-            end = state.work(running, plan, evaluation, learner)
+            end = state.work(running, todo, evaluation, learner)
         return state.report(end)
 
 
@@ -120,13 +121,13 @@ class _State:
 
     def __init__(self, folder: TrainFolder, config: Config, steps: int, say: Say) -> None:
         self.folder, self.config, self.steps, self.say = folder, config, steps, say
-        self.start = time.monotonic()
         self.done = 0  # updates that the newest checkpoint holds
         self.recorded: list[Outcome] = []
         self.audit = Audit(config.reward)
 
     def go_back(self, learner: bool) -> None:
         self.done = self.folder.step_of(self.folder.newest_checkpoint())
+        self.steps = max(self.steps, self.done)  # a run is not made shorter than it is
         self.folder.go_back(self.done)
         self.recorded = list(self.folder.recorded(self.done if learner else 0))
         for record in read_records(self.folder.audit):
@@ -136,12 +137,18 @@ class _State:
                 f"going on: {self.done} of {self.steps} steps made, {len(self.recorded)} orders of later steps recorded"
             )
 
-    def work(
-        self, running: Running, plan: Sequence[Order], evaluation: Evaluation | None, learner: bool
-    ) -> LearnerEnd | None:
+    def todo(self, plan: Sequence[Order], learner: bool) -> list[Order]:
+        """Orders that are not recorded yet."""
         known = {(outcome.step, outcome.shard) for outcome in self.recorded}
         first = self.done if learner else 0
-        todo = [order for order in plan if order.step > first and (order.step, order.shard) not in known]
+        return [order for order in plan if order.step > first and (order.step, order.shard) not in known]
+
+    def finished(self, evaluation: Evaluation | None) -> bool:
+        return self.done >= self.steps and (evaluation is None or self.evaluated(self.steps))
+
+    def work(
+        self, running: Running, todo: Sequence[Order], evaluation: Evaluation | None, learner: bool
+    ) -> LearnerEnd | None:
         if learner and self.done == 0:
             self._evaluate(running, evaluation, 0)
         end: LearnerEnd | None = None
@@ -153,7 +160,7 @@ class _State:
                     if alarm := self.audit.add(canary):
                         self.say(alarm)
 
-            if todo or (learner and self.done < self.steps):
+            if todo or learner:  # when all steps are made, the learner publishes what is to be measured
                 work = TrainWork(
                     self.config,
                     self.folder,
@@ -204,9 +211,7 @@ class _Steps:
 
     def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
         self._file = RecordFile(self._folder.metrics, keep=True)
-        self._board = Board(
-            self._folder.path, self._done + 1 if self._done else None, self._config.grpo.wandb_project
-        )
+        self._board = Board(self._folder.path, self._done + 1, self._config.grpo.wandb_project)
         return self._take
 
     def __exit__(self, *error: object) -> None:
