@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from valor_ray.errors import ConfigError
+from valor_ray.reasoning.advantage import Use
 from valor_ray.reasoning.learner import LearnerEnd, Published, learn
 from valor_ray.reasoning.publish import version_name
+from valor_ray.reasoning.rollout import Outcome
 from valor_ray.reasoning.train_engine import RolloutStep, TrainWork, new_buffer, shards_of
 from valor_ray.reasoning.train_folder import FolderBook, TrainFolder
 
@@ -110,9 +113,13 @@ class _LocalRun:
                         work.record(outcome)
                         await buffer.put(outcome)
 
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as tasks:
                 for order in work.orders:
-                    group.create_task(one(order))
+                    tasks.create_task(one(order))
+        except BaseExceptionGroup as group:
+            first = group.exceptions[0]
+            await buffer.stop(f"{type(first).__name__}: {first}")
+            raise first from group
         except BaseException as error:
             await buffer.stop(f"{type(error).__name__}: {error}")
             raise
@@ -141,24 +148,43 @@ class _Link:
 
 
 class Replay:
-    """learner.Source over the rollouts that another run has recorded; there is nobody to publish to."""
+    """learner.Source over the rollouts that another run has recorded; there is nobody to publish to.
+
+    One pass over the file: steps are asked for in order, from any one on. Memory: the steps that are recorded among
+    each other, as they are with a lag.
+    """
 
     def __init__(self, config: Config, source: Path) -> None:
-        """Raises ConfigError when `source` holds no rollouts."""
-        self._folder = TrainFolder(source)
-        if not self._folder.rollouts.exists():
+        """Raises ConfigError when `source` holds no rollouts, or steps larger than those of `config`."""
+        self._config, self._folder = config, TrainFolder(source)
+        self._shards: Counter[int] = Counter()  # step -> orders recorded of it
+        used: Counter[int] = Counter()
+        for outcome in self._folder.recorded(0):
+            self._shards[outcome.step] += 1
+            used[outcome.step] += sum(row["fate"] == Use.USED for row in outcome.rollouts)
+        if not self._shards:
             raise ConfigError(
-                f"--replay {source}: no rollouts.jsonl there. Give the folder of a training run."
+                f"--replay {source}: no rollouts recorded there. Give the folder of a training run."
             )
-        shards = {(outcome.step, outcome.shard) for outcome in self._folder.recorded(0)}
-        self.steps = max(step for step, _ in shards)
-        self._config, self._shards = config, len({shard for _, shard in shards})
+        grpo, most = config.grpo, max(used.values())
+        if most > grpo.prompts * grpo.samples:
+            raise ConfigError(
+                f"--replay {source}: its steps have up to {most} replies, more than grpo.prompts {grpo.prompts} x "
+                f"grpo.samples {grpo.samples}. Give the profile and settings of that run (its config.yaml)."
+            )
+        self.steps = max(self._shards)
+        self._reading: Iterator[Outcome] | None = None
+        self._read: dict[int, list[Outcome]] = defaultdict(list)
 
     def batch(self, step: int) -> StepBatch | None:
-        outcomes = [outcome for outcome in self._folder.recorded(step - 1) if outcome.step == step]
-        return asyncio.run(self._batch(step, outcomes))
+        if self._reading is None:
+            self._reading = self._folder.recorded(step - 1)
+        while len(self._read[step]) < self._shards[step]:
+            outcome = next(self._reading)
+            self._read[outcome.step].append(outcome)
+        return asyncio.run(self._batch(step, self._read.pop(step)))
 
-    async def _batch(self, step: int, outcomes: Sequence[Any]) -> StepBatch | None:
+    async def _batch(self, step: int, outcomes: Sequence[Outcome]) -> StepBatch | None:
         buffer = new_buffer(self._config, len(outcomes))
         for outcome in outcomes:
             await buffer.put(outcome)
