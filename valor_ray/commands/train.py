@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from valor_ray.config import Config
     from valor_ray.reasoning.queries import Query
 
+DATA, EVALUATION = (
+    "data",
+    "evaluation",
+)  # in the run folder: rendered scenes; held-out questions and their answers
 HELP = "Improve the policy by reinforcement learning on judged rewards, without labels."
 EPILOG = """\
 examples:
@@ -81,7 +85,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     interrupt_on_signals()
     config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
-    if config.judge.base_url is not None:
+    if config.judge.base_url is not None and args.replay is None:
         config.judge.api_key()
     with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone
         report = _work(args, config)
@@ -96,18 +100,25 @@ def run(args: Namespace) -> int:
 
 
 def _work(args: Namespace, config: Config) -> dict[str, Any]:
+    from valor_ray.reasoning.learner import check_shape
     from valor_ray.reasoning.train_local import LocalEngine, Replay
     from valor_ray.reasoning.train_run import plan, replay, train
+    from valor_ray.run_folder import locked
 
+    if args.replay is not None or args.in_process:
+        config = _one_learner(config)
+    check_shape(config.grpo)
     if args.replay is not None:
         return replay(args.folder, config, Replay(config, args.replay), say=_say)
-    queries = training_queries(config, args.folder)
     if args.dry_run:
-        return plan(config, queries)
-    held_out = None
-    if config.grpo.eval_questions and not args.rollouts_only:
-        held_out = _held_out(args, config)
-    _check_apart(queries, held_out)
+        return plan(config, _planned_queries(args, config))
+    with locked(args.folder, "--run"):
+        queries = training_queries(config, args.folder)
+        plan(config, queries)  # refuses at once what would be refused after the rendering
+        held_out = None
+        if config.grpo.eval_questions and not args.rollouts_only:
+            held_out = _held_out(args, config)
+        _check_apart(queries, held_out)
     if args.in_process:
         engine: Any = LocalEngine()
     else:
@@ -115,6 +126,26 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
 
         engine = RayTraining()
     return train(args.folder, config, queries, engine, held_out, say=_say, learner=not args.rollouts_only)
+
+
+def _one_learner(config: Config) -> Config:
+    """Where there is no Ray Train, one process learns; that changes no figure."""
+    return config.model_copy(update={"grpo": config.grpo.model_copy(update={"workers": 1})})
+
+
+def _planned_queries(args: Namespace, config: Config) -> list[Query]:
+    """What a run would ask, checked as far as that needs no rendering; writes nothing."""
+    from valor_ray.errors import ConfigError
+    from valor_ray.reasoning.queries import Query
+
+    if args.folder.exists() and not args.folder.is_dir():
+        raise ConfigError(f"--run {args.folder} is a file. Give a folder.")
+    if config.grpo.queries is None and not (args.folder / DATA).exists():
+        return [Query(str(i), "about a tabletop scene") for i in range(_tabletop_queries(config))]
+    queries = training_queries(config, args.folder)
+    at_hand = args.eval_data is not None or (args.folder / EVALUATION / DATA).exists()
+    _check_apart(queries, _held_out(args, config) if at_hand and config.grpo.eval_questions else None)
+    return queries
 
 
 def training_queries(config: Config, folder: Path) -> list[Query]:
@@ -125,8 +156,8 @@ def training_queries(config: Config, folder: Path) -> list[Query]:
     if source is None:
         from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_queries
 
-        scenes = -(-(config.grpo.query_limit or 800) // QUESTIONS_PER_SCENE)
-        data = folder / "data"
+        scenes = -(-_tabletop_queries(config) // QUESTIONS_PER_SCENE)
+        data = folder / DATA
         if not data.exists():
             _say(f"rendering {scenes} scenes to ask about")
             part = folder / "data.part"
@@ -136,10 +167,16 @@ def training_queries(config: Config, folder: Path) -> list[Query]:
     return read_queries(source, config.grpo.query_limit, _say)
 
 
+def _tabletop_queries(config: Config) -> int:
+    return config.grpo.query_limit or 800
+
+
 def _held_out(args: Namespace, config: Config) -> HeldOut:
     from valor_ray.benchmarks.held_out import HeldOut
 
-    return HeldOut(config, args.folder / "evaluation", config.grpo.eval_questions, args.eval_data)
+    if args.eval_data is None and not (args.folder / EVALUATION / DATA).exists():
+        _say(f"rendering scenes for {config.grpo.eval_questions} held-out questions")
+    return HeldOut(config, args.folder / EVALUATION, config.grpo.eval_questions, args.eval_data)
 
 
 def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
