@@ -96,5 +96,5 @@ def test_rendered_set_is_complete_or_absent(tmp_path: Path) -> None:
     queries, truths = tabletop.load(tmp_path / "data", 2)
     assert len(queries) == 2 and queries[0].image.exists() and queries[0].query_id in truths
     assert not (tmp_path / "data.partial").exists()
-    with pytest.raises(ConfigError, match="Choose another --out"):
+    with pytest.raises(ConfigError, match="holds 2 questions, fewer than 500"):
         tabletop.make(tmp_path / "data", 500)

@@ -5,7 +5,9 @@ This is evaluation: the only thing that meets their answers. Training gets figur
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +17,7 @@ from valor_ray import images
 from valor_ray.answer import answer
 from valor_ray.benchmarks import tabletop
 from valor_ray.benchmarks.runner import Query, Row, evaluate
+from valor_ray.errors import ConfigError
 from valor_ray.ports import Depth, Detector, Policy
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture
@@ -39,7 +42,10 @@ class HeldOut:
         if data is None:
             data = folder / "data"
             folder.mkdir(parents=True, exist_ok=True)
-            tabletop.make(data, questions)
+            try:
+                tabletop.make(data, questions)
+            except ConfigError as error:
+                raise ConfigError(f"grpo.eval_questions={questions}: {error}") from error
         self.queries, self._truths = tabletop.load(data, questions)
         self._seen: dict[Any, Any] = {}
 
@@ -83,16 +89,19 @@ class _Remembered:
 
     def __init__(self, detector: Detector, depth: Depth, seen: dict[Any, Any]) -> None:
         self._detector, self._depth, self._seen = detector, depth, seen
+        self._looking: dict[Any, asyncio.Lock] = defaultdict(asyncio.Lock)  # questions share pictures
 
     async def detect(
         self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
     ) -> list[Detection]:
         key = (picture.key, tuple(phrases), box_threshold)
-        if key not in self._seen:
-            self._seen[key] = await self._detector.detect(picture, phrases, box_threshold=box_threshold)
+        async with self._looking[key]:
+            if key not in self._seen:
+                self._seen[key] = await self._detector.detect(picture, phrases, box_threshold=box_threshold)
         return list(self._seen[key])
 
     async def depth(self, picture: Picture) -> DepthMap:
-        if picture.key not in self._seen:
-            self._seen[picture.key] = await self._depth.depth(picture)
+        async with self._looking[picture.key]:
+            if picture.key not in self._seen:
+                self._seen[picture.key] = await self._depth.depth(picture)
         return self._seen[picture.key]

@@ -24,7 +24,8 @@ def make(folder: Path, questions: int) -> None:
         present = len(_rows(folder / "truth.jsonl"))
         if present < questions:
             raise ConfigError(
-                f"{folder} holds {present} questions, fewer than {questions}. Choose another --out."
+                f"{folder} holds {present} questions, fewer than {questions}. Ask for no more than these, or choose "
+                "another folder."
             )
         return
     partial = folder.with_name(
