@@ -228,7 +228,9 @@ def test_dry_run_prints_the_plan_and_leaves_no_trace(tmp_path: Path, queries: Pa
 
 def test_dry_run_of_tabletop_scenes_renders_none(tmp_path: Path) -> None:
     found = planned(*words(tmp_path / "run", "--dry-run", small=False))
-    assert (found["queries"], found["steps"], found["replies"]) == (800, 80, 80 * 64)
+    grpo = Config.load("local").grpo
+    assert (found["queries"], found["steps"]) == (grpo.query_limit, grpo.steps)
+    assert found["replies"] == found["steps"] * grpo.prompts * grpo.samples
     assert not (tmp_path / "run").exists()
     limited = planned(*words(tmp_path / "run", "--dry-run", "--set", "grpo.query_limit=9"))
     assert limited["queries"] == 9
