@@ -270,8 +270,12 @@ def outcomes(work: TrainWork, folder: TrainFolder, buffer: Any) -> Generator[Out
 
     if not work.orders:
         return
+    # Without prefetching: it holds each outcome back until the next one is there, which may be waiting for this one.
+    rows = dataset(work, folder, buffer).iter_batches(
+        batch_size=None, batch_format="pyarrow", prefetch_batches=0
+    )
     try:
-        for batch in dataset(work, folder, buffer).iter_batches(batch_size=None, batch_format="pyarrow"):
+        for batch in rows:
             for error, content in zip(batch["error"].to_pylist(), batch["outcome"].to_pylist(), strict=True):
                 if error:
                     raise _FATAL[error](content.decode())
