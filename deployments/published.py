@@ -67,17 +67,21 @@ class Published:
             self._write()
             await self._tell()
             end = time.monotonic() + timeout_s
-            while not self._state.complete(time.monotonic()):
-                if reason := self._state.refusal(number):
+            while True:
+                now = time.monotonic()
+                if reason := self._state.refusal(
+                    number
+                ):  # before all else: then another publication is current
                     raise CheckpointError(f"{version} was refused by {reason}")
-                if time.monotonic() > end:
-                    behind = ", ".join(self._state.behind(time.monotonic())) or "none lives"
+                if self._state.complete(now):
+                    return self._state.answers(now)
+                if now > end:
+                    behind = ", ".join(self._state.behind(now)) or "none lives"
                     raise PolicyError(
                         f"Not every policy replica carries {version} after {timeout_s:.0f} s ({behind}). "
                         "Logs: /tmp/ray/session_latest/logs/serve."
                     )
                 await self._change(_LOOK_S)
-            return self._state.answers(time.monotonic())
 
     async def wait_newer(self, replica: str, number: int, hold_s: float) -> Publication | None:
         """What a replica that carries publication `number` (0: none) has to load; waits for it up to hold_s seconds."""

@@ -51,6 +51,9 @@ class PolicyConfig(Section):
     enforce_eager: bool = Field(False, description="skip compilation: starts sooner, samples slower")
     replicas: int = Field(1, ge=1, description="Serve replicas, one engine each")
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of an engine; null = as many as the machine or Ray gives it"
+    )
     max_ongoing: int = Field(32, ge=1, description="questions a replica works on at a time")
     hang_s: float = Field(
         300, gt=0, description="an engine with work and no progress for so long is replaced, seconds"

@@ -62,6 +62,8 @@ class VllmPolicy:
         if self.config.kv_cache_gib is not None:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(self.config.kv_cache_gib)))
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the others too
+        if self.config.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(self.config.threads)
         from vllm import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
