@@ -101,6 +101,11 @@ class _RayRun:
 
         return asyncio.run(work)
 
+    def carry(self, step: int, folder: Path) -> None:
+        from deployments.published import publish
+
+        publish(str(self._folder.path), version_name(step), folder.resolve(), [], _PUBLISH_S)
+
     def learn(self, work: TrainWork) -> LearnerEnd:
         import ray
 
@@ -257,6 +262,7 @@ class _Link:
 
     def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
         import ray
+
         from deployments.published import publish
 
         answers = publish(self._folder, version_name(step), folder, probe, _PUBLISH_S)

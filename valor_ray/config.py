@@ -225,6 +225,11 @@ class GrpoConfig(Section):
         2, ge=1, description="newest checkpoints kept, besides the first and the last"
     )
     eval_questions: int = Field(504, ge=0, description="held-out questions asked before and after; 0 = none")
+    eval_every: int | None = Field(
+        None,
+        ge=1,
+        description="checkpoints of every so many steps are kept, and asked too when training is over",
+    )
     gap_alarm: float = Field(
         0.05, gt=0, description="warn when engine and learner differ by more, in log-probability"
     )

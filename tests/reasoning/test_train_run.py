@@ -89,6 +89,10 @@ class Engine:
     def call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
 
+    def carry(self, step: int, folder: Path) -> None:
+        assert folder.is_dir() and int(folder.name.removeprefix("step-")) == step
+        self.log.append(f"carry {step}")
+
     def learn(self, work: TrainWork) -> LearnerEnd:
         self.work = work
         self.log.append("learn")
@@ -166,7 +170,7 @@ def steps_in(path: Path) -> list[int]:
 
 def test_evaluation_comes_before_the_first_and_after_the_last_step(tmp_path: Path) -> None:
     report, engine = start(tmp_path)
-    assert engine.log == ["start", "evaluate 0", "learn", "evaluate 6", "end"]
+    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
     assert report is not None and report.get("stopped") is None
     assert (report["steps"], report["planned_steps"]) == (6, 6)
     assert (report["accuracy_start"], report["accuracy_end"], report["gain"]) == (0.5, 0.56, 0.06)
@@ -190,7 +194,7 @@ def test_killed_run_goes_on_with_what_it_recorded(tmp_path: Path) -> None:
     assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3]  # the newest checkpoint holds 2
     said: list[str] = []
     report, engine = start(tmp_path, said=said)
-    assert engine.log == ["start", "learn", "evaluate 6", "end"]  # version 0 has been asked
+    assert engine.log == ["start", "learn", "carry 6", "evaluate 6", "end"]  # version 0 has been asked
     work = engine.work
     assert work is not None
     assert [(one.step, one.shard) for one in work.recorded] == [(3, 0), (3, 1), (4, 0)]
@@ -212,7 +216,7 @@ def test_run_killed_in_its_last_evaluation_measures_the_weights_that_it_trained(
     assert start(tmp_path, dies_at=6)[0] is None
     report, engine = start(tmp_path)
     # a new engine carries the start policy until its learner has published the checkpoint
-    assert engine.log == ["start", "learn", "evaluate 6", "end"]
+    assert engine.log == ["start", "carry 6", "evaluate 6", "end"]
     assert engine.work is not None and not engine.work.orders and not engine.work.recorded
     assert report is not None and report["accuracy_end"] == 0.56
     assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
@@ -221,7 +225,7 @@ def test_run_killed_in_its_last_evaluation_measures_the_weights_that_it_trained(
 def test_run_killed_in_its_first_evaluation_asks_again(tmp_path: Path) -> None:
     assert start(tmp_path, dies_at=0)[0] is None
     _, engine = start(tmp_path)
-    assert engine.log == ["start", "evaluate 0", "learn", "evaluate 6", "end"]
+    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
 
 
 def test_stopped_run_says_why_and_is_not_measured(tmp_path: Path) -> None:
@@ -235,7 +239,7 @@ def test_stopped_run_says_why_and_is_not_measured(tmp_path: Path) -> None:
 def test_stopped_run_can_go_on(tmp_path: Path) -> None:
     start(tmp_path, stop_at=3)
     report, engine = start(tmp_path)
-    assert engine.log == ["start", "learn", "evaluate 6", "end"]
+    assert engine.log == ["start", "learn", "carry 6", "evaluate 6", "end"]
     assert report is not None and report["steps"] == 6 and "stopped" not in report
 
 
@@ -257,7 +261,7 @@ def test_rollouts_only_with_all_of_them_starts_no_engine(tmp_path: Path) -> None
 def test_recorded_rollouts_can_be_learnt_from_afterwards(tmp_path: Path) -> None:
     start(tmp_path, evaluate=False, learner=False)
     report, engine = start(tmp_path)
-    assert engine.log == ["start", "evaluate 0", "learn", "evaluate 6", "end"]
+    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
     assert engine.work is not None and not engine.work.orders and len(engine.work.recorded) == 12
     assert report is not None and report["steps"] == 6
 
@@ -385,3 +389,10 @@ def test_plan_refuses_what_the_run_would_refuse(overrides: list[str], advice: st
     with pytest.raises(ConfigError, match=advice):
         start(tmp_path / "run", *overrides)
     assert not (tmp_path / "run").exists()
+
+
+def test_checkpoints_on_the_way_are_asked_when_training_is_over(tmp_path: Path) -> None:
+    _, engine = start(tmp_path, "grpo.eval_every=2")
+    assert engine.log == [
+        "start", "evaluate 0", "learn", "carry 2", "evaluate 2", "carry 4", "evaluate 4", "carry 6", "evaluate 6", "end",
+    ]  # fmt: skip

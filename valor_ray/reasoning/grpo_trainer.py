@@ -307,8 +307,12 @@ class ValorGrpoTrainer(GRPOTrainer):
         self.accelerator.wait_for_everyone()
         step = self.state.global_step
         if self.accelerator.is_main_process:
+            grpo = self._config.grpo
             self._folder.keep_checkpoint(
-                Path(self.args.output_dir) / f"checkpoint-{step}", step, self._config.grpo.keep_checkpoints
+                Path(self.args.output_dir) / f"checkpoint-{step}",
+                step,
+                grpo.keep_checkpoints,
+                grpo.eval_every,
             )
             self._source.trained(step)
         self.accelerator.wait_for_everyone()

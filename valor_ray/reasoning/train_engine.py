@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from valor_ray.ports import Policy
@@ -46,6 +47,10 @@ class Running(Protocol):
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that uses `policy` to its end."""
+        ...
+
+    def carry(self, step: int, folder: Path) -> None:
+        """Have every replica carry the weights of a checkpoint. Raises PolicyError, CheckpointError."""
         ...
 
     def learn(self, work: TrainWork) -> LearnerEnd:

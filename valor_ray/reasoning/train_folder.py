@@ -108,16 +108,20 @@ class TrainFolder:
         """Updates that a checkpoint holds; 0 for none."""
         return 0 if checkpoint is None else int(checkpoint.name.removeprefix("step-"))
 
-    def keep_checkpoint(self, written: Path, step: int, newest: int) -> None:
-        """Give a whole checkpoint its name, and remove older ones except the first and the `newest`."""
-        target = self.checkpoints / f"step-{step:06d}"
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:06d}"
+
+    def keep_checkpoint(self, written: Path, step: int, newest: int, every: int | None = None) -> None:
+        """Give a whole checkpoint its name; of older ones stay the first, the `newest`, and one in `every` steps."""
+        target = self.checkpoint(step)
         shutil.rmtree(target, ignore_errors=True)
         try:
             os.replace(written, target)
         except OSError as error:
             raise StorageError(f"Cannot keep the checkpoint {target}: {error}.") from error
         for old in sorted(self.checkpoints.glob("step-*"))[1:-newest]:
-            shutil.rmtree(old, ignore_errors=True)
+            if every is None or self.step_of(old) % every:
+                shutil.rmtree(old, ignore_errors=True)
 
     # what a killed run goes on with
 

@@ -83,6 +83,9 @@ class _LocalRun:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def carry(self, step: int, folder: Path) -> None:
+        self.call(self.policy.load_weights(folder, version_name(step)))
+
     def learn(self, work: TrainWork) -> LearnerEnd:
         buffer = new_buffer(work.config, shards_of(work.config))
         producing = asyncio.run_coroutine_threadsafe(self._produce(buffer, work), self._loop)

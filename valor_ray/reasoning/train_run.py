@@ -160,7 +160,7 @@ class _State:
                     if alarm := self.audit.add(canary):
                         self.say(alarm)
 
-            if todo or learner:  # when all steps are made, the learner publishes what is to be measured
+            if todo or (learner and self.done < self.steps):
                 work = TrainWork(
                     self.config,
                     self.folder,
@@ -174,8 +174,19 @@ class _State:
                 )
                 end = running.learn(work)
         if learner and (end is None or end.stopped is None):
-            self._evaluate(running, evaluation, self.steps)
+            for step in self._measured():
+                self._evaluate(running, evaluation, step)
         return end
+
+    def _measured(self) -> list[int]:
+        """Steps whose checkpoints are asked the held-out questions when training is over, the last one last."""
+        every = self.config.grpo.eval_every
+        kept = [
+            step
+            for step in (range(every, self.steps, every) if every else ())
+            if self.folder.checkpoint(step).exists()
+        ]
+        return [*kept, self.steps]
 
     def records(self) -> _Steps:
         return _Steps(self.folder, self.config, self.done, self.steps, self.say)
@@ -187,6 +198,8 @@ class _State:
         if evaluation is None or self.evaluated(step):
             return
         self.say(f"asking the held-out questions, version {step}")
+        if step:
+            running.carry(step, self.folder.checkpoint(step))
         found = running.call(evaluation.ask(running.policy, step, self.say))
         with closing(RecordFile(self.folder.evaluation, keep=True)) as file:
             file.append(found)
