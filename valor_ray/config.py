@@ -155,6 +155,9 @@ class JudgeConfig(EndpointConfig):
 class RewardConfig(Section):
     """The paper's reward: format x (weighted sum of the other five heads)."""
 
+    format: bool = Field(
+        True, description="a reply without plan and answer has reward 0; false: it has none (for ablations)"
+    )
     logic: float = Field(0.3, ge=0, le=1, description="weight; paper: 0.3")
     syntax: float = Field(0.1, ge=0, le=1, description="weight; paper: 0.1")
     attribute: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")

@@ -136,3 +136,9 @@ def test_record_fits_its_schema_and_sums_the_usage() -> None:
     assert rows.column("value").to_pylist() == [pytest.approx(1), 0.0] and rows.column(
         "syntax"
     ).to_pylist() == [True, None]
+
+
+def test_without_the_format_gate_a_malformed_reply_has_no_reward() -> None:
+    verdicts = {Head.FORMAT: Verdict(False)}
+    assert reward_value(verdicts, WEIGHTS) == 0
+    assert reward_value(verdicts, RewardConfig(format=False)) is None

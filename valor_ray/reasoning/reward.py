@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
 def reward_value(verdicts: Mapping[Head, Verdict], weights: RewardConfig) -> float | None:
     """0..1, or None when a verdict that counts is missing. A reply without the format is 0 whatever else it is."""
     if verdicts[Head.FORMAT].value is not True:
-        return 0.0
+        return 0.0 if weights.format else None
     total = 0.0
     for head in Head:
         if head is Head.FORMAT:
@@ -64,7 +64,7 @@ async def reward(question: str, reply: str, syntax: SyntaxCheck, chat: Chat, wei
         Head.FORMAT: Verdict(parsed.well_formed, parsed.error or "one plan block and one answer block")
     }
     if not parsed.well_formed:
-        return Reward(0.0, verdicts, seconds=time.perf_counter() - started)
+        return Reward(reward_value(verdicts, weights), verdicts, seconds=time.perf_counter() - started)
     verdicts[Head.SYNTAX] = await syntax(parsed.code)
     requests = verdict_requests(question, parsed.plan, parsed.code)
     replies = await chat.ask(list(requests.values()))

@@ -78,7 +78,7 @@ def prompt_versions() -> dict[str, str]:
 def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what a reward is."""
     judge, reward = config.get("judge") or {}, config.get("reward") or {}
-    weights = ("logic", "syntax", "attribute", "spatial", "adherence")
+    weights = ("format", "logic", "syntax", "attribute", "spatial", "adherence")
     models = [judge.get("model"), *(other.get("model") for other in judge.get("others") or ())]
     return {
         **{f"reward.{name}": reward.get(name) for name in weights},

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Settings that decide what the run computes; the others (replicas, threads, limits) may change between two starts.
 _MEANING = (
     "policy.model", "policy.prompt", "policy.thinking", "judge.model", "judge.noise",
-    *(f"reward.{name}" for name in ("logic", "syntax", "attribute", "spatial", "adherence")),
+    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence")),
     *(f"grpo.{name}" for name in (
         "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "top_p", "max_tokens",
         "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "dtype", "lora_rank",
@@ -73,6 +73,7 @@ class TrainFolder:
                 before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
             except (OSError, ValueError, yaml.YAMLError) as error:
                 raise ConfigError(f"Cannot read {self.config}: {error}. Give another --run.") from error
+            before = _over_defaults(before)  # a folder of an earlier version lacks settings that came later
             changed = [
                 f"{key} {_at(before, key)} -> {_at(now, key)}"
                 for key in _MEANING
@@ -204,6 +205,16 @@ class Recorder:
     def close(self) -> None:
         self._rollouts.close()
         self._audit.close()
+
+
+def _over_defaults(settings: Any) -> dict[str, Any]:
+    from valor_ray.config import GrpoConfig, RewardConfig
+
+    found = dict(settings) if isinstance(settings, Mapping) else {}
+    for name, section in (("grpo", GrpoConfig), ("reward", RewardConfig)):
+        given = found.get(name)
+        found[name] = section().model_dump(mode="json") | (given if isinstance(given, dict) else {})
+    return found
 
 
 def _at(settings: Any, key: str) -> Any:
