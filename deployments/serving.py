@@ -117,12 +117,28 @@ def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator
         _check_gpus(gpus, local=address is None)
         yield
     finally:
-        if ray.is_initialized() and address is None:  # a cluster keeps its books and sandboxes for others
-            close_books()
-            close_pools()
-        started = _descendants() - before
-        ray.shutdown()
-        _end(started)
+        with _undisturbed():
+            if ray.is_initialized() and address is None:  # a cluster keeps its books and sandboxes for others
+                close_books()
+                close_pools()
+            started = _descendants() - before
+            ray.shutdown()
+            _end(started)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait: `timeout` sends it twice, and an interrupted clean-up leaves processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _check(config: Config) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from valor_ray.config import PolicyConfig, resolve_model
 from valor_ray.errors import CheckpointError, PolicyError, QuestionError
 from valor_ray.models.checkpoint import check_language_model
+from valor_ray.models.engine_end import own_engines
 from valor_ray.models.vllm_weights import WORKER_EXTENSION, check_weights
 from valor_ray.prompting import chat
 from valor_ray.records import Reply, Sampling
@@ -68,6 +69,7 @@ class VllmPolicy:
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        own_engines()
         # Kept here and not returned: the thread would hold it beyond `close`, and vLLM complain at exit.
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(

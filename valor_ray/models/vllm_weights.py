@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from valor_ray.models.checkpoint import compare_keys, folder_tensors
+from valor_ray.models.engine_end import end_with_owner
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,11 @@ class WeightLoading:
 
     vllm_config: Any  # the worker's own
     model_runner: Any
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """The first that is ours in a worker process, before it loads anything."""
+        end_with_owner()
+        return super().__new__(cls)
 
     def load_checkpoint(self, folder: str) -> None:
         """In place, layer by layer: compiled graphs keep their tensors. Raises RuntimeError when one is missing."""
