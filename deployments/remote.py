@@ -15,6 +15,7 @@ from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, V
 from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply, Sampling
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
+_STATUS_S = 2.0
 _GIVE_UP_S = 600.0  # a replica is back within a minute, a lost node's within a few
 
 
@@ -73,6 +74,15 @@ class RemoteJudge:
 
     async def vqa(self, picture: Picture, question: str) -> str:
         return await _result("judge", self._handle.vqa.remote(picture, question), ToolError)
+
+
+def judge_trouble(handle: DeploymentHandle) -> str:
+    """What a user should know about the judge gateway behind a handle, in a line; "": nothing."""
+    try:
+        status = handle.status.remote().result(timeout_s=_STATUS_S)
+    except Exception as error:  # noqa: BLE001  # Ray has many; a status that cannot be had must not end the run
+        return f"the judge gateway does not answer ({type(error).__name__})"
+    return f"{status['endpoint']} does not answer; waiting until it does" if status["breaker_open"] else ""
 
 
 async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:

@@ -88,16 +88,10 @@ class RayEngine:
                 self._judge = None
 
     def trouble(self) -> str:
+        from deployments.remote import judge_trouble
+
         judge = self._judge
-        if judge is None:
-            return ""
-        try:
-            status = judge.status.remote().result(timeout_s=2)
-        except Exception as error:  # noqa: BLE001  # Ray has many; a status that cannot be had must not end the run
-            return f"the judge gateway does not answer ({type(error).__name__})"
-        return (
-            f"{status['endpoint']} does not answer; waiting until it does" if status["breaker_open"] else ""
-        )
+        return "" if judge is None else judge_trouble(judge)
 
 
 class AuditGauge:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_FAILURES = 3  # of the learner's processes, each begun again from the newest checkpoint
 _FATAL: dict[str, type[ValorError]] = {"judge": JudgeError, "policy": PolicyError}
+_WATCH_S = 5.0  # between looks at the judge
 _PUBLISH_S = 600.0  # for all replicas to carry new weights; a replica that starts again takes minutes
 
 
@@ -122,9 +123,10 @@ class _RayRun:
         learner = _Learner(work, self._folder, buffer)
         learner.start()
         try:
-            for outcome in outcomes(work, self._folder, buffer):
-                work.record(outcome)
-                ray.get(buffer.put.remote(pickle.dumps(outcome)))
+            with _judge_watched(self._folder, work.say):
+                for outcome in outcomes(work, self._folder, buffer):
+                    work.record(outcome)
+                    ray.get(buffer.put.remote(pickle.dumps(outcome)))
         except BaseException:
             ray.get(buffer.stop.remote("rollouts have failed"))
             learner.join()
@@ -132,6 +134,34 @@ class _RayRun:
         learner.join()
         ray.kill(buffer)
         return learner.end()
+
+
+@contextmanager
+def _judge_watched(folder: TrainFolder, say: Callable[[str], None]) -> Iterator[None]:
+    """Says when the judge does not answer, and when it does again, for as long as the block lasts."""
+    from ray import serve
+
+    from deployments.app import judging_name
+    from deployments.remote import judge_trouble
+
+    judge = serve.get_deployment_handle("judge", judging_name(str(folder.cache)))
+    over = threading.Event()
+
+    def watch() -> None:
+        said = seen = ""
+        while not over.wait(_WATCH_S):
+            before, seen = seen, judge_trouble(judge)
+            if seen == before != said:  # seen twice: one slow answer on a busy machine is no trouble
+                say(seen or "the judge answers again")
+                said = seen
+
+    thread = threading.Thread(target=watch, name="judge-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class _Learner:
