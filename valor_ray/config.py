@@ -20,6 +20,9 @@ from valor_ray.errors import ConfigError
 PROFILES = Path(__file__).parent / "profiles"
 CHECKPOINTS = Path(__file__).parent / "tabletop" / "checkpoints"
 SHIPPED_PREFIX = "tabletop:"
+ENGINE_OWNER = (
+    "VALOR_ENGINE_OWNER"  # variable by which a vLLM worker learns whose engine it belongs to (a pid)
+)
 
 
 class Section(BaseModel):
@@ -334,6 +337,12 @@ class Config(Section):
             return cls.model_validate(values)
         except ValidationError as error:
             raise ConfigError(_explain(error, origin)) from error
+
+
+def engine_owner() -> int | None:
+    """Process id of the owner of the engine that this process works for; None when nobody has said."""
+    text = os.environ.get(ENGINE_OWNER, "")
+    return int(text) if text.isdecimal() else None
 
 
 def profile_names() -> list[str]:

@@ -15,20 +15,21 @@ from contextlib import suppress
 
 import psutil
 
-_OWNER = "VALOR_ENGINE_OWNER"  # environment: pid of the process that an engine belongs to
+from valor_ray.config import ENGINE_OWNER, engine_owner
+
 _LOOK_S = 1.0
 
 
 def own_engines() -> None:
     """Engines that this process starts from now on belong to it."""
-    os.environ[_OWNER] = str(os.getpid())
+    os.environ[ENGINE_OWNER] = str(os.getpid())
 
 
 def end_with_owner() -> None:
     """In a worker of an engine: when the owner has ended, so do the engine and this process within seconds."""
-    owner = int(os.environ.get(_OWNER, 0))
+    owner = engine_owner()
     parent = multiprocessing.parent_process()
-    if not owner or parent is None or parent.pid is None:
+    if owner is None or parent is None or parent.pid is None:
         return  # an engine inside its owner's own process ends with it
     engine = os.getpid() if parent.pid == owner else parent.pid
     threading.Thread(target=_watch, args=(owner, engine), name="engine-owner", daemon=True).start()
