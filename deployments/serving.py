@@ -20,6 +20,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, Deplo
 
 from deployments.app import NAME, PARTS, build, judging_app, judging_name, policy_app, policy_name
 from deployments.books import close_books
+from deployments.published import close_published
 from deployments.sandbox_pool import close_pools
 from valor_ray.config import Config, resolve_model
 from valor_ray.errors import ConfigError, ServiceError
@@ -82,7 +83,7 @@ def training(
     _check_judge(config)
     name, judge = policy_name(str(run)), judging_name(str(answers))
     gpus = config.policy.num_gpus * config.policy.replicas
-    with running_ray(config, progress, gpus), _ended(config, name), _ended(config, judge):
+    with running_ray(config, progress, gpus), _closed(run), _ended(config, name), _ended(config, judge):
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
         serve.run_many(
             [
@@ -94,6 +95,16 @@ def training(
         _wait_ready(progress, judge, ("judge",))
         _wait_ready(progress, name, ("policy",))
         yield serve.get_deployment_handle("policy", name)
+
+
+@contextmanager
+def _closed(run: Path) -> Iterator[None]:
+    """Ends the actor of a run's published weights, when nobody follows it any more."""
+    try:
+        yield
+    finally:
+        if ray.is_initialized():
+            close_published(str(run))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from valor_ray.config import Config
-from valor_ray.errors import JudgeError, PolicyError, ServiceError, ValorError
+from valor_ray.errors import JudgeError, PolicyError, QuestionError, ServiceError, ValorError
 from valor_ray.reasoning.learner import LearnerEnd, Published, learn
 from valor_ray.reasoning.publish import version_name
 from valor_ray.reasoning.rollout import Outcome
@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST_FAILURES = 3  # of the learner's processes, each begun again from the newest checkpoint
-_FATAL: dict[str, type[ValorError]] = {"judge": JudgeError, "policy": PolicyError}
+_FATAL: dict[str, type[ValorError]] = {
+    "judge": JudgeError,
+    "policy": PolicyError,
+    "question": QuestionError,
+}
 _WATCH_S = 5.0  # between looks at the judge
 _PUBLISH_S = 600.0  # for all replicas to carry new weights; a replica that starts again takes minutes
 
@@ -68,7 +72,11 @@ class RolloutWorker:
             try:
                 if await self._buffer.turn.remote(order.step):
                     found.append(("", pickle.dumps(await self._step(order))))
-            except (JudgeError, PolicyError) as error:  # told to the driver in a row: Ray Data would wrap it
+            except (
+                JudgeError,
+                PolicyError,
+                QuestionError,
+            ) as error:  # told to the driver in a row: Ray Data would wrap it
                 found.append((error.code, str(error).encode()))
         return pa.table(
             {
