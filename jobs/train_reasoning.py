@@ -72,11 +72,7 @@ class RolloutWorker:
             try:
                 if await self._buffer.turn.remote(order.step):
                     found.append(("", pickle.dumps(await self._step(order))))
-            except (
-                JudgeError,
-                PolicyError,
-                QuestionError,
-            ) as error:  # told to the driver in a row: Ray Data would wrap it
+            except tuple(_FATAL.values()) as error:  # told to the driver in a row: Ray Data would wrap it
                 found.append((error.code, str(error).encode()))
         return pa.table(
             {
