@@ -238,7 +238,7 @@ def test_stopped_run_can_go_on(tmp_path: Path) -> None:
     start(tmp_path, stop_at=3)
     report, engine = start(tmp_path)
     assert engine.log == ["start", "learn", "carry 6", "evaluate 6", "end"]
-    assert report is not None and report["steps"] == 6 and "stopped" not in report
+    assert report is not None and report["steps"] == 6 and report["stopped"] is None
 
 
 def test_rollouts_only_samples_and_judges_and_nothing_else(tmp_path: Path) -> None:

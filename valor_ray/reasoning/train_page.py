@@ -43,7 +43,7 @@ def write_train_page(folder: Path, stopped: str | None = None) -> Path:
     Works at any time: what is not recorded yet is said to be so.
     """
     run, browsed = read_train(folder), browse(folder)
-    summary = summarise(run, browsed) | ({"stopped": stopped} if stopped else {})
+    summary = summarise(run, browsed) | {"stopped": stopped}
     parts = {name: rows for name, rows in browsed.parts.items() if rows}
     values = {
         "style": STYLE.read_text(encoding="utf-8"),
