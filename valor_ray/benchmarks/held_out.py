@@ -27,7 +27,7 @@ from valor_ray.wiring import vision
 if TYPE_CHECKING:
     from valor_ray.config import Config
 
-CONCURRENCY = 32
+CONCURRENCY = 96  # most of them wait for tools while the engine has a full batch
 
 
 class HeldOut:
