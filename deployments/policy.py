@@ -13,7 +13,7 @@ from ray import serve
 
 from deployments.published import BEAT_S, open_published
 from valor_ray.config import PolicyConfig
-from valor_ray.errors import CheckpointError, PolicyError
+from valor_ray.errors import CheckpointError, PolicyError, ServiceError
 from valor_ray.models.vllm_policy import VllmPolicy
 from valor_ray.reasoning.publish import Carried, Publication
 from valor_ray.records import Reply, Sampling
@@ -46,8 +46,18 @@ class PolicyDeployment:
     async def sample(
         self, questions: Sequence[str], n: int, seed: int, sampling: Sampling
     ) -> list[list[Reply]]:
-        """n replies to each question, the same whenever they are asked for (ports.Sampler). Raises PolicyError."""
-        return await self._policy.sample(questions, n=n, seed=seed, sampling=sampling)
+        """n replies to each question, the same whenever they are asked for (ports.Sampler).
+
+        Raises PolicyError; ServiceError when the engine is of no more use, so that the call goes to another replica.
+        """
+        try:
+            return await self._policy.sample(questions, n=n, seed=seed, sampling=sampling)
+        except PolicyError as error:
+            try:
+                await self._policy.healthy()
+            except PolicyError as useless:
+                raise ServiceError(f"{useless} The replica is being replaced.") from error
+            raise
 
     async def score(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
         """Log-probabilities of completion tokens, as VllmPolicy.score. Raises PolicyError."""
