@@ -53,22 +53,12 @@ def test_kills_of_driver_learner_and_engine_lose_nothing(tmp_path: Path) -> None
             os.kill(run.process.pid, signal.SIGKILL)
             run.process.communicate()
             left = psutil.wait_procs(everything, timeout=30)[1]
-            assert left == [], [process.cmdline() for process in left]
+            left = [process for process in left if not _ray_agent(process)]
+            assert left == [], [process.name() for process in left]
         before, kept = runs.records(folder / "rollouts.jsonl"), runs.stored(folder)
         asked = runs.settled(lambda: judge.asked)
 
-        with runs.Run(folder, settings) as run:
-            run.wait_for_step(4)
-            learner = run.child("RayTrainWorker")
-            assert learner is not None
-            learner.kill()
-            run.wait_for_step(5)
-            engine = run.child("VLLM::EngineCore")
-            assert engine is not None
-            engine.kill()
-            everything = run.tree()
-            report = run.finish()
-        assert psutil.wait_procs(everything, timeout=15)[1] == []
+        report = hindered(folder, settings)
         assert judge.asked - asked == runs.stored(folder) - kept  # no stored verdict was asked for again
     check_whole(folder, steps, before)
     assert report["steps"] == steps and report["stopped"] is None
@@ -80,6 +70,32 @@ def test_kills_of_driver_learner_and_engine_lose_nothing(tmp_path: Path) -> None
     for shard in (0, 1):  # each replica's orders follow the weights
         steps_seen = {int(version.removeprefix("step-")) for of, version in versions if of == shard}
         assert len(steps_seen) >= steps // 2, versions
+
+
+def hindered(folder: Path, settings: list[str]) -> dict[str, Any]:
+    """The report of a start whose learner is killed, then an engine; nothing but Ray's agents outlives it."""
+    with runs.Run(folder, settings) as run:
+        run.wait_for_step(4)
+        learner = run.child("RayTrainWorker")
+        assert learner is not None
+        learner.kill()
+        run.wait_for_step(5)
+        engine = run.child("VLLM::EngineCore")
+        assert engine is not None
+        engine.kill()
+        everything = run.tree()
+        report = run.finish()
+    left = psutil.wait_procs(everything, timeout=15)[1]
+    assert [process.name() for process in left if not _ray_agent(process)] == []
+    return report
+
+
+def _ray_agent(process: psutil.Process) -> bool:
+    """Ray's own helpers notice the end of a raylet after half a minute or more."""
+    try:
+        return process.cmdline()[0] in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+    except (psutil.Error, IndexError):
+        return True  # it has ended
 
 
 def check_whole(folder: Path, steps: int, before: list[dict[str, Any]]) -> None:
