@@ -29,6 +29,7 @@ runs = _load("train_runs")
 exactness = _load("resume_exactness")
 
 
+@pytest.mark.slow  # three starts of an engine, minutes; tests/reasoning has the same without an engine
 @pytest.mark.timeout(600)
 def test_run_killed_at_a_random_moment_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     """In one process, on-policy. Five moments: python tests/jobs/resume_exactness.py --kills 5."""
@@ -126,6 +127,7 @@ def test_training_waits_for_a_judge_that_is_down_and_trains_no_zeros(tmp_path: P
     check_whole(folder, 2, [])
 
 
+@pytest.mark.slow  # the gateway's own tests refuse keys in milliseconds
 @pytest.mark.timeout(300)
 def test_judge_that_refuses_the_key_ends_the_run_and_names_the_variable(tmp_path: Path) -> None:
     async def refuse(n: int, body: dict[str, Any], request: Any) -> Any:
