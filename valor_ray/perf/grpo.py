@@ -71,7 +71,7 @@ def _ours(data: Path, run: Path, steps: int, delay: float, lag: int) -> dict[str
         "seconds": round(seconds, 2),
         "step_seconds": round(seconds / (len(records) - 1), 2),
         "samples_per_hour": round(3600 * samples / seconds),
-        "replies_sampled": report["rollouts"]["total"] if "total" in report.get("rollouts", {}) else None,
+        "replies_sampled": report["rollouts"]["all"],
         "lag_mean": round(sum(record["lag_mean"] or 0 for record in records) / len(records), 2),
     }
 
