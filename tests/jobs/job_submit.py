@@ -58,7 +58,8 @@ def wait_for(url: str, seconds: float = 600) -> None:
 
 
 def main() -> int:
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # else this Ray wants a token, also of its own dashboard's callers
+    # else this Ray wants a token, also of its own dashboard's callers
+    os.environ["RAY_AUTH_MODE"] = "disabled"
     dashboard, began = free_port(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="r") as parent:
         folder, head = Path(parent) / "run", start_head(Path(parent) / "ray", dashboard)
