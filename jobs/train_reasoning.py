@@ -190,6 +190,8 @@ class _Learner:
 
     def end(self) -> LearnerEnd:
         """Raises ServiceError when the learner's processes have failed for good."""
+        if isinstance(self._error, ValorError):
+            raise self._error
         if self._error is not None:
             cause = str(self._error).strip().splitlines()
             raise ServiceError(
@@ -233,6 +235,15 @@ class _Learner:
         ray.get(self._buffer.stop.remote(reason))
 
     def _listen(self) -> None:
+        import ray
+
+        try:
+            self._take_notes()
+        except ValorError as error:  # a full disk: a step that cannot be recorded must end the run, told by end()
+            self._error = error
+            ray.get(self._buffer.stop.remote("the run's records cannot be written"))
+
+    def _take_notes(self) -> None:
         import ray
 
         take: dict[str, Callable[[Any], None]] = {
