@@ -239,7 +239,7 @@ class _Learner:
 
         try:
             self._take_notes()
-        except ValorError as error:  # a full disk: a step that cannot be recorded must end the run, told by end()
+        except ValorError as error:  # a full disk: the run must end, and end() says why
             self._error = error
             ray.get(self._buffer.stop.remote("the run's records cannot be written"))
 
