@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
+from deployments.named_actor import NAMESPACE, open_named
 from valor_ray import __version__
 from valor_ray.errors import ValorError
 from valor_ray.judges.answers import StoredAnswer
@@ -21,7 +22,6 @@ from valor_ray.judges.offline import OfflineJudge
 
 _TOGETHER_S = 0.002
 _CLOSE_S = 5.0
-NAMESPACE = "valor"
 NAME = f"judge_books-{__version__}"  # another version's books would speak another language
 
 
@@ -74,17 +74,7 @@ class JudgeBooks:
 
 def open_books() -> ActorHandle:
     """The cluster's books, made by whoever asks first. They stay until `close_books`, or the cluster's end."""
-    actor = ray.remote(JudgeBooks).options(
-        name=NAME,
-        namespace=NAMESPACE,
-        get_if_exists=True,
-        lifetime="detached",
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=10_000,
-    )
-    return actor.remote()
+    return open_named(JudgeBooks, NAME, at_once=10_000)
 
 
 def close_books() -> None:

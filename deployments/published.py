@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 
+from deployments.named_actor import NAMESPACE, open_named
 from valor_ray.errors import CheckpointError, PolicyError, ServiceError, ValorError
 from valor_ray.models.checkpoint import folder_tensors
 from valor_ray.reasoning.publish import (
@@ -26,7 +27,6 @@ from valor_ray.reasoning.publish import (
 )
 from valor_ray.run_folder import replace_text
 
-NAMESPACE = "valor"
 BEAT_S = 2.0  # a replica says so often that it lives
 _GONE_S = 15.0  # several beats: a busy machine delays them
 _LOOK_S = 0.5  # how soon a publication notices that a replica is gone
@@ -131,17 +131,7 @@ def published_name(run: str) -> str:
 
 def open_published(run: str) -> ActorHandle:
     """The actor of a training run's folder, made by whoever asks first. It stays until `close_published`."""
-    actor = ray.remote(Published).options(
-        name=published_name(run),
-        namespace=NAMESPACE,
-        get_if_exists=True,
-        lifetime="detached",
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=_AT_ONCE,
-    )
-    return actor.remote(run)
+    return open_named(Published, published_name(run), run, at_once=_AT_ONCE)
 
 
 def close_published(run: str) -> None:

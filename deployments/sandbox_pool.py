@@ -10,13 +10,14 @@ from ray.actor import ActorHandle
 from ray.util import list_named_actors
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from deployments.named_actor import NAMESPACE, open_named
 from valor_ray import __version__
 from valor_ray.config import SandboxConfig
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
 from valor_ray.records import Verdict
 
-NAMESPACE, _PREFIX = "valor", f"sandbox-{__version__}-"
+_PREFIX = f"sandbox-{__version__}-"
 _TOGETHER_S = 0.002  # codes that come within this time travel in one call
 
 
@@ -41,18 +42,8 @@ class SandboxPool:
 def open_pool(config: SandboxConfig) -> ActorHandle:
     """The pool of the node that this runs on, with the settings of who asks first. It stays until `close_pools`."""
     node = ray.get_runtime_context().get_node_id()
-    actor = ray.remote(SandboxPool).options(
-        name=f"{_PREFIX}{node}",
-        namespace=NAMESPACE,
-        get_if_exists=True,
-        lifetime="detached",
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=-1,
-        max_concurrency=1000,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True),
-    )
-    return actor.remote(config)
+    where = NodeAffinitySchedulingStrategy(node, soft=True)
+    return open_named(SandboxPool, f"{_PREFIX}{node}", config, at_once=1000, scheduling_strategy=where)
 
 
 def close_pools() -> None:

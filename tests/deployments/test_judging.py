@@ -12,7 +12,8 @@ import pytest
 import ray
 from ray.serve.handle import DeploymentHandle
 
-from deployments.books import NAME, NAMESPACE, RemoteLedger, open_books
+from deployments.books import NAME, RemoteLedger, open_books
+from deployments.named_actor import NAMESPACE
 from deployments.remote import RemoteChat
 from deployments.sandbox_pool import RemoteSyntax, open_pool
 from deployments.serving import judging

@@ -19,7 +19,8 @@ from ray.serve.handle import DeploymentHandle
 from transformers import AutoModelForCausalLM
 
 from deployments.app import policy_app
-from deployments.published import NAMESPACE, close_published, open_published, publish, published_name
+from deployments.named_actor import NAMESPACE
+from deployments.published import close_published, open_published, publish, published_name
 from deployments.serving import running_ray
 from valor_ray.config import CHECKPOINTS, Config
 from valor_ray.errors import CheckpointError

@@ -9,19 +9,20 @@ import pytest
 import torch
 
 from valor_ray.reasoning.buffer import StepBatch
-from valor_ray.reasoning.step_figures import Ratio, ratio_of, rollout_figures, total_ratio
+from valor_ray.reasoning.step_figures import TokenFigures, rollout_figures, step_token_figures, token_figures
 from valor_ray.records import Head
 
 CLIP = 0.2
 
 
-def ratio(
+def figures_of(
     learner: list[list[float]],
     behaviour: list[list[float]],
     advantages: list[float],
     mask: list[list[int]] | None = None,
     fresh: list[bool] | None = None,
-) -> Ratio:
+    reference: list[list[float]] | None = None,
+) -> TokenFigures:
     then = torch.tensor(behaviour)
     batch = {
         "old_per_token_logps": then,
@@ -29,7 +30,10 @@ def ratio(
         "advantages": torch.tensor(advantages),
         "fresh": torch.tensor([True] * len(advantages) if fresh is None else fresh),
     }
-    return ratio_of(torch.tensor(learner), batch, CLIP)
+    if reference is not None:
+        batch["ref_per_token_logps"] = torch.tensor(reference)
+    now = torch.tensor(learner)
+    return token_figures(now, 0.5 - now, batch, CLIP)
 
 
 @pytest.mark.parametrize(
@@ -48,36 +52,50 @@ def ratio(
 def test_clipped_are_tokens_whose_gradient_the_loss_cuts_off(
     times: float, advantage: float, cut: float
 ) -> None:
-    found = ratio([[math.log(times) - 2]], [[-2.0]], [advantage])
-    assert found.clipped == cut and found.tokens == 1
-    assert found.mean == found.largest == pytest.approx(times, rel=1e-5)
+    found = figures_of([[math.log(times) - 2]], [[-2.0]], [advantage])
+    assert found.clip_share == cut and found.tokens == 1
+    assert found.ratio_mean == found.ratio_max == pytest.approx(times, rel=1e-5)
     assert found.gap == pytest.approx(abs(math.log(times)), abs=1e-5)
 
 
 def test_masked_tokens_do_not_count() -> None:
-    found = ratio([[-1.0, 50.0]], [[-1.0, 0.0]], [1.0], mask=[[1, 0]])
-    assert found == Ratio(1, 1.0, 1.0, 0.0, 0.0)
+    found = figures_of([[-1.0, 50.0]], [[-1.0, 0.0]], [1.0], mask=[[1, 0]], reference=[[-2.0, 0.0]])
+    k3 = math.exp(-1) + 1 - 1
+    assert found == TokenFigures(1, 1.0, 1.0, 0.0, entropy=1.5, kl=pytest.approx(k3), gap=0.0)
 
 
-def test_micro_batch_without_tokens_has_no_ratio() -> None:
-    assert ratio([[-1.0]], [[0.0]], [0.0], mask=[[0]]) == Ratio(0, 0.0, 0.0, 0.0, None)
+def test_without_a_reference_there_is_no_divergence() -> None:
+    assert figures_of([[-1.0]], [[-1.0]], [1.0]).kl is None
+    assert step_token_figures([figures_of([[-1.0]], [[-1.0]], [1.0])]).kl is None
+
+
+EMPTY = TokenFigures(0, 0.0, 0.0, 0.0, 0.0, 0.0, None)  # a micro-batch that fills a step up
+
+
+def test_micro_batch_without_tokens_has_no_figures() -> None:
+    assert figures_of([[-1.0]], [[0.0]], [0.0], mask=[[0]], reference=[[0.0]]) == EMPTY
 
 
 def test_gap_is_that_of_fresh_samples_alone() -> None:
     learner, behaviour = [[-1.5, -1.0], [-9.0, -1.0]], [[-1.0, -1.0], [-1.0, -1.0]]
-    assert ratio(learner, behaviour, [1, 1], fresh=[True, False]).gap == pytest.approx(0.5)
-    assert ratio(learner, behaviour, [1, 1], fresh=[False, False]).gap is None
-    assert ratio(learner, behaviour, [1, 1]).gap == pytest.approx(8)
+    assert figures_of(learner, behaviour, [1, 1], fresh=[True, False]).gap == pytest.approx(0.5)
+    assert figures_of(learner, behaviour, [1, 1], fresh=[False, False]).gap is None
+    assert figures_of(learner, behaviour, [1, 1]).gap == pytest.approx(8)
 
 
 def test_step_is_the_mean_over_tokens_and_the_extremes_over_micro_batches() -> None:
-    parts = [Ratio(10, 1.0, 1.2, 0.1, None), Ratio(30, 2.0, 3.0, 0.5, 0.25), Ratio(0, 0.0, 0.0, 0.0, None)]
-    assert total_ratio(parts) == Ratio(40, 1.75, 3.0, pytest.approx(0.4), 0.25)
+    parts = [
+        TokenFigures(10, 1.0, 1.2, 0.1, entropy=2.0, kl=0.4, gap=None),
+        TokenFigures(30, 2.0, 3.0, 0.5, entropy=1.0, kl=0.8, gap=0.25),
+        EMPTY,
+    ]
+    found = step_token_figures(parts)
+    assert found == TokenFigures(40, 1.75, 3.0, pytest.approx(0.4), 1.25, pytest.approx(0.7), 0.25)
 
 
 def test_step_without_tokens_has_ratio_one_and_no_gap() -> None:
-    for parts in ([], [Ratio(0, 0.0, 0.0, 0.0, None)]):
-        assert total_ratio(parts) == Ratio(0, 1.0, 1.0, 0.0, None)
+    assert step_token_figures([]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, None, None)
+    assert step_token_figures([EMPTY]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0, None)
 
 
 # rollouts

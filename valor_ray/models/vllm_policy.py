@@ -68,6 +68,7 @@ class VllmPolicy:
         from vllm import AsyncEngineArgs
         from vllm.platforms import current_platform
         from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
         own_engines()
         # Kept here and not returned: the thread would hold it beyond `close`, and vLLM complain at exit.
@@ -81,6 +82,9 @@ class VllmPolicy:
                 disable_log_stats=True,
                 generation_config="vllm",
                 worker_extension_cls=WORKER_EXTENSION,
+                # On CPU vLLM puts its worker into a process of its own; each of the two then spins on a core while it
+                # waits for the other, which everybody else here could use.
+                distributed_executor_backend=UniProcExecutor if current_platform.is_cpu() else None,
                 # A prompt cut in two takes back the random number of its first part, which ends an engine on CPU
                 # ("CPU Generator does not use offset") as soon as many seeded requests come together.
                 enable_chunked_prefill=False if current_platform.is_cpu() else None,

@@ -22,7 +22,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from valor_ray.config import Config, GrpoConfig
 from valor_ray.reasoning.batch import micro_batches
-from valor_ray.reasoning.step_figures import Ratio, ratio_of, rollout_figures, total_ratio
+from valor_ray.reasoning.step_figures import TokenFigures, rollout_figures, step_token_figures, token_figures
 from valor_ray.reasoning.train_folder import TrainFolder
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         self._micro_batches: list[dict[str, torch.Tensor]] = []  # of the step in work
         self._scale = 1.0  # total rows / rows that count, of the step in work
         self._loss = 0.0
-        self._ratios: list[Ratio] = []
+        self._parts: list[TokenFigures] = []  # of the micro-batches of the step in work
+        self._tokens = step_token_figures([])  # of the step just made
         self._seconds: dict[str, float] = {}
         self._step_batch: StepBatch | None = None
         self._learning_since = 0.0
@@ -125,7 +126,7 @@ class ValorGrpoTrainer(GRPOTrainer):
             "sample": found.sample_s,
             "judge": found.judge_s,
         }
-        self._step_batch, self._loss, self._ratios = found, 0.0, []
+        self._step_batch, self._loss, self._parts = found, 0.0, []
         self._scale = self._rows_total / max(1, len(found.rows))
         batches = micro_batches(
             found.rows,
@@ -164,13 +165,13 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        self._last_logps = found[0].detach()
+        self._last = [None if part is None else part.detach() for part in found[:2]]
         return found
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """trl's, as a mean over the rows that count: trl's own mean also counts those that fill a step up."""
         loss = super()._compute_loss(model, inputs) * self._scale
-        self._ratios.append(ratio_of(self._last_logps, inputs, self._config.grpo.clip))
+        self._parts.append(token_figures(*self._last, inputs, self._config.grpo.clip))
         self._loss += float(loss.detach())
         if not math.isfinite(self._loss):
             raise LearningStopped(f"the loss of step {self.state.global_step + 1} is {self._loss}")
@@ -193,11 +194,11 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def after_step(self) -> None:
         """Publish the new weights, unless the policy has run away. Raises LearningStopped."""
-        kl = [value for value in self._metrics["train"].get("kl", ()) if not math.isnan(value)]
-        if kl and sum(kl) / len(kl) > self._config.grpo.max_kl:
+        self._tokens = step_token_figures(gather_object(self._parts))
+        kl, most = self._tokens.kl, self._config.grpo.max_kl
+        if kl is not None and kl > most:
             raise LearningStopped(
-                f"the mean divergence from the start policy is {sum(kl) / len(kl):.3g}, above grpo.max_kl "
-                f"{self._config.grpo.max_kl:g}"
+                f"the mean divergence from the start policy is {kl:.3g}, above grpo.max_kl {most:g}"
             )
         self._seconds["learn"] = time.monotonic() - self._learning_since
         self._publish(self.state.global_step)
@@ -274,8 +275,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         super().log(logs, start_time)
         if "grad_norm" not in logs or self._step_batch is None:
             return  # the summary at the end of training
-        found, ratio = self._step_batch, total_ratio(gather_object(self._ratios))
-        gaps = [gap for gap in (ratio.gap, self._published_gap) if gap is not None]
+        found, tokens = self._step_batch, self._tokens
+        gaps = [gap for gap in (tokens.gap, self._published_gap) if gap is not None]
         gap = max(gaps, default=None)
         if not self.accelerator.is_main_process:
             return
@@ -290,11 +291,11 @@ class ValorGrpoTrainer(GRPOTrainer):
                 **rollout_figures(found),
                 "loss": float(logs["loss"]),
                 "grad_norm": float(logs["grad_norm"]),
-                "kl": logs.get("kl"),
-                "entropy": logs.get("entropy"),
-                "clip_share": ratio.clipped,
-                "ratio_mean": ratio.mean,
-                "ratio_max": ratio.largest,
+                "kl": tokens.kl,
+                "entropy": tokens.entropy,
+                "clip_share": tokens.clip_share,
+                "ratio_mean": tokens.ratio_mean,
+                "ratio_max": tokens.ratio_max,
                 "logprob_gap": gap,
                 "seconds": {name: round(value, 3) for name, value in self._seconds.items()},
                 "time": time.time(),

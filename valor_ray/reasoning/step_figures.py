@@ -15,51 +15,60 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Importance ratios learner / behaviour over the tokens that count."""
+class TokenFigures:
+    """Means and extremes over the tokens that count; trl's own means also count micro-batches that fill a step up."""
 
     tokens: int
-    mean: float
-    largest: float
-    clipped: float  # share of tokens whose ratio lies outside 1 ± clip on the side where the loss cuts it off
-    gap: (
-        float | None
-    )  # largest |log ratio| of samples by the very weights that are trained: engine against learner
+    ratio_mean: float  # importance ratio learner / behaviour
+    ratio_max: float
+    clip_share: float  # tokens whose ratio lies outside 1 ± clip on the side where the loss cuts it off
+    entropy: float  # of the learner, nats a token
+    kl: float | None  # k3 divergence from the start policy, nats a token; None: grpo.kl is 0
+    gap: float | None  # largest |log ratio| of samples by the very weights that are trained: engine - learner
 
 
-def ratio_of(logps: torch.Tensor, batch: Mapping[str, torch.Tensor], clip: float) -> Ratio:
-    """Of one micro-batch. logps: the learner's, (rows, C)."""
+def token_figures(
+    logps: torch.Tensor, entropies: torch.Tensor, batch: Mapping[str, torch.Tensor], clip: float
+) -> TokenFigures:
+    """Of one micro-batch. logps, entropies: the learner's, (rows, C)."""
     import torch
 
     mask = batch["completion_mask"].bool()
+    reference = batch.get("ref_per_token_logps")
     if not mask.any():
-        return Ratio(0, 0.0, 0.0, 0.0, None)
+        return TokenFigures(0, 0.0, 0.0, 0.0, 0.0, None if reference is None else 0.0, None)
     log_ratio = logps - batch["old_per_token_logps"]
     ratio = torch.exp(log_ratio[mask])
     advantage = batch["advantages"].unsqueeze(1).expand_as(log_ratio)[mask]
     cut = ((ratio < 1 - clip) & (advantage < 0)) | ((ratio > 1 + clip) & (advantage > 0))
     fresh = log_ratio[mask & batch["fresh"].unsqueeze(1)]
-    return Ratio(
-        int(mask.sum()),
-        float(ratio.mean()),
-        float(ratio.max()),
-        float(cut.float().mean()),
-        float(fresh.abs().max()) if fresh.numel() else None,
+    back = None if reference is None else (reference - logps)[mask]
+    return TokenFigures(
+        tokens=int(mask.sum()),
+        ratio_mean=float(ratio.mean()),
+        ratio_max=float(ratio.max()),
+        clip_share=float(cut.float().mean()),
+        entropy=float(entropies[mask].mean()),
+        kl=None if back is None else float((torch.exp(back) - back - 1).mean()),
+        gap=float(fresh.abs().max()) if fresh.numel() else None,
     )
 
 
-def total_ratio(parts: Sequence[Ratio]) -> Ratio:
+def step_token_figures(parts: Sequence[TokenFigures]) -> TokenFigures:
     """Over the micro-batches of a step."""
     tokens = sum(part.tokens for part in parts)
     gaps = [part.gap for part in parts if part.gap is not None]
+    kl = [(part.kl, part.tokens) for part in parts if part.kl is not None]
     if not tokens:
-        return Ratio(0, 1.0, 1.0, 0.0, None)
-    return Ratio(
-        tokens,
-        sum(part.mean * part.tokens for part in parts) / tokens,
-        max(part.largest for part in parts),
-        sum(part.clipped * part.tokens for part in parts) / tokens,
-        max(gaps) if gaps else None,
+        return TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0 if kl else None, None)
+    return TokenFigures(
+        tokens=tokens,
+        ratio_mean=sum(part.ratio_mean * part.tokens for part in parts) / tokens,
+        ratio_max=max(part.ratio_max for part in parts),
+        clip_share=sum(part.clip_share * part.tokens for part in parts) / tokens,
+        entropy=sum(part.entropy * part.tokens for part in parts) / tokens,
+        kl=sum(value * count for value, count in kl) / tokens if kl else None,
+        gap=max(gaps) if gaps else None,
     )
 
 
