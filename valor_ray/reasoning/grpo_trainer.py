@@ -165,13 +165,16 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        self._last = [None if part is None else part.detach() for part in found[:2]]
+        self._last_logps = found[0].detach()
+        self._last_entropies = found[1]  # None unless trl asked for them, which its loss does
         return found
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """trl's, as a mean over the rows that count: trl's own mean also counts those that fill a step up."""
         loss = super()._compute_loss(model, inputs) * self._scale
-        self._parts.append(token_figures(*self._last, inputs, self._config.grpo.clip))
+        self._parts.append(
+            token_figures(self._last_logps, self._last_entropies.detach(), inputs, self._config.grpo.clip)
+        )
         self._loss += float(loss.detach())
         if not math.isfinite(self._loss):
             raise LearningStopped(f"the loss of step {self.state.global_step + 1} is {self._loss}")
