@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from valor_ray.reasoning.publish import Carried, Publication
 from valor_ray.records import Reply, Sampling
 
 _HOLD_S = 60.0  # of one question for newer weights
+_VISIBLE_S, _LOOK_S = 30.0, 0.5  # a shared filesystem shows another node's new folder late
 
 
 @serve.deployment(name="policy")
@@ -99,6 +101,9 @@ class Follower:
                     await self._take_or_refuse(news)
 
     async def _take(self, news: Publication) -> None:
+        end = time.monotonic() + _VISIBLE_S
+        while not Path(news.folder).is_dir() and time.monotonic() < end:
+            await asyncio.sleep(_LOOK_S)
         await self._policy.load_weights(Path(news.folder), news.version)
         scores = await self._policy.score(news.probe)
         await self._published.carried.remote(news.number, Carried(self._replica, news.version, scores))

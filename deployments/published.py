@@ -45,10 +45,10 @@ class Published:
 
     def _read(self) -> Publication | None:
         """The publication before a restart; None when its weights have gone: the learner publishes anew."""
-        try:
-            found = publication_from(json.loads(self._file.read_text()))
-        except FileNotFoundError:
+        record = json.loads(self._file.read_text()) if self._file.exists() else None
+        if record is None:  # nothing was published, or the first publication was refused
             return None
+        found = publication_from(record)
         return found if Path(found.folder).is_dir() else None
 
     def _write(self) -> None:

@@ -17,6 +17,7 @@ from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Pictu
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
 _STATUS_S = 2.0
 _GIVE_UP_S = 600.0  # a replica is back within a minute, a lost node's within a few
+_REACHED_S = 30.0  # a call that fails after so long had reached a replica: patience begins anew
 
 
 class RemotePolicy:
@@ -87,13 +88,16 @@ def judge_trouble(handle: DeploymentHandle) -> str:
 
 async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:
     """`_result`, called again while no replica can be reached, for minutes."""
-    pause_s = _FIRST_PAUSE_S
-    end = time.monotonic() + _GIVE_UP_S
+    pause_s, lost_since = _FIRST_PAUSE_S, None
     while True:
+        asked = time.monotonic()
         try:
             return await _result(part, call(), failure)
         except ServiceError:
-            if time.monotonic() > end:
+            now = time.monotonic()
+            if lost_since is None or now - asked > _REACHED_S:
+                pause_s, lost_since = _FIRST_PAUSE_S, now
+            if now - lost_since > _GIVE_UP_S:
                 raise
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

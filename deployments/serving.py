@@ -82,7 +82,7 @@ def training(
     resolve_model(config.policy.model)
     _check_judge(config)
     name, judge = policy_name(str(run)), judging_name(str(answers))
-    gpus = config.policy.num_gpus * config.policy.replicas
+    gpus = config.policy.num_gpus * config.policy.replicas + config.grpo.num_gpus * config.grpo.workers
     with running_ray(config, progress, gpus), _closed(run), _ended(config, name), _ended(config, judge):
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
         serve.run_many(
@@ -125,7 +125,7 @@ def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator
     try:
         progress("starting Ray" if address is None else f"connecting to Ray at {address}")
         _start_ray(config, address)
-        _check_gpus(gpus, local=address is None)
+        _check_gpus(gpus, progress, local=address is None)
         yield
     finally:
         with _undisturbed():
@@ -201,13 +201,18 @@ def _start_ray(config: Config, address: str | None) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
 
-def _check_gpus(wanted: float, *, local: bool) -> None:
+def _check_gpus(wanted: float, progress: Progress, *, local: bool) -> None:
     present = ray.cluster_resources().get("GPU", 0)
-    if local and wanted > present:
+    if wanted <= present:
+        return
+    if local:
         raise ConfigError(
-            f"The profile wants {wanted:g} GPU and this machine has {present:g}. Use --profile local, or set "
-            "policy.num_gpus, detector.num_gpus and depth.num_gpus."
+            f"The settings want {wanted:g} GPUs and this machine has {present:g}. Use --profile local, or lower "
+            "replicas, workers and num_gpus of policy, grpo, detector and depth."
         )
+    progress(
+        f"the settings want {wanted:g} GPUs and the cluster has {present:g} now: waiting for more of them"
+    )
 
 
 def _deploy(config: Config, progress: Progress) -> str:

@@ -3,8 +3,11 @@
     python -m jobs.sample_replies --queries scenes/queries.jsonl --n 4 --out replies.jsonl
     python -m jobs.sample_replies --queries q.jsonl --n 8 --out r.jsonl --set policy.temperature=1
 
-In: JSON lines with query_id and question (`valor tabletop render` writes such a file). Out: reply_id, query_id,
-question, reply, policy_version, finish_reason. Needs no Ray. Killed, the same command goes on.
+In: what training reads (JSON lines, parquet, a folder with queries.jsonl, ...); `valor tabletop render` writes such
+a folder. Out: reply_id, query_id, question, reply, policy_version, finish_reason. Needs no Ray. Killed, the same
+command goes on.
+
+Exit code 0: all replies are there; 1: the policy failed; 2: wrong usage or settings; 130: Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,30 +15,37 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
-import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from valor_ray.commands.options import add_profile, load_config, positive
-from valor_ray.errors import ConfigError, ValorError
+from valor_ray.commands.options import (
+    add_profile,
+    exit_code,
+    interrupt_on_signals,
+    load_config,
+    positive,
+)
+from valor_ray.errors import ConfigError, QuestionError
+from valor_ray.run_folder import RecordFile, read_records
 
 if TYPE_CHECKING:
     from valor_ray.models.vllm_policy import VllmPolicy
+    from valor_ray.reasoning.queries import Query
+    from valor_ray.records import Reply
 
+_HEAD = b'{"reply_id": '  # how a file of ours begins
 SAY_EVERY_S = 5.0
 
 
 def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(prog="python -m jobs.sample_replies", description=__doc__)
     words.formatter_class = argparse.RawDescriptionHelpFormatter
-    words.add_argument(
-        "--queries", type=Path, required=True, metavar="FILE", help="query_id, question a line"
-    )
+    words.add_argument("--queries", required=True, metavar="SOURCE", help="query_id, question a row")
     words.add_argument("--n", type=positive, default=4, help="replies per question (4)")
     words.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
     words.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
@@ -46,108 +56,111 @@ def parser() -> argparse.ArgumentParser:
     return words
 
 
-def queries(path: Path, limit: int | None) -> Iterator[tuple[str, str]]:
-    """(query_id, question) of each line. Raises ConfigError naming the line."""
-    if not path.is_file():
-        raise ConfigError(
-            f"{path} does not exist. `valor tabletop render --out scenes/` writes scenes/queries.jsonl."
-        )
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if limit is not None and number > limit:
-                return
-            try:
-                row = json.loads(line)
-                yield str(row["query_id"]), str(row["question"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ConfigError(
-                    f"{path} line {number}: needs query_id and question as JSON ({error!r})."
-                ) from error
-
-
-def written(path: Path) -> Counter[str]:
-    """How many replies the file has per query; cuts off a last line that a kill has torn."""
+def open_replies(out: Path) -> tuple[RecordFile, Counter[str]]:
+    """The file, open to go on, and how many replies it has per query. Raises ConfigError when it is somebody else's."""
+    foreign = f"--out {out} holds something other than the replies of this job. Give another file."
     have: Counter[str] = Counter()
-    if not path.exists():
-        return have
-    end = 0
-    with path.open("rb") as lines:
-        for line in lines:
-            if not line.endswith(b"\n"):
-                break
-            have[json.loads(line)["query_id"]] += 1
-            end += len(line)
-    os.truncate(path, end)
-    return have
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.touch()
+        with out.open("rb") as file:
+            if not _HEAD.startswith(file.read(len(_HEAD))):
+                raise ConfigError(foreign)
+        book = RecordFile(out, keep=True)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error}. Give a file that can be written.") from error
+    for record in read_records(out):
+        if not isinstance(record, dict) or not isinstance(record.get("query_id"), str):
+            raise ConfigError(foreign)
+        have[record["query_id"]] += 1
+    return book, have
 
 
-async def sample(policy: VllmPolicy, args: argparse.Namespace) -> int:
-    """Write what is missing; returns the number of replies written."""
-    have = written(args.out)
-    todo = [item for item in queries(args.queries, args.limit) if have[item[0]] < args.n]
-    wanted = sum(args.n - have[query_id] for query_id, _ in todo)
-    waiting, done, start, said = iter(todo), 0, time.monotonic(), 0.0
-    with args.out.open("ab", buffering=0) as file:
+async def sample(
+    policy: VllmPolicy,
+    queries: Sequence[Query],
+    n: int,
+    book: RecordFile,
+    have: Counter[str],
+    concurrency: int,
+) -> int:
+    """Write what is missing; returns the number of replies written. Raises PolicyError, QuestionError, StorageError."""
+    wanted = sum(n - have[query.query_id] for query in queries)
+    waiting, done, start, said = iter(queries), 0, time.monotonic(), 0.0
 
-        async def work() -> None:
-            nonlocal done, said
-            for query_id, question in waiting:
-                first = have[query_id]
-                # no seed: vLLM 0.32 on CPU dies of a seeded request whose prompt is prefilled in two steps
-                replies = await policy.generate(question, n=args.n - first)
-                rows = [
-                    {
-                        "reply_id": f"{query_id}#{first + n}",
-                        "query_id": query_id,
-                        "question": question,
-                        "reply": reply.text,
-                        "policy_version": reply.policy_version,
-                        "finish_reason": reply.finish_reason,
-                    }
-                    for n, reply in enumerate(replies, start=1)
-                ]
-                file.write(b"".join(_line(row) for row in rows))
-                done += len(rows)
-                if time.monotonic() - said > SAY_EVERY_S or done == wanted:
-                    said = time.monotonic()
-                    left = (wanted - done) * (said - start) / done
-                    print(f"sample_replies: {done}/{wanted} replies, {left:.0f} s left", file=sys.stderr)
+    async def work() -> None:
+        nonlocal done, said
+        for query in waiting:
+            first = have[query.query_id]
+            # no seed: vLLM 0.32 on CPU dies of a seeded request whose prompt is prefilled in two steps
+            try:
+                replies = await policy.generate(query.question, n=n - first)
+            except QuestionError as error:
+                raise QuestionError(f"query {query.query_id}: {error}") from error
+            book.append_all([_row(query, first + i, reply) for i, reply in enumerate(replies, start=1)])
+            done += len(replies)
+            if time.monotonic() - said > SAY_EVERY_S or done == wanted:
+                said = time.monotonic()
+                _say(f"{done}/{wanted} replies, {(wanted - done) * (said - start) / done:.0f} s left")
 
+    try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(args.concurrency):
+            for _ in range(concurrency):
                 group.create_task(work())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
     return done
 
 
-def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+def _row(query: Query, number: int, reply: Reply) -> dict[str, str]:
+    return {
+        "reply_id": f"{query.query_id}#{number}",
+        "query_id": query.query_id,
+        "question": query.question,
+        "reply": reply.text,
+        "policy_version": reply.policy_version,
+        "finish_reason": reply.finish_reason,
+    }
 
 
 async def run(args: argparse.Namespace) -> int:
-    from valor_ray.models.vllm_policy import VllmPolicy
+    """Replies written. Settings and files are looked at before the engine is started."""
+    from valor_ray.reasoning.queries import read_queries
 
-    policy = VllmPolicy(load_config(args).policy)
-    await policy.start()
-    try:
-        return await sample(policy, args)
-    finally:
-        policy.close()
-        gc.collect()  # vLLM's engine is a cycle, and complains when the interpreter's end finds it
+    config = load_config(args)
+    queries = read_queries(args.queries, args.limit)
+    book, have = open_replies(args.out)
+    with closing(book):
+        todo = [query for query in queries if have[query.query_id] < args.n]
+        if not todo:
+            return 0
+        from valor_ray.models.vllm_policy import VllmPolicy
+
+        policy = VllmPolicy(config.policy)
+        try:
+            await policy.start()
+            return await sample(policy, todo, args.n, book, have, args.concurrency)
+        finally:
+            policy.close()
+            gc.collect()  # vLLM's engine is a cycle, and complains when the interpreter's end finds it
 
 
 def main() -> int:
     args = parser().parse_args()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        wrote = asyncio.run(run(args))
-    except ValorError as error:
-        print(f"sample_replies: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        print("sample_replies: interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    print(f"sample_replies: wrote {wrote} replies to {args.out}", file=sys.stderr)
+    interrupt_on_signals()
+    return exit_code(
+        "sample_replies", lambda: _work(args), interrupted="interrupted; the same command goes on"
+    )
+
+
+def _work(args: argparse.Namespace) -> int:
+    wrote = asyncio.run(run(args))
+    _say(f"wrote {wrote} replies to {args.out}")
     return 0
+
+
+def _say(line: str) -> None:
+    print(f"sample_replies: {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from valor_ray.config import Config
-from valor_ray.errors import JudgeError, PolicyError, QuestionError, ServiceError, ValorError
+from valor_ray.errors import JudgeError, PolicyError, QuestionError, ServiceError, StorageError, ValorError
 from valor_ray.reasoning.learner import LearnerEnd, Published, learn
 from valor_ray.reasoning.publish import version_name
 from valor_ray.reasoning.rollout import Outcome
-from valor_ray.reasoning.train_engine import RolloutStep, TrainWork, shards_of
+from valor_ray.reasoning.train_engine import RolloutStep, TrainWork
 from valor_ray.reasoning.train_folder import FolderBook, TrainFolder
 
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ _FATAL: dict[str, type[ValorError]] = {
     "judge": JudgeError,
     "policy": PolicyError,
     "question": QuestionError,
+    "service": ServiceError,
+    "storage": StorageError,
 }
+_NO_ROOM = 30  # times that Ray Train waits a minute for room for the learner: a node may be on its way
+_PARTING_S = 120.0  # for the learner to end when rollouts have failed
+_AHEAD = 4  # orders beyond the lag that a worker holds, so that none waits for Ray Data
 _WATCH_S = 5.0  # between looks at the judge
 _PUBLISH_S = 600.0  # for all replicas to carry new weights; a replica that starts again takes minutes
 
@@ -116,7 +121,7 @@ class _RayRun:
 
         from deployments.rollout_actor import open_buffer
 
-        buffer = open_buffer(work.config, shards_of(work.config))
+        buffer = open_buffer(work.config, work.shards)
         for outcome in work.recorded:
             ray.get(buffer.put.remote(pickle.dumps(outcome)))
         if not work.learner:
@@ -133,7 +138,7 @@ class _RayRun:
                     ray.get(buffer.put.remote(pickle.dumps(outcome)))
         except BaseException:
             ray.get(buffer.stop.remote("rollouts have failed"))
-            learner.join()
+            learner.join(_PARTING_S)
             raise
         learner.join()
         ray.kill(buffer)
@@ -183,10 +188,11 @@ class _Learner:
         self._listening.start()
         self._fitting.start()
 
-    def join(self) -> None:
-        self._fitting.join()
+    def join(self, timeout_s: float | None = None) -> None:
+        """timeout_s: a learner that waits for room on the cluster does not hear that the run has ended."""
+        self._fitting.join(timeout_s)
         self._over.set()
-        self._listening.join()
+        self._listening.join(timeout_s)
 
     def end(self) -> LearnerEnd:
         """Raises ServiceError when the learner's processes have failed for good."""
@@ -198,7 +204,11 @@ class _Learner:
                 f"The learner failed: {cause[-1] if cause else type(self._error).__name__} "
                 "Logs: /tmp/ray/session_latest/logs/train. The same command goes on from the last checkpoint."
             ) from self._error
-        assert self._end is not None
+        if self._end is None:
+            raise ServiceError(
+                "The learner ended without a word. Logs: /tmp/ray/session_latest/logs/train. The same command goes on "
+                "from the last checkpoint."
+            )
         return self._end
 
     def _fit(self) -> None:
@@ -223,7 +233,7 @@ class _Learner:
             run_config=RunConfig(
                 name="learner",
                 storage_path=str(self._folder.path / "ray_train"),
-                failure_config=FailureConfig(max_failures=MOST_FAILURES),
+                failure_config=FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=_NO_ROOM),
             ),
         )
         reason = "the learner failed"
@@ -239,8 +249,8 @@ class _Learner:
 
         try:
             self._take_notes()
-        except ValorError as error:  # a full disk: the run must end, and end() says why
-            self._error = error
+        except Exception as error:  # noqa: BLE001  # a full disk, a board that fails: the run ends, and end() says why
+            self._error = error if isinstance(error, ValorError) else _unrecorded(error)
             ray.get(self._buffer.stop.remote("the run's records cannot be written"))
 
     def _take_notes(self) -> None:
@@ -260,6 +270,13 @@ class _Learner:
 
     def _ended(self, end: LearnerEnd) -> None:
         self._end = end
+
+
+def _unrecorded(error: Exception) -> ServiceError:
+    return ServiceError(
+        f"A step could not be recorded: {type(error).__name__}: {error} The same command goes on from the last "
+        "checkpoint."
+    )
 
 
 def learner_process(given: dict[str, Any]) -> None:
@@ -340,7 +357,7 @@ def outcomes(work: TrainWork, folder: TrainFolder, buffer: Any) -> Generator[Out
 
 
 def dataset(work: TrainWork, folder: TrainFolder, buffer: Any) -> Dataset:
-    """The orders, a block each, streaming through the workers; all may wait for their turn at a time."""
+    """The orders, a block each, streaming through the workers in their order, a few steps' at a time."""
     import ray.data
     from ray.data import ActorPoolStrategy, DataContext
 
@@ -349,7 +366,7 @@ def dataset(work: TrainWork, folder: TrainFolder, buffer: Any) -> Dataset:
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # a judge may be down for hours
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    shards, count = shards_of(work.config), len(work.orders)
+    waiting = work.config.grpo.max_lag + _AHEAD  # orders in a worker, most of which wait for their turn
     rows = ray.data.from_arrow(
         [pa.table({"order": pa.array([pickle.dumps(order)], pa.binary())}) for order in work.orders]
     )
@@ -359,9 +376,9 @@ def dataset(work: TrainWork, folder: TrainFolder, buffer: Any) -> Dataset:
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
-            size=shards,
-            max_tasks_in_flight_per_actor=count,
-            max_concurrent_calls_per_actor=count,
+            size=work.shards,
+            max_tasks_in_flight_per_actor=waiting,
+            max_concurrent_calls_per_actor=waiting,
         ),
         num_cpus=0.25,
     )

@@ -1,15 +1,15 @@
 """Has a VLM write a question for each picture, to train on: query_id, image, question a line.
 
-    python -m jobs.write_queries --images photos/ --out photos/queries.jsonl \\
-        --set judge.base_url=https://host/v1 --set judge.model=my-vlm
-    python -m jobs.write_queries --images list.jsonl --out queries.jsonl --per-image 6 --limit 400
+    python -m jobs.write_queries --images photos/ --out photos/queries.jsonl --profile judge.yaml
+    python -m jobs.write_queries --images list.jsonl --out q.jsonl --profile gpu --per-image 6 --limit 400
 
 In: a folder of pictures, or JSON lines with a field `image`. For each picture the VLM behind the judge's endpoint
 writes several questions; the one whose kind (count, size, relation, attribute, other) is rarest so far is kept. Beside
 --out: failed.jsonl, the pictures without a question and why; judge_cache/, every answer (or judge.cache_dir). Needs no
 Ray. Killed, the same command goes on and pays nothing twice; changed options hold for pictures without a question.
 
-Exit code 0: every picture has its question; 1: some have none, or the judge refuses; 2: wrong usage or settings.
+Exit code 0: every picture has its question; 1: some have none, or the judge refuses; 2: wrong usage or settings;
+130: Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,8 +20,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.commands.options import add_json, add_profile, load_config, positive, print_json
-from valor_ray.errors import ConfigError, ValorError
+from valor_ray.commands.options import (
+    JUDGE_FILE,
+    add_json,
+    add_profile,
+    check_judge_keys,
+    exit_code,
+    interrupt_on_signals,
+    load_config,
+    positive,
+    print_json,
+)
+from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from valor_ray.config import Config
@@ -31,7 +41,9 @@ _LOOK_EVERY_S = 10.0  # whether the judge answers
 
 
 def parser() -> argparse.ArgumentParser:
-    words = argparse.ArgumentParser(prog="python -m jobs.write_queries", description=__doc__)
+    words = argparse.ArgumentParser(
+        prog="python -m jobs.write_queries", description=__doc__, epilog=JUDGE_FILE
+    )
     words.formatter_class = argparse.RawDescriptionHelpFormatter
     words.add_argument("--images", required=True, metavar="DIR|FILE", help="pictures, or JSONL naming them")
     words.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
@@ -56,12 +68,12 @@ async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
 
     if config.judge.base_url is None:
         raise ConfigError(
-            "judge.base_url is not set, and the offline judge cannot write questions. Name a VLM: "
-            "--set judge.base_url=https://host/v1 --set judge.model=NAME."
+            "judge.base_url is not set, and the offline judge cannot write questions. Name a VLM in a file and give it "
+            f"with --profile.\n{JUDGE_FILE.rstrip()}"
         )
     if args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a folder. Give a file, as {args.out / 'queries.jsonl'}.")
-    config.judge.api_key()
+    check_judge_keys(config)
     shots = list_shots(args.images, args.limit)
     with locked(args.out.parent, "--out"):
         async with judging(config.judge, args.out.parent / "judge_cache") as chat:
@@ -84,14 +96,17 @@ async def _watch(chat: Judges) -> None:
 
 def main() -> int:
     args = parser().parse_args()
-    try:
-        summary = asyncio.run(run(args, load_config(args)))
-    except ValorError as error:
-        _say(str(error))
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        _say("interrupted; the same command goes on")
-        return 130
+    interrupt_on_signals()
+    return exit_code(
+        "write_queries",
+        lambda: _work(args),
+        as_json=args.json,
+        interrupted="interrupted; the same command goes on",
+    )
+
+
+def _work(args: argparse.Namespace) -> int:
+    summary = asyncio.run(run(args, load_config(args)))
     if args.json:
         print_json(summary)
     else:

@@ -23,6 +23,13 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == "[]"
     for command in cli.COMMANDS:
         assert command in done.stdout
+    for word in (
+        "valor train reasoning",
+        "jobs.write_queries",
+        "jobs.sample_replies",
+        "valor doctor --settings",
+    ):
+        assert word in done.stdout
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)

@@ -36,6 +36,24 @@ def test_json_is_one_object_and_exit_code_follows_the_needed_checks(checkpoints,
     assert all(check["fix"] for check in report["checks"] if not check["ok"])
 
 
+def test_settings_are_listed_with_the_profiles_values_and_descriptions(capsys) -> None:
+    words = ["doctor", "--settings", "judge.", "--set", "judge.base_url=https://me:secret@host/v1"]
+    assert cli.main([*words, "--json"]) == 0
+    found = {setting["key"]: setting for setting in json.loads(capsys.readouterr().out)["settings"]}
+    assert all(key.startswith("judge.") and setting["description"] for key, setting in found.items())
+    assert found["judge.base_url"]["value"] == "https://host/v1"  # without what somebody has put into it
+    assert found["judge.api_key_env"]["value"] is None and found["judge.timeout_s"]["value"] == 20
+    assert cli.main(["doctor", "--settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(list(config.described_keys()))
+    assert any(line.split()[:2] == ["judge.api_key_env", "null"] for line in lines)
+
+
+def test_settings_that_do_not_exist_name_the_nearest(capsys) -> None:
+    assert cli.main(["doctor", "--settings", "judge.modle"]) == 2
+    assert "judge.model" in capsys.readouterr().err
+
+
 def test_missing_model_is_needed_and_says_which(checkpoints, capsys) -> None:
     (checkpoints / "depth" / "weights").unlink()
     (checkpoints / "depth").rmdir()

@@ -1,5 +1,6 @@
 """The lock, pyproject and the documents say the same thing as the code."""
 
+import importlib
 import re
 import shlex
 import tomllib
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from valor_ray import cli
+from valor_ray.commands.options import JUDGE_FILE
+from valor_ray.config import Config
 
 ROOT = Path(__file__).parents[1]
 LOCK = dict(
@@ -52,6 +55,25 @@ def test_valor_commands_in_the_documents_are_accepted(document: str) -> None:
     assert shown
     for words in shown:
         cli.build_parser([words[0]]).parse_args(words)
+
+
+def test_jobs_in_the_documents_take_the_options_shown() -> None:
+    shown = [words[2:] for words in commands("README.md") if words[1:2] == ["-m"]]
+    assert {words[0] for words in shown} == {"jobs.sample_replies", "jobs.write_queries"}
+    for module, *words in shown:
+        importlib.import_module(module).parser().parse_args(words)
+
+
+def test_judge_file_of_readme_and_help_loads_over_both_profiles(tmp_path: Path) -> None:
+    (readme,) = re.findall(r"```yaml\n(# judge\.yaml.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for text in (readme, JUDGE_FILE.partition("\n")[2], f"base: gpu\n{readme}"):
+        (tmp_path / "judge.yaml").write_text(text)
+        judge = Config.load(str(tmp_path / "judge.yaml")).judge
+        assert (judge.base_url, judge.model, judge.api_key_env) == (
+            "https://host/v1",
+            "my-vlm",
+            "JUDGE_API_KEY",
+        )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

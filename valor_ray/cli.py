@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from valor_ray import __version__
-from valor_ray.commands.options import print_json
-from valor_ray.errors import ConfigError, ValorError
+from valor_ray.commands.options import exit_code
 
 COMMANDS = (
     "demo",
@@ -36,8 +34,13 @@ first steps:
   valor demo --out demo/                            20 questions about rendered scenes, and a page to look at
   valor serve                                       start the app (and its page) on http://127.0.0.1:8000
   valor ask photo.png "How many red boxes are there?"
+  valor train reasoning --run runs/first            improve the policy without labels
 
-`valor COMMAND --help` explains one command.
+`valor COMMAND --help` explains one command, `valor doctor --settings` every setting.
+
+jobs (`--help` explains each):
+  python -m jobs.write_queries                      has a VLM write questions about bare pictures, to train on
+  python -m jobs.sample_replies                     samples replies from the policy, to score
 """
 
 
@@ -82,16 +85,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     known = [words[0]] if words and words[0] in COMMANDS else COMMANDS
     args = build_parser(known).parse_args(words)
-    try:
-        return int(args.run(args))
-    except ValorError as error:
-        print(f"valor {args.command}: {error}", file=sys.stderr)
-        if getattr(args, "json", False):
-            print_json({"error": {"code": error.code, "message": str(error)}})
-        return 2 if isinstance(error, ConfigError) else 1
-    except KeyboardInterrupt:
-        print(f"valor {args.command}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `valor ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return exit_code(
+        f"valor {args.command}", lambda: int(args.run(args)), as_json=getattr(args, "json", False)
+    )

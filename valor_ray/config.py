@@ -200,8 +200,11 @@ class GrpoConfig(Section):
         ge=0,
         description="further queries a step may draw for groups without use, as a share of `prompts`",
     )
-    temperature: float = Field(1.0, gt=0, description="of training samples; paper: 1.0")
-    top_p: float = Field(1.0, gt=0, le=1, description="of training samples; paper: 1")
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        description="of training samples; paper: 1.0. Their top-p is 1, as the importance ratio needs it",
+    )
     max_tokens: int = Field(2000, ge=1, description="longest training sample, tokens; paper: 2000")
     max_lag: int = Field(
         1, ge=0, description="steps by which samples may be older than the weights they train; 0 = on-policy"
@@ -220,7 +223,9 @@ class GrpoConfig(Section):
         None, ge=1, description="CPU threads of a learner process; null = torch's choice"
     )
     micro_batch: int = Field(4, ge=1, description="replies in one forward pass of a learner process")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the learner's forward pass")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the learner's forward pass; the weights that are trained are float32"
+    )
     fsdp: bool = Field(False, description="shard weights and optimizer over the learner processes")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     lora_rank: int | None = Field(

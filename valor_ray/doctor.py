@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from valor_ray.config import SHIPPED_PREFIX, Config, resolve_model
+from valor_ray.config import SHIPPED_PREFIX, Config, described_keys, nearest_key, resolve_model
 from valor_ray.errors import ConfigError, ProgramError
 from valor_ray.listening import why_not
+from valor_ray.run_folder import public_settings
 
 LOCK = Path(__file__).parents[1] / "requirements" / "cpu.lock"
 GIB = 2**30
@@ -52,6 +54,19 @@ def examine(config: Config) -> Iterator[Check]:
         yield _gpus(wanted)
     yield _browser()
     yield _sandbox(config)  # last: it takes a second
+
+
+def settings(config: Config, prefix: str = "") -> list[dict[str, Any]]:
+    """{key, value, description} of each setting whose key begins with `prefix`. Raises ConfigError for none."""
+    values = public_settings(config.model_dump(mode="json"))
+    found = []
+    for key, description in described_keys():
+        if key.startswith(prefix):
+            section, _, name = key.partition(".")
+            found.append({"key": key, "value": values[section][name], "description": description})
+    if not found:
+        raise ConfigError(f"--settings {prefix}: no setting begins so. Nearest: {nearest_key(prefix)}.")
+    return found
 
 
 def _python() -> Check:

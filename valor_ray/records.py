@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+START_VERSION = "base"  # of the weights that an engine starts with, before a training run publishes any
 BBox = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the upright image, x right, y down
 
 

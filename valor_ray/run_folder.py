@@ -100,7 +100,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
             except ValueError as error:
                 raise ConfigError(
-                    f"{path} line {number} is not a record ({error}). Remove that line: its reply is scored again."
+                    f"{path} line {number} is not a record ({error}). Remove that line."
                 ) from error
             yield record
 

@@ -84,15 +84,16 @@ async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
 
 
 @asynccontextmanager
-async def vision(config: Config) -> AsyncIterator[VisionParts]:
+async def vision(config: Config, answers: Path | None = None) -> AsyncIterator[VisionParts]:
     """Detector, depth and judge of a config, in this process.
 
+    answers: folder where the judge's are kept, unless `judge.cache_dir` names one; None: for the block only.
     Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
     """
     from valor_ray.models.grounding_dino import GroundingDino
     from valor_ray.models.moge import MoGe
 
     with tempfile.TemporaryDirectory(prefix="valor-judge-") as folder:
-        async with judging(config.judge, Path(folder)) as chat:
+        async with judging(config.judge, answers or Path(folder)) as chat:
             detector = InProcessDetector(GroundingDino(config.detector))
             yield VisionParts(detector, InProcessDepth(MoGe(config.depth)), VqaJudge(chat, config.judge))

@@ -16,7 +16,7 @@ import pytest
 from valor_ray.benchmarks import held_out
 from valor_ray.benchmarks.held_out import HeldOut
 from valor_ray.config import Config
-from valor_ray.errors import ConfigError, PolicyError
+from valor_ray.errors import ConfigError, JudgeError, PolicyError, ServiceError
 from valor_ray.ports import Depth, Detector
 from valor_ray.records import DepthMap, Detection, Picture, Reply
 from valor_ray.wiring import VisionParts, vision
@@ -77,8 +77,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
     with pytest.MonkeyPatch.context() as patch:
 
         @asynccontextmanager
-        async def watched(config: Config) -> AsyncIterator[VisionParts]:
-            async with vision(config) as parts:
+        async def watched(config: Config, answers: Path) -> AsyncIterator[VisionParts]:
+            async with vision(config, answers) as parts:
                 eyes = Watched(parts.detector, parts.depth, found.looks[-1])
                 yield VisionParts(eyes, eyes, parts.judge)
 
@@ -98,7 +98,16 @@ def answers(folder: Path, step: int) -> list[dict[str, Any]]:
 
 def test_record_has_the_figures_of_a_version_and_no_row(asked: Asked) -> None:
     for step, record in zip((0, 3), asked.records, strict=True):
-        assert set(record) == {"step", "n", "accuracy", "ci", "well_formed", "by_family", "seconds"}
+        assert set(record) == {
+            "step",
+            "n",
+            "accuracy",
+            "ci",
+            "well_formed",
+            "by_family",
+            "unasked",
+            "seconds",
+        }
         rows = answers(asked.folder, step)
         right = sum(row["right"] for row in rows)
         assert (record["step"], record["n"], len(rows)) == (step, QUESTIONS, QUESTIONS)
@@ -141,12 +150,49 @@ def test_questions_that_got_no_reply_are_asked_again_and_only_they(tmp_path: Pat
     sick, well = Counts(refuses="ball"), Counts()
     for policy in (sick, well):
         held = HeldOut(Config.load("local"), tmp_path, QUESTIONS, asked.folder / "data")
-        record = asyncio.run(held.ask(policy, 0, lambda line: None))
+        try:
+            record = asyncio.run(held.ask(policy, 0, lambda line: None))
+        except ServiceError as error:
+            assert policy is sick and "held-out questions could not be asked (the policy" in str(error)
     again = {question for question, _ in well.asked}
     assert again == {question for question, _ in sick.asked if "ball" in question} and len(again) > 1
     assert {name: record[name] for name in ("n", "accuracy", "well_formed", "by_family")} == {
         name: asked.records[0][name] for name in ("n", "accuracy", "well_formed", "by_family")
     }
+
+
+class Looks:
+    """ports.Policy with one program for all questions: it asks the judge, and lives with its failure."""
+
+    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
+        code = 'final_answer = "none"\nwhat = vqa(img_pth, None, "What colour is the ball?")\nfinal_answer = what'
+        text = f"<plan>\n1. Look.\n</plan>\n<answer>\n{code}\n</answer>"
+        return [Reply(text, (1,), (0.0,), "step-000000", "stop")]
+
+
+def test_judge_that_fails_makes_no_answer_wrong(
+    tmp_path: Path, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [True]
+
+    class Broken:
+        async def vqa(self, picture: Picture, question: str) -> str:
+            if broken[0]:
+                raise JudgeError("the judge is down")
+            return "red"
+
+    @asynccontextmanager
+    async def without_judge(config: Config, answers: Path) -> AsyncIterator[VisionParts]:
+        async with vision(config, answers) as parts:
+            yield VisionParts(parts.detector, parts.depth, Broken())
+
+    monkeypatch.setattr(held_out, "vision", without_judge)
+    held = HeldOut(Config.load("local"), tmp_path, QUESTIONS, asked.folder / "data")
+    with pytest.raises(ServiceError, match=r"12 of 12 held-out questions.*the judge is down"):
+        asyncio.run(held.ask(Looks(), 0, lambda line: None))
+    broken[0] = False
+    record = asyncio.run(held.ask(Looks(), 0, lambda line: None))
+    assert record["unasked"] == 0 and record["n"] == QUESTIONS
 
 
 def test_held_out_scenes_are_rendered_once(asked: Asked) -> None:

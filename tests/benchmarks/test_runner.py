@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Query, Truth, evaluate
-from valor_ray.errors import ConfigError, ServiceError
+from valor_ray.errors import ConfigError, ServiceError, StorageError
+from valor_ray.run_folder import RecordFile
 
 QUERIES = [Query(f"q{i}", Path("x.png"), f"question {i}") for i in range(4)]
 TRUTHS = {
@@ -74,6 +75,25 @@ def test_resume_survives_a_line_cut_by_a_kill(tmp_path: Path) -> None:
     assert service.asked == [lost]
     again = Service()
     assert run(again, tmp_path).n == 4 and again.asked == []
+
+
+def test_line_that_was_torn_by_an_earlier_version_is_passed_over(tmp_path: Path) -> None:
+    run(Service(q0="no", q1=2, q2="red", q3=30.0), tmp_path)
+    path = tmp_path / ANSWERS
+    path.write_bytes(b'{"query_id": "q\n' + path.read_bytes())
+    again = Service()
+    assert run(again, tmp_path).accuracy == 1 and again.asked == []
+
+
+def test_answers_that_cannot_be_written_end_the_run_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: RecordFile, record: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(RecordFile, "append", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        run(Service(q0="no", q1=2, q2="red", q3=30.0), tmp_path)
 
 
 def test_other_questions_in_the_output_folder_are_refused(tmp_path: Path) -> None:

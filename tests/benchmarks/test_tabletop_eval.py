@@ -90,6 +90,64 @@ def test_folder_without_truth_or_questions_is_named(tmp_path: Path) -> None:
         tabletop.load(data)
 
 
+GOOD = {"query_id": "q9", "image": "a.png", "question": "Is it red?"}
+TRUE = {"query_id": "q9", "answer": "yes", "family": "attribute"}
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "words"),
+    [
+        ("queries.jsonl", [1], "not a JSON object"),
+        ("queries.jsonl", GOOD | {"image": 7}, "field 'image' must be text that is not empty, not 7"),
+        ("queries.jsonl", GOOD | {"image": "none.png"}, "there is no picture"),
+        ("queries.jsonl", {"query_id": "q9", "image": "a.png"}, "field 'question' is missing"),
+        ("queries.jsonl", GOOD | {"query_id": None}, "field 'query_id' must be text"),
+        ("truth.jsonl", TRUE | {"answer": ["red"]}, "field 'answer' must be text, a number"),
+        ("truth.jsonl", TRUE | {"answer": float("nan")}, "field 'answer' must be text, a number"),
+        ("truth.jsonl", {"query_id": "q9", "answer": "yes"}, "field 'family' is missing"),
+        ("truth.jsonl", "{", "not JSON"),
+    ],
+)
+def test_wrong_row_is_named_with_its_file_and_exits_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, row: object, words: str
+) -> None:
+    data = write_data(tmp_path / "data")
+    with (data / file).open("a") as rows:
+        rows.write("\n" + (row if isinstance(row, str) else json.dumps(row)) + "\n")
+    command = [
+        "eval",
+        "tabletop",
+        "--data",
+        str(data),
+        "--url",
+        "http://127.0.0.1:9",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main(command) == 2
+    assert f"--data {data / file} line 4: {words}" in capsys.readouterr().err
+
+
+def test_missing_folder_names_the_option_and_a_row_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "tabletop", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "o")]) == 2
+    assert f"--data {tmp_path}/none: no such folder" in capsys.readouterr().err
+    data = write_data(tmp_path / "data")
+    with (data / "queries.jsonl").open("a") as rows:
+        rows.write((data / "queries.jsonl").read_text().splitlines()[0] + "\n")
+    with pytest.raises(ConfigError, match="'q0' stands there twice"):
+        tabletop.load(data)
+
+
+def test_numbers_are_taken_as_ids(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    (data / "queries.jsonl").write_text(json.dumps(GOOD | {"query_id": 7}))
+    (data / "truth.jsonl").write_text(json.dumps(TRUE | {"query_id": 7, "answer": 2.5}))
+    queries, truths = tabletop.load(data)
+    assert queries[0].query_id == "7" and truths["7"].answer == 2.5
+
+
 def test_rendered_set_is_complete_or_absent(tmp_path: Path) -> None:
     (tmp_path / "data.partial").mkdir()
     tabletop.make(tmp_path / "data", 2)

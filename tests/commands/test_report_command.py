@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from valor_ray.cli import main
+from valor_ray.reasoning.report.train_page import write_train_page
 
 STEP = {"step": 1, "reward": 0.5, "all_heads": 0.25, "seconds": {"wait": 30, "learn": 30}, "judge_calls": 3}
 
@@ -16,8 +17,10 @@ STEP = {"step": 1, "reward": 0.5, "all_heads": 0.25, "seconds": {"wait": 30, "le
 def trained(tmp_path: Path) -> Path:
     folder = tmp_path / "train"
     folder.mkdir()
-    (folder / "config.yaml").write_text("grpo: {steps: 2}\n")
-    (folder / "metrics.jsonl").write_text(json.dumps(STEP) + "\n" + json.dumps(STEP | {"step": 2})[:20])
+    (folder / "config.yaml").write_text("grpo: {steps: 3}\n")
+    steps = [STEP, STEP | {"step": 2, "reward": 0.75}]
+    whole = "".join(json.dumps(step) + "\n" for step in steps)
+    (folder / "metrics.jsonl").write_text(whole + json.dumps(STEP | {"step": 3})[:20])
     return folder
 
 
@@ -32,8 +35,15 @@ def scored(tmp_path: Path) -> Path:
 def test_a_training_folder_gets_its_page(trained: Path, capsys) -> None:
     assert main(["report", str(trained)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("1 of 2 steps, 0 rollouts\nreward 0.500 -> 0.500\n")
+    assert out.startswith("2 of 3 steps, 0 rollouts\nreward 0.500 -> 0.750\n")
     assert out.endswith(f"page: {trained / 'report.html'}\n") and (trained / "report.html").exists()
+
+
+def test_the_page_of_a_stopped_run_still_says_why(trained: Path, capsys) -> None:
+    write_train_page(trained, "the loss of step 3 is nan")
+    assert main(["report", str(trained), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stopped"] == "the loss of step 3 is nan"
+    assert "the loss of step 3 is nan" in (trained / "report.html").read_text()
 
 
 def test_json_is_one_object_and_alone(trained: Path, capsys) -> None:
@@ -41,7 +51,7 @@ def test_json_is_one_object_and_alone(trained: Path, capsys) -> None:
     out = capsys.readouterr().out
     report = json.loads(out)
     assert out.count("\n") == 1 and report == json.loads((trained / "report.json").read_text())
-    assert (report["steps"], report["minutes"], report["judge_calls"], report["gain"]) == (1, 1.0, 3, None)
+    assert (report["steps"], report["minutes"], report["judge_calls"], report["gain"]) == (2, 2.0, 6, None)
 
 
 def test_the_page_of_a_scored_file_is_made_again(scored: Path, capsys) -> None:

@@ -94,6 +94,7 @@ class Engine:
                 "shard": order.shard,
                 "fate": "used",
                 "value": 1.0,
+                "versions": [["step-000000", 1]],
             }
             work.record(Outcome(order.step, order.shard, [row | {"order": asdict(order)}], [], 0, 0))
         return LearnerEnd(0, self.stopped)
@@ -128,8 +129,9 @@ def test_help_shows_examples_files_and_exit_codes(capsys: pytest.CaptureFixture[
     assert left.value.code == 0
     said = capsys.readouterr().out
     for word in (
-        "valor train reasoning --run", "--dry-run", "--replay", "QUERIES is", "never read", "rollouts.jsonl",
-        "report.html", "the same command goes on", "Exit code 0", "ray job submit",
+        "valor train reasoning --run", "--dry-run", "--replay", "SOURCE is", "never read", "rollouts.jsonl",
+        "report.html", "the same command goes on", "Exit code 0", "ray job submit", "valor doctor --settings grpo",
+        "api_key_env", "truth.jsonl", "grpo.eval_questions=0", "valor serve --set policy.model=",
     ):  # fmt: skip
         assert word in said, word
 
@@ -148,7 +150,10 @@ def test_wrong_words_exit_2_with_advice(
         (words(run, "--queries", queries, "--set", "grpo.prompts=50"), "grpo.prompts=6"),
         (words(run, "--replay", tmp_path, "--dry-run"), "not allowed with"),
         (words(run, "--replay", tmp_path), "rollouts"),
-        (words(run, "--queries", queries, "--eval-data", tmp_path / "none"), "valor tabletop render"),
+        (
+            words(run, "--queries", queries, "--eval-data", tmp_path / "none"),
+            f"--eval-data {tmp_path}/none: no such",
+        ),
         (["train", "reasoning"], "--run"),
         (["train"], "WHAT"),
     ):
@@ -204,7 +209,8 @@ def test_replay_needs_no_key_of_a_judge(
 ) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
     hosted = ("--set", "judge.base_url=https://host/v1", "--set", "judge.api_key_env=NO_SUCH_KEY")
-    assert "NO_SUCH_KEY" in refused(capsys, *words(tmp_path / "run", "--dry-run", *hosted))
+    assert "NO_SUCH_KEY" in refused(capsys, *words(tmp_path / "run", *hosted))
+    assert not (tmp_path / "run").exists()
     assert "no rollouts" in refused(capsys, *words(tmp_path / "run", "--replay", tmp_path, *hosted))
 
 
@@ -234,6 +240,31 @@ def test_dry_run_of_tabletop_scenes_renders_none(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
     limited = planned(*words(tmp_path / "run", "--dry-run", "--set", "grpo.query_limit=9"))
     assert limited["queries"] == 9
+
+
+def test_dry_run_with_a_judge_of_ones_own_needs_no_key_and_says_what_the_cost_wants(
+    tmp_path: Path, queries: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_API_KEY", raising=False)
+    judge = tmp_path / "judge.yaml"
+    judge.write_text("judge: {base_url: https://host/v1, model: my-vlm, api_key_env: JUDGE_API_KEY}\n")
+    command = words(tmp_path / "run", "--queries", queries, "--profile", judge, "--dry-run")
+    assert main(command) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert f"{'judge_cost_usd':<26}–" in said
+    assert f"{'cost_assumes':<26}no price: set judge.price_in and judge.price_out" in said
+    assert main([*command, "--json", "--set", "judge.price_in=1"]) == 0
+    assert json.loads(capsys.readouterr().out)["judge_cost_usd"] == pytest.approx(0.06, abs=0.005)
+
+
+def test_queries_that_the_limit_leaves_out_are_told(
+    tmp_path: Path, queries: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = words(tmp_path / "run", "--queries", queries, "--dry-run", "--set")
+    assert main([*command, "grpo.query_limit=4"]) == 0
+    assert "the first 4 queries are used, and there are more (grpo.query_limit)" in capsys.readouterr().err
+    assert main([*command, "grpo.query_limit=6"]) == 0
+    assert "there are more" not in capsys.readouterr().err
 
 
 def test_dry_run_of_a_started_run_changes_nothing_in_it(
@@ -292,6 +323,20 @@ def test_stopped_run_exits_1_and_says_why(
     assert main(in_process(tmp_path / "run", queries)) == 1
     said = capsys.readouterr().out
     assert "stopped: the loss of step 1 is nan" in said and "report.html" in said
+
+
+def test_run_ends_with_the_command_that_uses_its_newest_weights(
+    tmp_path: Path, queries: Path, engine: type[Engine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(in_process(run, queries)) == 0
+    assert "use it:" not in capsys.readouterr().out
+    for name in ("step-000000", "step-000002", "step-000003", "step-000004.part"):
+        (run / "weights" / name).mkdir()
+    assert main(in_process(run, queries, "--set", "policy.max_tokens=300")) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"valor serve --set policy.max_tokens=300 --set policy.model={run}/weights/step-000003 " in last
+    assert "valor eval" in last
 
 
 def test_one_process_learns_where_there_is_no_ray_train(

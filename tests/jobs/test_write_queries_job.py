@@ -111,7 +111,11 @@ def test_wrong_usage_is_exit_code_2_and_says_what_to_do(tmp_path: Path) -> None:
     folder, out = pictures(tmp_path / "set"), tmp_path / "queries.jsonl"
     offline = run("--images", folder, "--out", out)
     assert offline.returncode == 2 and "the offline judge cannot write questions" in offline.stderr
-    assert "judge.base_url=https://" in offline.stderr and not out.exists()
+    assert (
+        "base_url: https://host/v1" in offline.stderr and "--profile" in offline.stderr and not out.exists()
+    )
+    told = run("--images", folder, "--out", out, "--json")
+    assert told.returncode == 2 and json.loads(told.stdout)["error"]["code"] == "config"
     url = "http://127.0.0.1:9/v1"
     for words, message in (
         (("--images", tmp_path / "none", "--out", out), "no such file or folder"),
@@ -122,6 +126,24 @@ def test_wrong_usage_is_exit_code_2_and_says_what_to_do(tmp_path: Path) -> None:
         assert wrong.returncode == 2 and message in wrong.stderr and "Traceback" not in wrong.stderr, (
             wrong.stderr
         )
+
+
+def test_sigterm_ends_the_job_as_ctrl_c_does(tmp_path: Path) -> None:
+    async def never(n: int, body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return said(ANSWER)
+
+    with endpoint(never) as judge:
+        words = command("--images", pictures(tmp_path / "set"), "--out", tmp_path / "q.jsonl", url=judge.url)
+        job = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + 60
+        while not judge.calls:
+            assert job.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        job.send_signal(signal.SIGTERM)
+        _, said_last = job.communicate(timeout=30)
+    assert job.returncode == 130 and "the same command goes on" in said_last
+    assert "Traceback" not in said_last, said_last
 
 
 def test_an_unknown_model_is_exit_code_1_without_a_traceback(tmp_path: Path) -> None:

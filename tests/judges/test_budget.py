@@ -70,12 +70,5 @@ def test_tokens_bound_requests_and_are_settled() -> None:
     assert before.granted == 1 and after.granted == 0 and after.wait_s > 20
 
 
-def test_permits_given_back_can_be_taken_again() -> None:
-    budget = Budget(600, None, 0.0)
-    first = budget.lease(60.0, 5, 0)
-    budget.give_back(first.granted, 0)
-    assert budget.lease(60.0, 5, 0).granted == first.granted
-
-
 def test_no_limit_grants_everything() -> None:
     assert Budget(None, None, 0.0).lease(0.0, 500, 10_000).granted == 500

@@ -11,7 +11,7 @@ from valor_ray.cli import main
 from valor_ray.perf import judges
 from valor_ray.perf.sandbox import ordinary_programs
 from valor_ray.program import gate
-from valor_ray.reasoning.score_page import scaling
+from valor_ray.reasoning.report.score_page import scaling
 
 
 def test_sandbox_bench_gives_its_ratios(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +62,12 @@ def test_the_scaling_points_of_the_bench_are_those_of_the_report(tmp_path: Path)
     write_scaling(tmp_path / "out", {"1": 15.9, "2": 31.5, "4": 62.0})
     assert scaling(tmp_path / "out" / "scaling.json") == [(1.0, 15.9), (2.0, 31.5), (4.0, 62.0)]
     assert IN_FLIGHT / LATENCY_S == 16  # calls a second of one replica at best
+
+
+def test_one_step_is_too_few_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "grpo", "--steps", "1"])
+    assert end.value.code == 2 and "at least 2" in capsys.readouterr().err
 
 
 def test_an_unknown_bench_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -157,3 +157,26 @@ def test_stop_lets_the_learner_go() -> None:
         assert await waiting is None
 
     asyncio.run(check())
+
+
+def test_every_learner_process_gets_the_same_step() -> None:
+    async def check() -> None:
+        held = buffer(shards=2, patience=0.05)
+        await held.put(outcome(1, 0))
+        first = await held.batch(1)  # does without the second shard
+        await held.put(outcome(1, 1))
+        await held.stop("in between")
+        second = await held.batch(1)
+        assert first is not None and second is first
+
+    asyncio.run(check())
+
+
+def test_samples_of_the_start_weights_are_replayed_at_any_step() -> None:
+    async def check() -> None:
+        held = RolloutBuffer(None, 1, groups=1, patience_s=1)
+        await held.put(Outcome(9, 0, [row(9, 0, 0) | {"versions": [["base", 5]]}], [], 0.0, 0.0))
+        found = await held.batch(9)
+        assert found is not None and found.lags == [8] and found.counts["dropped_stale"] == 0
+
+    asyncio.run(check())

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from valor_ray.errors import ConfigError
+from valor_ray.models.vllm_weights import read_weights
 from valor_ray.reasoning.learner import check_shape
+from valor_ray.reasoning.train_folder import TrainFolder
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -155,6 +157,49 @@ def test_lora_weights_are_published_merged(policy: Path, tmp_path: Path) -> None
     assert end.steps == 3 and hand.models[0].state_dict().keys() == hand.models[3].state_dict().keys()
     assert tiny.difference(hand.models[0].state_dict(), hand.models[3].state_dict()) > 0
     assert all(record["logprob_gap"] < 1e-4 for record in records)  # merged weights are the learner's
+    saved = TrainFolder(tmp_path).policy_weights(3)
+    assert tiny.difference(hand.models[3].state_dict(), tiny.model_in(saved).state_dict()) == 0
+
+
+def test_adapters_are_not_sharded(policy: Path) -> None:
+    with pytest.raises(ConfigError, match=r"grpo\.fsdp=false"):
+        check_shape(tiny.settings(policy, "grpo.lora_rank=4", "grpo.fsdp=true").grpo)
+
+
+def test_small_updates_are_not_lost_to_a_short_forward_pass(policy: Path, tmp_path: Path) -> None:
+    hand = tiny.Hand()
+    config = tiny.settings(policy, "grpo.dtype=bfloat16", "grpo.learning_rate=1e-6", "grpo.steps=1")
+    tiny.run_learner(config, tmp_path, hand)
+    assert 0 < tiny.difference(hand.models[0].state_dict(), hand.models[1].state_dict()) < 1e-5
+
+
+def test_engine_gets_weights_in_its_own_precision(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy, "policy.dtype=bfloat16", "grpo.steps=1")
+    tiny.run_learner(config, tmp_path, tiny.Hand())
+    (newest,) = (tmp_path / "weights").glob("step-000001")
+    assert {tensor.dtype for _, tensor in read_weights(newest)} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in tiny.weights(tmp_path).values()} == {torch.float32}
+
+
+def test_gap_is_measured_at_temperature_one(policy: Path, tmp_path: Path) -> None:
+    _, records = tiny.run_learner(tiny.settings(policy, "grpo.temperature=0.7"), tmp_path, tiny.Hand(lag=1))
+    assert records[-1]["logprob_gap"] < 1e-4  # stale samples have no gap of their own: this is the probe's
+
+
+def test_weights_of_a_learner_that_died_make_room_for_those_made_again(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy)
+    tiny.run_learner(config, tmp_path, tiny.Hand())
+    (tmp_path / "checkpoints" / "step-000003").rename(tmp_path / "gone")
+    (tmp_path / "checkpoints" / "step-000002").rename(tmp_path / "gone too")
+    there: list[list[str]] = []
+
+    class Looks(tiny.Hand):  # type: ignore[name-defined, misc]
+        def batch(self, step: int) -> Any:
+            there.append(sorted(path.name for path in (tmp_path / "weights").iterdir()))
+            return super().batch(step)
+
+    tiny.run_learner(config, tmp_path, Looks())
+    assert "step-000001" in there[0] and "step-000003" not in there[0]
 
 
 def test_tied_embeddings_are_trained_and_published(tmp_path: Path) -> None:

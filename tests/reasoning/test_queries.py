@@ -166,6 +166,15 @@ def test_labels_never_come_along_and_are_counted(tmp_path: Path) -> None:
     )
 
 
+def test_queries_beyond_the_limit_are_told_and_not_looked_at(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "q.jsonl", [*ROWS, "{not json"])
+    said: list[str] = []
+    assert read_queries(path, 2, said.append) == QUERIES
+    assert said == [f"{path}: the first 2 queries are used, and there are more (grpo.query_limit)"]
+    said.clear()
+    assert read_queries(jsonl(tmp_path / "all.jsonl", list(ROWS)), 2, said.append) == QUERIES and said == []
+
+
 def test_each_wrong_row_is_named_with_its_field_and_ten_are_shown(tmp_path: Path) -> None:
     rows = [
         *ROWS,

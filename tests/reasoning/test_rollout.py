@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from valor_ray.errors import JudgeError
 from valor_ray.reasoning import rollout
 from valor_ray.reasoning.queries import Query
 from valor_ray.reasoning.rollout import Outcome, roll_out
@@ -98,6 +99,34 @@ def test_killed_order_goes_on_with_the_samples_it_had(book: FolderBook) -> None:
     assert again.asked == [] and found.rollouts[0]["reply"] == "a 0"
 
 
+def test_verdicts_that_came_after_a_kill_use_no_more_samples_than_are_needed(book: FolderBook) -> None:
+    """Three groups were flat when the run was killed; on the second start one of them has turned out useful."""
+    work = order("a", "flat b", "flat c", "flat d", "e", "f", "g", "h", groups=4)
+
+    async def dies_in_part_two(question: str, reply: str) -> Reward:
+        if question in ("e", "f", "g", "h"):
+            raise KeyboardInterrupt
+        return await by_place(question, reply)
+
+    async def b_is_useful(question: str, reply: str) -> Reward:
+        return await by_place(question.replace("flat b", "b"), reply)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work, dies_in_part_two, book)
+    again = Dice()
+    found = run(work, b_is_useful, book, again)
+    assert again.asked == []  # e and f of the three that were kept
+    assert [row["query_id"] for row in found.rollouts[::3]] == ["a", "flat b", "flat c", "flat d", "e", "f"]
+    assert len({row["rollout_id"] for row in found.rollouts}) == len(found.rollouts)
+
+
+def test_kept_samples_of_other_queries_are_not_used(book: FolderBook) -> None:
+    run(order("x", "y"), by_place, book)
+    again = Dice()
+    found = run(order("a", "b"), by_place, book, again)
+    assert again.asked == [["a", "b"]] and {row["query_id"] for row in found.rollouts} == {"a", "b"}
+
+
 def test_missing_reward_leaves_its_group_and_is_no_zero(book: FolderBook) -> None:
     async def some(question: str, reply: str) -> Reward:
         return judged(None) if reply == "a 1" else await by_place(question, reply)
@@ -130,6 +159,20 @@ def test_ill_judge_is_asked_again_before_anything_is_given_up(
 
     found = run(order("a", "b"), ill_at_first, book)
     assert {row["fate"] for row in found.rollouts} == {"used"} and len(asked) == 12
+
+
+def test_judge_that_stays_ill_ends_the_order_and_its_samples_stay(
+    book: FolderBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "_ASK_AGAIN_S", (0.01, 0.01))
+
+    async def ill(question: str, reply: str) -> Reward:
+        return Reward(None, {Head.LOGIC: Verdict(None, "no answer in 20 s")})
+
+    with pytest.raises(JudgeError, match=r"6 of 6 replies.*asked 3 times.*no answer in 20 s.*same command"):
+        run(order("a", "b"), ill, book)
+    again = Dice()
+    assert len(run(order("a", "b"), by_place, book, again).rollouts) == 6 and again.asked == []
 
 
 def test_canaries_are_judged_among_them_and_are_no_rollouts(book: FolderBook) -> None:

@@ -57,5 +57,5 @@ def test_epochs_make_steps_where_none_are_given() -> None:
 
 
 def test_fewer_queries_than_a_step_asks_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"5 queries .* --set grpo.prompts=5"):
+    with pytest.raises(ConfigError, match=r"5 queries .* --set grpo.prompts=4"):
         next(orders(QUERIES[:5], grpo(), shards=1))

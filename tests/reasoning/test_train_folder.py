@@ -34,7 +34,7 @@ def outcome(step: int, shard: int = 0, rows: int = 3, audit: int = 0) -> Outcome
         step,
         shard,
         [{"rollout_id": f"s{step}-{shard}-{i}", "step": step, "shard": shard} for i in range(rows)],
-        [{"query_id": f"canary-{i}", "step": step} for i in range(audit)],
+        [{"query_id": f"canary-{i}", "step": step, "shard": shard} for i in range(audit)],
         0.0,
         0.0,
     )
@@ -101,7 +101,36 @@ def test_other_queries_are_refused(folder: TrainFolder) -> None:
     assert [row["query_id"] for row in read_records(folder.queries)] == ["a", "b"]
 
 
+def test_folder_of_scores_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rewards.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="valor score"):
+        TrainFolder(tmp_path).prepare(Config.load("local"))
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_steps_keep_their_shards_when_replicas_come_and_go(folder: TrainFolder) -> None:
+    assert folder.shards(Config.load("local", ["policy.replicas=2"])) == 2
+    for replicas in (1, 3):
+        assert TrainFolder(folder.path).shards(Config.load("local", [f"policy.replicas={replicas}"])) == 2
+
+
 # what a killed run goes on with
+
+
+def test_canaries_of_an_order_that_was_not_recorded_go(folder: TrainFolder) -> None:
+    record(folder, outcome(1, audit=1), outcome(2, audit=2))
+    folder.rollouts.write_bytes(folder.rollouts.read_bytes()[:-5])
+    folder.go_back(0)
+    assert steps_in(folder.audit) == [1]
+
+
+def test_samples_of_recorded_orders_go_and_those_of_others_stay(folder: TrainFolder) -> None:
+    record(folder, outcome(1))
+    book = FolderBook(folder.samples)
+    for order in ("s000001-0", "s000002-0"):
+        book.keep(order, 0, [])
+    folder.go_back(0)
+    assert [path.name for path in folder.samples.iterdir()] == ["s000002-0-0.json"]
 
 
 def test_recorded_orders_come_back_whole_after_a_step(folder: TrainFolder) -> None:

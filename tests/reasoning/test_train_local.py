@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import re
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -79,6 +80,16 @@ def test_replay_of_a_run_ends_with_its_weights(policy: Path, tmp_path: Path, sha
     for then, now in zip(records, read_records(tmp_path / "again" / "metrics.jsonl"), strict=True):
         for name in ("loss", "grad_norm", "kl", "reward", "ratio_max"):
             assert now[name] == pytest.approx(then[name], abs=1e-6), name
+
+
+def test_rollouts_taken_without_a_learner_are_learnt_from_by_a_replay(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy)
+    tiny.run_learner(config, tmp_path / "first", Recorded(tmp_path / "first"))
+    path = TrainFolder(tmp_path / "first").rollouts
+    path.write_text(re.sub(r'"step-00000\d"', '"base"', path.read_text()))
+    replay(tmp_path / "again", config, Replay(config, tmp_path / "first"), say=quiet)
+    lags = [record["lag_max"] for record in read_records(tmp_path / "again" / "metrics.jsonl")]
+    assert lags == [0, 1, 2]  # all by the start weights, and none is too old
 
 
 def test_replay_that_was_killed_goes_on_to_the_same_weights(policy: Path, tmp_path: Path) -> None:

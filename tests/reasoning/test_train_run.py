@@ -45,12 +45,13 @@ class Killed(BaseException):
     """As kill -9: nobody catches it."""
 
 
-def outcome(order: Order, canary: bool = False) -> Outcome:
+def outcome(order: Order, canary: bool = False, version: str | None = None) -> Outcome:
     rows = [
         {
             "rollout_id": f"{order.order_id}-00-{i}", "step": order.step, "shard": order.shard, "group": 0,
             "query_id": order.queries[0].query_id, "question": order.queries[0].question, "reply": "…",
             "fate": "used", "value": float(i), "advantage": i - 0.5,
+            "versions": [[version or f"step-{order.step - 1:06d}", 3]],
         }
         for i in range(2)
     ]  # fmt: skip
@@ -113,7 +114,7 @@ class Engine:
     def _sample(self, work: TrainWork, order: Order) -> None:
         if order.step == self.kill_at and order.shard:
             raise Killed  # the first half of this step is recorded
-        work.record(outcome(order, self.bad_judge))
+        work.record(outcome(order, self.bad_judge, None if work.learner else "base"))
 
     def _step(self, work: TrainWork, step: int) -> None:
         work.step_done(metrics(step))
@@ -256,12 +257,28 @@ def test_rollouts_only_with_all_of_them_starts_no_engine(tmp_path: Path) -> None
     assert engine.log == [] and report is not None and report["rollouts"]["all"] == 24
 
 
-def test_recorded_rollouts_can_be_learnt_from_afterwards(tmp_path: Path) -> None:
+def test_rollouts_taken_without_a_learner_are_for_a_replay(tmp_path: Path) -> None:
+    """At their later steps they would all be too old, and the learner would learn from nothing."""
     start(tmp_path, evaluate=False, learner=False)
-    report, engine = start(tmp_path)
-    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
-    assert engine.work is not None and not engine.work.orders and len(engine.work.recorded) == 12
-    assert report is not None and report["steps"] == 6
+    with pytest.raises(ConfigError, match=f"--replay {tmp_path}"):
+        start(tmp_path)
+    _, engine = start(tmp_path, evaluate=False, learner=False)
+    assert engine.log == []  # they are all there
+
+
+def test_replicas_may_come_and_go_between_two_starts(tmp_path: Path) -> None:
+    start(tmp_path, kill_at=4)
+    _, engine = start(tmp_path, "policy.replicas=1")
+    assert engine.work is not None and engine.work.shards == 2
+    assert [(order.step, order.shard) for order in engine.work.orders] == [
+        (4, 1),
+        (5, 0),
+        (5, 1),
+        (6, 0),
+        (6, 1),
+    ]
+    ids = [row["rollout_id"] for row in read_records(tmp_path / "rollouts.jsonl")]
+    assert len(set(ids)) == len(ids)
 
 
 def test_run_is_not_made_shorter_than_it_is(tmp_path: Path) -> None:
@@ -305,8 +322,8 @@ def test_time_left_counts_the_steps_of_this_start_alone(
     monkeypatch.setattr(train_run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     said: list[str] = []
     start(tmp_path, said=said, evaluate=False)
-    left = [line.rpartition("about ")[2] for line in said if line.startswith("step ")]
-    assert left == ["30 min left", "20 min left", "10 min left", "0 min left"]
+    left = [line.partition(", about ")[2] for line in said if line.startswith("step ")]
+    assert left == ["", "20 min left", "10 min left", "0 min left"]  # the first waits for the start, too
 
 
 def test_curves_of_a_run_killed_before_its_first_checkpoint_begin_anew(
@@ -370,6 +387,12 @@ def test_plan_by_hand() -> None:
         "learner_processes": 2,
     }
     assert "1200" in said and "80" in said
+
+
+def test_plan_does_not_call_a_judge_without_prices_free() -> None:
+    found = plan(settings("judge.base_url=https://host/v1"), QUERIES)
+    assert found["judge_cost_usd"] is None and "judge.price_in" in found["cost_assumes"]
+    assert plan(settings(), QUERIES)["judge_cost_usd"] == 0
 
 
 def test_plan_without_steps_takes_the_epochs() -> None:

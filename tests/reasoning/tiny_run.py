@@ -104,7 +104,7 @@ class Hand:
         self.kept.append(step)
 
     def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
-        model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        model = model_in(folder)
         self.published[step], self.models[step] = folder, model
         return Published(1, [[logprobs_of(model, prompt, tokens) for prompt, tokens in probe]])
 
@@ -121,6 +121,10 @@ def run_learner(
         config, folder, config.grpo.steps or 0, hand, hand, (said if said is not None else []).append, records.append
     )  # fmt: skip
     return end, records
+
+
+def model_in(folder: Path) -> Any:
+    return Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 from valor_ray import images
 from valor_ray.answer import answer
 from valor_ray.benchmarks import tabletop
-from valor_ray.benchmarks.runner import Query, Row, evaluate
-from valor_ray.errors import ConfigError
-from valor_ray.ports import Depth, Detector, Policy
+from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Query, Row, evaluate
+from valor_ray.errors import ConfigError, JudgeError, ServiceError
+from valor_ray.ports import Depth, Detector, Judge, Policy
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture
+from valor_ray.run_folder import read_records
 from valor_ray.tools import LiveTools
 from valor_ray.wiring import vision
 
 if TYPE_CHECKING:
     from valor_ray.config import Config
 
+MOST_UNASKED = 0.01  # share of the questions that may fail for other reasons than the policy's
 CONCURRENCY = 96  # most of them wait for tools while the engine has a full batch
 
 
@@ -34,7 +36,8 @@ class HeldOut:
     """Asks through the real chain: policy, sandbox, live tools. What these see is kept from one time to the next."""
 
     def __init__(self, config: Config, folder: Path, questions: int, data: Path | None = None) -> None:
-        """folder: of the answers. data: a folder of `valor tabletop render`; None: rendered from the held-out split.
+        """folder: of the answers, the judge's too. data: a folder of `valor tabletop render`; None: rendered from the
+        held-out split.
 
         Raises ConfigError.
         """
@@ -50,16 +53,23 @@ class HeldOut:
         self._seen: dict[Any, Any] = {}
 
     async def ask(self, policy: Policy, step: int, say: Any) -> dict[str, Any]:
-        """The evaluation record of version `step`; answers go to folder/step-N."""
+        """The evaluation record of version `step`; answers go to folder/step-N.
+
+        Raises ServiceError when policy or judge failed on too many questions: a failure is not a wrong answer.
+        """
         out = self._folder / f"step-{step:06d}"
-        async with vision(self._config) as parts, Sandbox(self._config.sandbox) as sandbox:
+        answers = self._folder / "judge_cache"
+        async with vision(self._config, answers) as parts, Sandbox(self._config.sandbox) as sandbox:
             eyes = _Remembered(parts.detector, parts.depth, self._seen)
 
             async def one(query: Query) -> Mapping[str, Any]:
                 picture = images.load(query.image, self._config.images)
-                tools = LiveTools(picture, eyes, eyes, parts.judge)
+                judge = _Watched(parts.judge)
+                tools = LiveTools(picture, eyes, eyes, judge)
                 seed = int(hashlib.sha256(query.query_id.encode()).hexdigest()[:8], 16) % 2**31
                 found = await answer(query.question, picture, policy, sandbox, tools, seed=seed)
+                if judge.failure is not None:
+                    raise ServiceError(f"The judge failed: {judge.failure}")
                 return asdict(found)
 
             def told(done: int, row: Row) -> None:
@@ -69,6 +79,7 @@ class HeldOut:
             report = await evaluate(
                 "held-out", self.queries, self._truths, one, out, concurrency=CONCURRENCY, progress=told
             )
+        self._check_asked(report, out, say)
         families = {
             name: {"n": share.n, "right": round(share.accuracy * share.n)}
             for name, share in report.by_family.items()
@@ -80,8 +91,36 @@ class HeldOut:
             "ci": list(report.ci),
             "well_formed": report.well_formed,
             "by_family": families,
+            "unasked": report.unasked,
             "seconds": report.seconds,
         }
+
+    def _check_asked(self, report: EvalReport, out: Path, say: Any) -> None:
+        if not report.unasked:
+            return
+        reasons = Counter(row["error"] for row in read_records(out / ANSWERS) if row["unasked"])
+        failed = (
+            f"{report.unasked} of {report.n} held-out questions could not be asked "
+            f"({reasons.most_common(1)[0][0]})"
+        )
+        if report.unasked > MOST_UNASKED * report.n:
+            raise ServiceError(f"{failed}. The same command asks these again.")
+        say(f"{failed} and count as wrong")
+
+
+class _Watched:
+    """ports.Judge that remembers its failure, which a program would turn into a failure of its own."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self.failure: JudgeError | None = None
+
+    async def vqa(self, picture: Picture, question: str) -> str:
+        try:
+            return await self._judge.vqa(picture, question)
+        except JudgeError as error:
+            self.failure = error
+            raise
 
 
 class _Remembered:

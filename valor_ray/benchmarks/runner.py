@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from valor_ray.benchmarks.metrics import is_right, wilson
 from valor_ray.errors import ConfigError, ValorError
+from valor_ray.run_folder import RecordFile
 
 ANSWERS = "answers.jsonl"  # in the output folder: one Row a line, appended; of two with one query_id the last counts
 
@@ -84,28 +86,43 @@ async def evaluate(
 ) -> EvalReport:
     """Ask what `out` has no answer for yet, `concurrency` at a time; report on all queries.
 
-    A question that fails is a row, not an exception. Raises ConfigError when `out` belongs to other questions.
+    A question that fails is a row, not an exception. Raises ConfigError when `out` belongs to other questions,
+    StorageError when a row cannot be written.
     """
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    rows = _recorded(out / ANSWERS, queries)
-    waiting = iter([query for query in queries if query.query_id not in rows or rows[query.query_id].unasked])
-    done = len(queries) - sum(query.query_id not in rows or rows[query.query_id].unasked for query in queries)
+    with closing(RecordFile(out / ANSWERS, keep=True)) as book:
+        rows = _recorded(out / ANSWERS, queries)
+        todo = [query for query in queries if query.query_id not in rows or rows[query.query_id].unasked]
+        done = len(queries) - len(todo)
 
-    async def work() -> None:
-        nonlocal done
-        for query in waiting:
+        async def one(query: Query) -> None:
+            nonlocal done
             row = await _ask(query, truths[query.query_id], answer_fn)
-            _append(out / ANSWERS, row)
+            book.append(asdict(row))
             rows[query.query_id] = row
             done += 1
             progress(done, row)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(concurrency):
-            group.create_task(work())
+        await _each(todo, one, concurrency)
     wanted = [rows[query.query_id] for query in queries]
     return _report(benchmark, wanted, time.monotonic() - start)
+
+
+async def _each(queries: Sequence[Query], work: Callable[[Query], Awaitable[None]], concurrency: int) -> None:
+    """`concurrency` at a time. The first error ends all, and is raised as it is."""
+    waiting = iter(queries)
+
+    async def worker() -> None:
+        for query in waiting:
+            await work(query)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(worker())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
 
 
 async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:
@@ -133,19 +150,8 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:
     )
 
 
-def _append(path: Path, row: Row) -> None:
-    """One line in one write, on a line of its own even after a run that was killed while it wrote."""
-    with path.open("ab+") as file:
-        file.seek(0, 2)
-        if file.tell():
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n")
-
-
 def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, Row]:
-    """Rows of an earlier run by query_id; a line that was cut by a kill is left out."""
+    """Rows of an earlier run by query_id; a line that is none (cut by a kill long ago) is left out."""
     rows: dict[str, Row] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:

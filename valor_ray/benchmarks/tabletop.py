@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import math
 import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from valor_ray.benchmarks.runner import Query, Truth
 from valor_ray.errors import ConfigError
+from valor_ray.json_lines import value_of
 
 SEED = 0  # of the held-out set
+QUERIES, TRUTH = "queries.jsonl", "truth.jsonl"
+NEEDS = (
+    f"{QUERIES} needs query_id, image (a file beside it) and question; {TRUTH} needs query_id, answer (text, a number, "
+    "true or false) and family. `valor tabletop render` writes such a folder."
+)
 
 
 def make(folder: Path, questions: int) -> None:
@@ -21,7 +29,7 @@ def make(folder: Path, questions: int) -> None:
     from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_dataset
 
     if folder.exists():
-        present = len(_rows(folder / "truth.jsonl"))
+        present = len(list(_rows(folder / TRUTH)))
         if present < questions:
             raise ConfigError(
                 f"{folder} holds {present} questions, fewer than {questions}. Ask for no more than these, or choose "
@@ -39,36 +47,76 @@ def make(folder: Path, questions: int) -> None:
 def load(folder: Path, limit: int | None = None) -> tuple[list[Query], dict[str, Truth]]:
     """The first `limit` questions of a folder (queries.jsonl, truth.jsonl, pictures) and their truths by query_id.
 
-    Raises ConfigError naming the file and what is wrong with it.
+    Raises ConfigError that begins with the folder or file, and names the row and what is wrong with it.
     """
-    try:
-        queries = [
-            Query(row["query_id"], folder / row["image"], row["question"])
-            for row in _rows(folder / "queries.jsonl")
-        ]
-        truths = {
-            row["query_id"]: Truth(row["answer"], row["family"], row.get("look", ""))
-            for row in _rows(folder / "truth.jsonl")
-        }
-    except KeyError as error:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder. {NEEDS}")
+    queries = [_query(row, place, folder) for place, row in _rows(folder / QUERIES)][:limit]
+    truths = dict(_truth(row, place) for place, row in _rows(folder / TRUTH))
+    if len({query.query_id for query in queries}) < len(queries):
+        twice = Counter(query.query_id for query in queries).most_common(1)[0][0]
         raise ConfigError(
-            f"A row in {folder} has no field {error}. queries.jsonl needs query_id, image, question; truth.jsonl "
-            "needs query_id, answer, family."
-        ) from error
-    queries = queries[:limit]
-    lacking = [query.query_id for query in queries if query.query_id not in truths]
-    if lacking or not queries:
-        wrong = f"no truth for {lacking[0]!r}" if lacking else "no questions"
-        raise ConfigError(f"{folder} has {wrong}: write it with `valor tabletop render --out {folder}`.")
+            f"{folder / QUERIES}: query_id {twice!r} stands there twice. Give each row its own."
+        )
+    if not queries:
+        raise ConfigError(f"{folder}: there are no questions in {QUERIES}. {NEEDS}")
+    if lacking := [query.query_id for query in queries if query.query_id not in truths]:
+        raise ConfigError(
+            f"{folder / TRUTH}: no truth for {lacking[0]!r}"
+            f"{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}. {NEEDS}"
+        )
     return queries, truths
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
+def _query(row: Mapping[str, Any], place: str, folder: Path) -> Query:
+    query = Query(
+        _text(row, "query_id", place), folder / _text(row, "image", place), _text(row, "question", place)
+    )
+    if not query.image.is_file():
         raise ConfigError(
-            f"Cannot read {path} ({error.strerror}). --data wants a folder written by `valor tabletop render`."
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON lines: {error}") from error
+            f"{place}: there is no picture {query.image}. Correct the field 'image' of that row."
+        )
+    return query
+
+
+def _truth(row: Mapping[str, Any], place: str) -> tuple[str, Truth]:
+    answer = row.get("answer")
+    if not isinstance(answer, str | bool | int | float) or (
+        isinstance(answer, float) and not math.isfinite(answer)
+    ):
+        raise ConfigError(
+            f"{place}: field 'answer' must be text, a number, true or false, not {answer!r}. {NEEDS}"
+        )
+    look = row.get("look")
+    truth = Truth(answer, _text(row, "family", place), look if isinstance(look, str) else "")
+    return _text(row, "query_id", place), truth
+
+
+def _text(row: Mapping[str, Any], name: str, place: str) -> str:
+    """A field that is text, or an id that is a whole number."""
+    value = row.get(name)
+    if name == "query_id" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        wrong = f"must be text that is not empty, not {value!r}" if name in row else "is missing"
+        raise ConfigError(f"{place}: field {name!r} {wrong}. {NEEDS}")
+    return value
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each row with its place, "FILE line N"; empty lines do not count."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}. {NEEDS}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        place = f"{path} line {number}"
+        try:
+            row = value_of(line, number)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}. {NEEDS}") from error
+        if not isinstance(row, dict):
+            raise ConfigError(f"{place}: not a JSON object. {NEEDS}")
+        yield place, row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,21 @@ def _judges(parser: ArgumentParser) -> None:
 
 def _grpo(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--steps", type=positive, default=12, metavar="N", help="of each of the three runs (12)"
+        "--steps",
+        type=_steps,
+        default=12,
+        metavar="N",
+        help="of each of the three runs, the first not measured (12)",
     )
     parser.add_argument(
         "--delay", type=float, default=0.3, metavar="S", help="the judge's time for one answer, seconds (0.3)"
     )
+
+
+def _steps(text: str) -> int:
+    if positive(text) < 2:
+        raise ArgumentTypeError("the first step is not measured: give at least 2")
+    return int(text)
 
 
 _OPTIONS = {"sandbox": _sandbox, "judges": _judges, "grpo": _grpo}

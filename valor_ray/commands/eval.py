@@ -9,17 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.commands.options import add_json, add_profile, load_config, positive, print_json
+from valor_ray.commands.options import (
+    EVAL_FILES,
+    add_json,
+    add_profile,
+    load_config,
+    positive,
+    print_json,
+)
+from valor_ray.errors import ConfigError
 from valor_ray.listening import free_port
 
 if TYPE_CHECKING:
-    from valor_ray.benchmarks.runner import EvalReport, Query, Row
+    from valor_ray.benchmarks.runner import EvalReport, Query, Row, Truth
 
 HELP = "Measure accuracy on a benchmark (starts the app, or asks a running one)."
-EPILOG = """\
+EPILOG = f"""\
 examples:
   valor eval tabletop --out runs/eval --limit 200
   valor eval tabletop --data scenes/ --url http://127.0.0.1:8000 --out runs/eval --json
+  valor eval tabletop --out runs/trained --set policy.model=runs/first/weights/step-000080
+
+--data is {EVAL_FILES}
 
 Every answer is appended to OUT/answers.jsonl as it comes; the same command goes on where it was stopped.
 Exit code 0: every question was asked; 1: the service gave no reply to some; 2: wrong usage or settings.
@@ -53,13 +64,9 @@ def run(args: Namespace) -> int:
     import json
     from dataclasses import asdict
 
-    from valor_ray.benchmarks import tabletop
     from valor_ray.benchmarks.runner import evaluate
 
-    data = args.data or args.out / "data"
-    if args.data is None:
-        tabletop.make(data, args.limit or DEFAULT_QUESTIONS)
-    queries, truths = tabletop.load(data, args.limit)
+    queries, truths = _questions(args)
 
     def told(done: int, row: Row) -> None:
         mark = "right" if row.right else "wrong"
@@ -86,6 +93,19 @@ def run(args: Namespace) -> int:
     else:
         _show(report)
     return 1 if report.unasked else 0
+
+
+def _questions(args: Namespace) -> tuple[list[Query], dict[str, Truth]]:
+    from valor_ray.benchmarks import tabletop
+
+    if args.data is None:
+        data = args.out / "data"
+        tabletop.make(data, args.limit or DEFAULT_QUESTIONS)
+        return tabletop.load(data, args.limit)
+    try:
+        return tabletop.load(args.data, args.limit)
+    except ConfigError as error:
+        raise ConfigError(f"--data {error}") from error
 
 
 @contextmanager

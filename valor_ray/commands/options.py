@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from valor_ray.errors import ConfigError, ValorError
 
 if TYPE_CHECKING:
     from valor_ray.config import Config
+
+JUDGE_FILE = """\
+judge.yaml, your own judge over the profile local (with a line `base: gpu`, over gpu; `valor doctor --settings judge`):
+  judge:
+    base_url: https://host/v1
+    model: my-vlm
+    api_key_env: JUDGE_API_KEY   # the variable that holds the key; null: none is needed
+    requests_per_minute: 600     # the account's limit
+"""  # for the help of the commands that ask a judge
+EVAL_FILES = """\
+a folder with queries.jsonl (query_id, image, question) and truth.jsonl (query_id, answer, family: any word to
+group by). An answer of yes, no, text or a whole number must be met exactly, one with a point within 20 %."""
 
 
 def add_profile(parser: ArgumentParser) -> None:
@@ -40,6 +57,35 @@ def load_config(args: Namespace, *overrides: str) -> Config:
     from valor_ray.config import Config
 
     return Config.load(args.profile, [*args.overrides, *overrides])
+
+
+def check_judge_keys(config: Config) -> None:
+    """Raises ConfigError when the API key of a judge that is not the offline one is not set."""
+    for endpoint in (config.judge, *config.judge.others):
+        if endpoint.base_url is not None:
+            endpoint.api_key()
+
+
+def exit_code(
+    name: str, work: Callable[[], int], *, as_json: bool = False, interrupted: str = "interrupted"
+) -> int:
+    """What a command or job ends with: its own code, or that of its error, which becomes a message.
+
+    name: before each message. as_json: an error is one JSON object on stdout too.
+    """
+    try:
+        return work()
+    except ValorError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        if as_json:
+            print_json({"error": {"code": error.code, "message": str(error)}})
+        return 2 if isinstance(error, ConfigError) else 1
+    except KeyboardInterrupt:
+        print(f"{name}: {interrupted}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, as with `valor ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def print_json(value: Any) -> None:

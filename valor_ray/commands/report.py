@@ -54,14 +54,14 @@ def run(args: Namespace) -> int:
 def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     """The page, the numbers, and the lines that are printed. Raises ConfigError when the folder is no run."""
     if (folder / "rewards.jsonl").exists():
-        from valor_ray.reasoning.score_again import write_score_page
+        from valor_ray.reasoning.report.score_again import write_score_page
 
         report = write_score_page(folder)
         return folder / "report.html", report, _scored(report)
     if (folder / "config.yaml").exists() and any((folder / name).exists() for name in _TRAINING):
-        from valor_ray.reasoning.train_page import write_train_page
+        from valor_ray.reasoning.report.train_page import write_train_page_again
 
-        page = write_train_page(folder)
+        page = write_train_page_again(folder)
         report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
         return page, report, _trained(report)
     raise ConfigError(_no_run(folder))

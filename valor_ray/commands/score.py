@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.commands.options import (
+    JUDGE_FILE,
     add_json,
     add_profile,
+    check_judge_keys,
     interrupt_on_signals,
     load_config,
     positive,
@@ -18,11 +20,10 @@ from valor_ray.commands.options import (
 )
 
 HELP = "Give each reply of a file its six rewards, with reasons, by LLM verifiers."
-EPILOG = """\
+EPILOG = f"""\
 examples:
   valor score --replies replies.jsonl --out runs/score
-  valor score --replies replies.jsonl --out runs/score --set judge.base_url=https://host/v1 --set judge.model=my-llm \\
-      --set judge.requests_per_minute=600 --set judge.replicas=4
+  valor score --replies replies.jsonl --out runs/mine --profile judge.yaml --set judge.replicas=4
   python -m jobs.sample_replies --queries scenes/queries.jsonl --n 4 --out replies.jsonl     # where replies come from
 
 FILE is JSON lines or parquet, one reply a row: query_id, question, reply; several replies of a query are normal.
@@ -34,6 +35,7 @@ config.yaml, report.json, and report.html to look at. Every judge answer is kept
 judge.cache_dir): the same command goes on where it was stopped, and pays nothing twice.
 Without judge.base_url the offline judge is used; it knows tabletop questions.
 
+{JUDGE_FILE}
 Exit code 0: every reply has its reward; 1: some rows are missing or failed; 2: wrong usage or settings; 130: Ctrl-C.
 """
 
@@ -56,8 +58,7 @@ def run(args: Namespace) -> int:
     from valor_ray.reasoning.score_run import score
 
     config = load_config(args)
-    if config.judge.base_url is not None:
-        config.judge.api_key()
+    check_judge_keys(config)
     interrupt_on_signals()
     engine: Engine
     if args.in_process:

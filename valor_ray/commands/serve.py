@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from types import FrameType
 
-from valor_ray.commands.options import add_profile, load_config
+from valor_ray.commands.options import JUDGE_FILE, add_profile, interrupt_on_signals, load_config
 
 HELP = "Start the app: models, HTTP API and page."
-EPILOG = """\
+EPILOG = f"""\
 examples:
   valor serve                                  the shipped tiny models, on http://127.0.0.1:8000
   valor serve --profile gpu --port 9000        the paper's models
-  valor serve --set judge.base_url=http://127.0.0.1:9999/v1 --set judge.model=my-vlm
+  valor serve --set policy.model=runs/first/weights/step-000080      a policy that you have trained
+  valor serve --profile judge.yaml             your own judge
 
+{JUDGE_FILE}
 Ctrl-C stops everything that was started. With RAY_ADDRESS set, the app runs on that cluster instead.
 """
 
@@ -30,7 +31,7 @@ def run(args: Namespace) -> int:
     given = {"server.host": args.host, "server.port": args.port}
     config = load_config(args, *(f"{key}={value}" for key, value in given.items() if value is not None))
     start = time.monotonic()
-    _interrupt_on_signals()
+    interrupt_on_signals()
     _say("loading the libraries")
     from deployments.serving import serving
 
@@ -44,17 +45,6 @@ def run(args: Namespace) -> int:
         except KeyboardInterrupt:
             _say("stopping")
     return 0
-
-
-def _interrupt_on_signals() -> None:
-    """SIGTERM ends the app the way Ctrl-C does, and so does SIGINT where a shell has put us in its background."""
-    import signal
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -10,12 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.commands.options import (
+    EVAL_FILES,
+    JUDGE_FILE,
     add_json,
     add_profile,
+    check_judge_keys,
     interrupt_on_signals,
     load_config,
     print_json,
 )
+from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from valor_ray.benchmarks.held_out import HeldOut
@@ -31,23 +36,32 @@ EPILOG = """\
 examples:
   valor train reasoning --run runs/first                      the shipped tiny policy, offline, about 15 minutes
   valor train reasoning --run runs/first --dry-run            what it would do: steps, replies, judge calls
-  valor train reasoning --run runs/mine --profile gpu --queries questions.jsonl
+  valor train reasoning --run runs/mine --profile judge.yaml --queries photos/
 """
 _REASONING = "Improve the policy by GRPO on six judged rewards, without labels."
-_REASONING_EPILOG = """\
+_REASONING_EPILOG = f"""\
 examples:
   valor train reasoning --run runs/first
-  valor train reasoning --run runs/mine --profile gpu --queries questions.jsonl --set judge.base_url=https://host/v1
+  valor train reasoning --run runs/mine --profile judge.yaml --queries photos/ --dry-run
   valor train reasoning --run runs/short --set grpo.steps=10 --set grpo.max_lag=0
   valor train reasoning --run runs/again --replay runs/first            the learner alone, on recorded rollouts
-  ray job submit -- python jobs/train_reasoning.py --run /shared/run    on a cluster, with the same options
+  ray job submit -- python -m jobs.train_reasoning --run /shared/run    on a cluster, with the same options
+  valor serve --set policy.model=runs/first/weights/step-000080         use what was trained
 
-QUERIES is JSON lines or parquet (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes are
-rendered. Columns with answers are never read. The policy does not see the pictures.
+SOURCE is JSON lines or parquet (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes are
+rendered. `python -m jobs.write_queries` writes questions for bare pictures. Columns with answers are never read. The
+policy does not see the pictures.
+
+--eval-data is {EVAL_FILES}
+Without it tabletop questions are asked, whatever is trained on; none at all: --set grpo.eval_questions=0.
 
 RUN gets config.yaml, rollouts.jsonl (every reply once, with its rewards and reasons), metrics.jsonl, tensorboard/,
-evaluation.jsonl (held-out questions before and after), checkpoints/ and weights/ (Hugging Face format), report.html.
+evaluation.jsonl (held-out questions before and after), weights/ (the newest, Hugging Face format, to be used),
+checkpoints/ (to go on from), report.html.
 Stop it anywhere; the same command goes on: nothing recorded is sampled or judged again.
+
+{JUDGE_FILE}
+`valor doctor --settings grpo` lists every setting of the training with its value.
 
 Exit code 0: all steps made; 1: stopped before (the reason is printed, the last good checkpoint stays); 2: wrong
 usage or settings; 130: Ctrl-C.
@@ -71,7 +85,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--eval-data",
         type=Path,
         metavar="DIR",
-        help="held-out questions, as `valor tabletop render` writes them",
+        help="your own held-out questions, see below (default: tabletop questions; "
+        "none: --set grpo.eval_questions=0)",
     )
     modes = sub.add_mutually_exclusive_group()
     modes.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
@@ -85,17 +100,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     interrupt_on_signals()
     config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
-    if config.judge.base_url is not None and args.replay is None:
-        config.judge.api_key()
+    if args.replay is None and not args.dry_run:
+        check_judge_keys(config)
     with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone
         report = _work(args, config)
     if args.json:
         print_json(report)
     elif args.dry_run:
         for name, value in report.items():
-            print(f"{name:<22}{value}")
+            print(f"{name:<26}{'–' if value is None else value}")
     else:
-        _show(report, args.folder)
+        _show(report, args)
     return 1 if report.get("stopped") else 0
 
 
@@ -135,7 +150,6 @@ def _one_learner(config: Config) -> Config:
 
 def _planned_queries(args: Namespace, config: Config) -> list[Query]:
     """What a run would ask, checked as far as that needs no rendering; writes nothing."""
-    from valor_ray.errors import ConfigError
     from valor_ray.reasoning.queries import Query
 
     if args.folder.exists() and not args.folder.is_dir():
@@ -176,7 +190,12 @@ def _held_out(args: Namespace, config: Config) -> HeldOut:
 
     if args.eval_data is None and not (args.folder / EVALUATION / DATA).exists():
         _say(f"rendering scenes for {config.grpo.eval_questions} held-out questions")
-    return HeldOut(config, args.folder / EVALUATION, config.grpo.eval_questions, args.eval_data)
+    try:
+        return HeldOut(config, args.folder / EVALUATION, config.grpo.eval_questions, args.eval_data)
+    except ConfigError as error:
+        if args.eval_data is None:
+            raise
+        raise ConfigError(f"--eval-data {error}") from error
 
 
 def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
@@ -188,7 +207,7 @@ def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
     check_apart(queries, evaluation, prompt_examples())
 
 
-def _show(report: dict[str, Any], folder: Path) -> None:
+def _show(report: dict[str, Any], args: Namespace) -> None:
     def share(name: str) -> str:
         value = report.get(name)
         return "–" if value is None else f"{value:.3f}"
@@ -200,9 +219,21 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     if report.get("gain_ci"):
         low, high = report["gain_ci"]
         print(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
-    print(f"\npage: {(folder / 'report.html').resolve()}")
+    print(f"\npage: {(args.folder / 'report.html').resolve()}")
     if report.get("stopped"):
         print(f"stopped: {report['stopped']}")
+    if (weights := _trained_weights(args.folder)) is not None:
+        own = [word for word in args.overrides if word.startswith("policy.") and "policy.model=" not in word]
+        words = ["" if args.profile == "local" else f" --profile {shlex.quote(args.profile)}"]
+        words += [f" --set {shlex.quote(word)}" for word in (*own, f"policy.model={weights.resolve()}")]
+        print(f"use it: valor serve{''.join(words)}   (the same with valor eval)")
+
+
+def _trained_weights(folder: Path) -> Path | None:
+    """The newest weights of a run; None where there are none but those that it has started from."""
+    whole = [path for path in (folder / "weights").glob("step-*") if path.suffix != ".part"]
+    newest = max(whole, default=None)
+    return None if newest is None or newest.name == "step-000000" else newest
 
 
 def _say(line: str) -> None:

@@ -4,7 +4,7 @@ The endpoint must not see more than the limit in ANY 60 s. Leases are paced (one
 by a small burst, and end after LEASE_S. A permit of time t reaches the endpoint between t and t + LEASE_S + JITTER_S,
 so a window of 60 s holds at most those granted in 60 + LEASE_S + JITTER_S seconds, plus the burst:
 (60 + LEASE_S + JITTER_S) / spacing + burst = limit. A budget that starts (again) starts with its burst spent, so a
-restart grants nothing twice. Unused permits can be given back only while their lease lasts.
+restart grants nothing twice.
 """
 
 from __future__ import annotations
@@ -71,13 +71,6 @@ class Budget:
         if self._tokens is not None:
             self._tokens.take(granted * tokens_each)
         return Lease(granted, 0.0 if granted else max(wait, 0.005), LEASE_S)
-
-    def give_back(self, requests: int, tokens_each: int) -> None:
-        """Permits that were not used and whose lease still lasts."""
-        if self._requests is not None:
-            self._requests.take(-requests)
-        if self._tokens is not None:
-            self._tokens.take(-requests * tokens_each)
 
     def settle(self, tokens_estimated: int, tokens_used: int) -> None:
         """What a call really took, against what was charged for it."""

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.config import PolicyConfig, resolve_model
-from valor_ray.errors import CheckpointError, PolicyError, QuestionError
+from valor_ray.errors import CheckpointError, PolicyError
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.models.engine_end import own_engines
 from valor_ray.models.vllm_weights import WORKER_EXTENSION, check_weights
-from valor_ray.prompting import chat
-from valor_ray.records import Reply, Sampling
+from valor_ray.prompting import fitting_prompt, prompt_ids
+from valor_ray.records import START_VERSION, Reply, Sampling
 
 _START_SECONDS = 600  # a large model on a slow disk; an engine that says nothing for longer hangs
-_LEAST_REPLY = 16  # tokens; a question that leaves fewer is refused
-_START_VERSION = "base"  # of the weights that the engine starts with
 
 
 class VllmPolicy:
@@ -31,7 +29,7 @@ class VllmPolicy:
     def __init__(self, config: PolicyConfig) -> None:
         self.config = config
         self.model = resolve_model(config.model)
-        self.version = _START_VERSION  # the name of the weights in use
+        self.version = START_VERSION  # the name of the weights in use
         self._engine: Any = None
         self._tokenizer: Any = None
         self._own = Sampling(config.temperature, config.top_p, config.max_tokens, config.top_k, config.min_p)
@@ -47,7 +45,12 @@ class VllmPolicy:
             check_language_model(Path(self.model))
         try:
             await asyncio.wait_for(asyncio.to_thread(self._build), _START_SECONDS)
-        except (RuntimeError, ValueError, OSError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise PolicyError(
+                f"vLLM has not started {self.config.model!r} within {_START_SECONDS} s. If it was still loading the "
+                "model from the hub, fetch it first (hf download) and start again."
+            ) from error
+        except (RuntimeError, ValueError, OSError) as error:
             raise PolicyError(
                 f"vLLM could not start {self.config.model!r}: {error}. `valor doctor` checks memory and versions."
             ) from error
@@ -82,6 +85,8 @@ class VllmPolicy:
                 disable_log_stats=True,
                 generation_config="vllm",
                 worker_extension_cls=WORKER_EXTENSION,
+                kv_cache_memory_bytes=None if current_platform.is_cpu() else self._kv_cache_bytes(),
+                tensor_parallel_size=max(1, int(self.config.num_gpus)),
                 # On CPU vLLM puts its worker into a process of its own; each of the two then spins on a core while it
                 # waits for the other, which everybody else here could use.
                 distributed_executor_backend=UniProcExecutor if current_platform.is_cpu() else None,
@@ -91,24 +96,16 @@ class VllmPolicy:
             )
         )
 
+    def _kv_cache_bytes(self) -> int | None:
+        gib = self.config.kv_cache_gib
+        return None if gib is None else int(gib * 2**30)
+
     def prompt_ids(self, question: str) -> list[int]:
         """Token ids of the chat prompt, the same in training and at inference."""
-        text = self._tokenizer.apply_chat_template(
-            chat(question, self.config.prompt),
-            add_generation_prompt=True,
-            tokenize=False,
-            enable_thinking=self.config.thinking,
-        )
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return prompt_ids(question, self._tokenizer, self.config)
 
     def _fitting_prompt(self, question: str) -> list[int]:
-        ids = self.prompt_ids(question)
-        if self.config.max_model_len - len(ids) < _LEAST_REPLY:
-            raise QuestionError(
-                f"The question takes {len(ids)} of the policy's {self.config.max_model_len} tokens, which leaves no "
-                "room for a reply. Shorten it, or raise policy.max_model_len."
-            )
-        return ids
+        return fitting_prompt(question, self._tokenizer, self.config)
 
     def _params(self, sampling: Sampling, prompt: Sequence[int], n: int, seed: int | None) -> Any:
         from vllm import SamplingParams

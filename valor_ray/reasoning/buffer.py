@@ -36,13 +36,17 @@ class StepBatch:
 class _Step:
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by shard
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    chosen: StepBatch | None = None  # what the first learner process got, and so every other one gets
 
 
 class RolloutBuffer:
     """Belongs to one event loop."""
 
-    def __init__(self, max_lag: int, shards: int, groups: int, patience_s: float) -> None:
-        """groups: useful ones a step wants. patience_s: how long a step waits for a shard once it has others."""
+    def __init__(self, max_lag: int | None, shards: int, groups: int, patience_s: float) -> None:
+        """max_lag: None takes samples of the start weights at every step, as when they are replayed.
+
+        groups: useful ones a step wants. patience_s: how long a step waits for a shard once it has others.
+        """
         self._max_lag, self._shards, self._groups, self._patience_s = max_lag, shards, groups, patience_s
         self._published = -1
         self._first = 1  # the earliest step that may still be asked for
@@ -63,7 +67,7 @@ class RolloutBuffer:
             await self._moved.wait_for(
                 lambda: (
                     self._stopped is not None
-                    or (self._published >= 0 and step - 1 - self._published <= self._max_lag)
+                    or (self._published >= 0 and step - 1 - self._published <= (self._max_lag or 0))
                 )
             )
             return self._stopped is None
@@ -84,7 +88,7 @@ class RolloutBuffer:
         """
         start, first_at = time.monotonic(), None
         waiting = self._steps[step]
-        while len(waiting.outcomes) < self._shards and self._stopped is None:
+        while waiting.chosen is None and len(waiting.outcomes) < self._shards and self._stopped is None:
             waiting.changed.clear()
             if waiting.outcomes and first_at is None:
                 first_at = time.monotonic()
@@ -95,11 +99,14 @@ class RolloutBuffer:
                 await asyncio.wait_for(waiting.changed.wait(), left)
             except TimeoutError:
                 break
-        if self._stopped is not None:
-            return None
-        found = self._choose(step, [waiting.outcomes[shard] for shard in sorted(waiting.outcomes)])
-        found.wait_s = time.monotonic() - start
-        return found
+        if waiting.chosen is None:
+            if self._stopped is not None:
+                return None
+            waiting.chosen = self._choose(
+                step, [waiting.outcomes[shard] for shard in sorted(waiting.outcomes)]
+            )
+            waiting.chosen.wait_s = time.monotonic() - start
+        return waiting.chosen
 
     async def trained(self, step: int) -> None:
         """A checkpoint holds step: nobody will ask for it or an earlier one again."""
@@ -118,8 +125,12 @@ class RolloutBuffer:
     def _choose(self, step: int, outcomes: Sequence[Outcome]) -> StepBatch:
         every = [row for outcome in outcomes for row in outcome.rollouts]
         used = [row for row in every if row["fate"] == Use.USED]
-        ages = [step - 1 - min(version_step(version) for version, _ in row["versions"]) for row in used]
-        fresh = [(row, age) for row, age in zip(used, ages, strict=True) if age <= self._max_lag]
+        most = self._max_lag
+        if most is None:
+            fresh = [(row, step - 1) for row in used]
+        else:
+            ages = [step - 1 - min(version_step(version) for version, _ in row["versions"]) for row in used]
+            fresh = [(row, age) for row, age in zip(used, ages, strict=True) if age <= most]
         groups = {(row["shard"], row["group"]) for row in every}
         useful = {(row["shard"], row["group"]) for row in used}
         fates = Counter(row["fate"] for row in every)

@@ -22,8 +22,9 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from valor_ray.config import Config, GrpoConfig
 from valor_ray.reasoning.batch import micro_batches
+from valor_ray.reasoning.publish import version_name
 from valor_ray.reasoning.step_figures import TokenFigures, rollout_figures, step_token_figures, token_figures
-from valor_ray.reasoning.train_folder import TrainFolder
+from valor_ray.reasoning.train_folder import MERGED, TrainFolder
 
 if TYPE_CHECKING:
     from valor_ray.reasoning.buffer import StepBatch
@@ -176,12 +177,16 @@ class ValorGrpoTrainer(GRPOTrainer):
             token_figures(self._last_logps, self._last_entropies.detach(), inputs, self._config.grpo.clip)
         )
         self._loss += float(loss.detach())
-        if not math.isfinite(self._loss):
-            raise LearningStopped(f"the loss of step {self.state.global_step + 1} is {self._loss}")
         return loss
 
     def _clip_grad_norm(self, model: Any) -> Any:
-        """HF's hook before the update: a broken step must not reach the weights; one without rows moves nothing."""
+        """HF's hook before the update: a broken step must not reach the weights; one without rows moves nothing.
+
+        All processes stop here or none does: one that stopped alone would leave the others waiting for it.
+        """
+        loss = sum(gather_object([self._loss]))
+        if not math.isfinite(loss):
+            raise LearningStopped(f"the loss of step {self.state.global_step + 1} is {loss}")
         norm = super()._clip_grad_norm(model)
         value = float(norm) if norm is not None else 0.0
         if not math.isfinite(value) or value > _EXPLODED:
@@ -212,18 +217,25 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def _publish(self, step: int) -> None:
         start = time.monotonic()
-        weights = self._folder.weights / f"step-{step:06d}"
+        weights = self._folder.weights / version_name(step)
         self._write_weights(weights)
         probe = self._probe()
+        mine = self._score(probe)
         if self.accelerator.is_main_process:
             published = self._publisher.publish(step, weights, probe)
-            self._published_gap = self._gap_to(published.logprobs, probe)
-            for old in sorted(self._folder.weights.iterdir())[: -(self._config.grpo.max_lag + 2)]:
-                shutil.rmtree(old, ignore_errors=True)
+            self._published_gap = _largest_gap(mine, published.logprobs) if published.logprobs else None
+            self._forget_weights(step)
         self._seconds["publish"] = time.monotonic() - start
 
+    def _forget_weights(self, step: int) -> None:
+        """Keep the newest few; those after `step` are of a learner that died and is made again from a checkpoint."""
+        folders = sorted(self._folder.weights.iterdir())
+        later = [folder for folder in folders if folder.name > version_name(step)]
+        for old in [*later, *folders[: -len(later) or None][: -(self._config.grpo.max_lag + 2)]]:
+            shutil.rmtree(old, ignore_errors=True)
+
     def _write_weights(self, folder: Path) -> None:
-        """Hugging Face format, whole or not at all; adapters are merged into it."""
+        """Hugging Face format in the engine's precision, whole or not at all; adapters are merged into it."""
         state = self.accelerator.get_state_dict(self.model)  # a collective call under FSDP
         if not self.accelerator.is_main_process:
             return
@@ -238,13 +250,17 @@ class ValorGrpoTrainer(GRPOTrainer):
                 for name, value in model.state_dict().items()
                 if "lora_" not in name
             }
-            base.save_pretrained(part, state_dict=state)
+            base.save_pretrained(part, state_dict=self._as_engine(state))
             model.unmerge_adapter()
         else:
-            model.save_pretrained(part, state_dict=state)
+            model.save_pretrained(part, state_dict=self._as_engine(state))
         self._tokenizer.save_pretrained(part)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
+
+    def _as_engine(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self._config.policy.dtype)
+        return {name: value if dtype is None else value.to(dtype) for name, value in state.items()}
 
     def _probe(self) -> list[tuple[list[int], list[int]]]:
         """Sequences on which engine and learner are compared: of the step just trained, else one made of any tokens."""
@@ -255,23 +271,19 @@ class ValorGrpoTrainer(GRPOTrainer):
         return [(tokens[:8], tokens[8:])]
 
     @torch.no_grad()
-    def _gap_to(
-        self, replicas: list[list[list[float]]], probe: list[tuple[list[int], list[int]]]
-    ) -> float | None:
-        """Largest difference of a token's log-probability between any replica and the learner; None: no replica."""
-        if not replicas or self.is_fsdp_enabled:
-            return None
-        gap = 0.0
-        for place, (prompt, tokens) in enumerate(probe):
+    def _score(self, probe: list[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
+        """The learner's log-probabilities at temperature 1 of the second parts. Sharded models need all processes."""
+        if not (self.is_fsdp_enabled or self.accelerator.is_main_process):
+            return []
+        model = self.model_wrapped if self.is_fsdp_enabled else self.accelerator.unwrap_model(self.model)
+        found = []
+        for prompt, tokens in probe:
             ids = torch.tensor([[*prompt, *tokens]], device=self.accelerator.device)
-            model = self.accelerator.unwrap_model(self.model)
-            mine = super()._get_per_token_logps_and_entropies(model, ids, torch.ones_like(ids), len(tokens))[
-                0
-            ][0]
-            for replica in replicas:
-                theirs = torch.tensor(replica[place], device=mine.device)
-                gap = max(gap, float((mine - theirs).abs().max()))
-        return gap
+            with self.accelerator.autocast():
+                logits = model(input_ids=ids, logits_to_keep=len(tokens) + 1).logits[0, :-1].float()
+            said = torch.tensor(tokens, device=logits.device).unsqueeze(1)
+            found.append(logits.log_softmax(-1).gather(1, said).squeeze(1).cpu())
+        return found
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """trl's figures of a step, with ours, as one metrics record."""
@@ -308,8 +320,10 @@ class ValorGrpoTrainer(GRPOTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """HF's checkpoint, whole or not at all, under the run's own name; the source may forget what it holds."""
         super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
         step = self.state.global_step
+        if self._config.grpo.lora_rank is not None:  # HF's holds the adapters alone
+            self._write_weights(Path(self.args.output_dir) / f"checkpoint-{step}" / MERGED)
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             grpo = self._config.grpo
             self._folder.keep_checkpoint(
@@ -323,6 +337,15 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: the run folder says what the checkpoint is."""
+
+
+def _largest_gap(mine: list[torch.Tensor], replicas: list[list[list[float]]]) -> float:
+    """Largest difference of a token's log-probability between the learner and any replica."""
+    return max(
+        float((ours - torch.tensor(theirs)).abs().max())
+        for replica in replicas
+        for ours, theirs in zip(mine, replica, strict=True)
+    )
 
 
 class _AfterStep(TrainerCallback):

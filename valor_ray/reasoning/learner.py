@@ -79,7 +79,8 @@ def learn(
     if Path(start).is_dir():
         check_language_model(Path(start))
     set_seed(grpo.seed)
-    dtype = torch.bfloat16 if grpo.dtype == "bfloat16" else torch.float32
+    # Weights that are trained are float32 whatever the forward pass is: an update of 1e-6 is lost in bfloat16.
+    dtype = torch.bfloat16 if grpo.dtype == "bfloat16" and grpo.lora_rank else torch.float32
     try:
         model = AutoModelForCausalLM.from_pretrained(start, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(start)
@@ -107,11 +108,17 @@ def learn(
 
 def check_shape(config: GrpoConfig) -> None:
     """Raises ConfigError when a step cannot be cut into equal micro-batches, with settings that can."""
+    if config.fsdp and config.lora_rank is not None:
+        raise ConfigError(
+            "grpo.lora_rank and grpo.fsdp do not go together: adapters fit one GPU. Give --set grpo.fsdp=false, or "
+            "--set grpo.lora_rank=null."
+        )
     total, cut = config.prompts * config.samples, config.micro_batch * config.workers
     if total % cut:
         fitting = [n for n in range(1, total // config.workers + 1) if total % (n * config.workers) == 0]
         near = min(fitting, key=lambda n: abs(n - config.micro_batch), default=None)
-        advice = f"--set grpo.micro_batch={near}" if near else "another number of grpo.workers"
+        workers = max(n for n in range(1, config.workers + 1) if total % n == 0)
+        advice = f"--set grpo.micro_batch={near}" if near else f"--set grpo.workers={workers} first"
         raise ConfigError(
             f"A step has {total} replies (grpo.prompts x grpo.samples), which grpo.workers {config.workers} x "
             f"grpo.micro_batch {config.micro_batch} do not divide. Give {advice}."

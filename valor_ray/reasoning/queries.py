@@ -42,8 +42,9 @@ def read_queries(
 ) -> list[Query]:
     """The first `limit` queries of a source (query_sources.open_source), in its order.
 
-    Relative pictures are relative to the folder of the file. say: told how many columns were ignored. Raises
-    ConfigError when the source cannot be read, has no rows, or has wrong ones: file, row, field and what to do.
+    Relative pictures are relative to the folder of the file. say: told how many columns were ignored, and when there
+    are more queries. Raises ConfigError when the source cannot be read, has no rows, or has wrong ones: file, row,
+    field and what to do.
     """
     opened = open_source(source)
     check = _Check(opened)
@@ -59,6 +60,8 @@ def read_queries(
         labels = sorted(name for name in check.ignored if is_label(name))
         named = f"; labels by their names: {', '.join(labels)}" if labels else ""
         say(f"{opened.name}: {_count(len(check.ignored), 'column')} ignored{named}")
+    if limit is not None and next(opened.rows, None) is not None:
+        say(f"{opened.name}: the first {limit:,} queries are used, and there are more (grpo.query_limit)")
     return check.queries
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.replies import LONGEST_LINE
+from valor_ray.json_lines import LONGEST_LINE, value_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -128,11 +127,9 @@ def _json_rows(file: BinaryIO) -> Iterator[Row]:
 def _json_row(line: bytes, number: int) -> Row:
     place = f"line {number}"
     try:
-        row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except UnicodeDecodeError as error:
-        return Row(place, {}, error=f"not UTF-8 (byte {error.start + 1})")
-    except (ValueError, RecursionError) as error:
-        return Row(place, {}, error=f"not JSON ({error})")
+        row = value_of(line, number)
+    except ValueError as error:
+        return Row(place, {}, error=str(error))
     return _kept(row, place) if isinstance(row, dict) else Row(place, {}, error="not a JSON object")
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from valor_ray.errors import ConfigError
+from valor_ray.json_lines import LONGEST_LINE, value_of
 
 FIELDS = ("query_id", "question", "reply")
 ID_FIELDS = ("reply_id", "query_id")  # text, or a whole number that is taken as text
-LONGEST_LINE = 64 * 2**20  # bytes; keeps the memory bounded whatever the file is
 _BATCH = 1024  # parquet rows read at a time
 _KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 NEEDS = (
@@ -124,11 +123,9 @@ def _json_rows(path: Path) -> Iterator[ReplyRow | BadRow]:
 
 def _json_row(line: bytes, number: int) -> ReplyRow | BadRow:
     try:
-        return check_row(json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8")), number)
-    except UnicodeDecodeError as error:
-        return BadRow(number, None, None, f"line {number}: not UTF-8 (byte {error.start + 1})")
-    except (ValueError, RecursionError) as error:
-        return BadRow(number, None, None, f"line {number}: not JSON ({error})")
+        return check_row(value_of(line, number), number)
+    except ValueError as error:
+        return BadRow(number, None, None, f"line {number}: {error}")
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from valor_ray.errors import JudgeError
 from valor_ray.ports import Sampler
 from valor_ray.reasoning.advantage import Use, advantages
 from valor_ray.reasoning.audit import canaries
@@ -16,6 +18,9 @@ from valor_ray.reasoning.schedule import Order
 from valor_ray.reasoning.score import score_row
 from valor_ray.reasoning.score_work import canary_row
 from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
+
+if TYPE_CHECKING:
+    from valor_ray.reasoning.queries import Query
 
 Rewarding = Callable[[str, str], Awaitable[Reward]]
 _MOST_MISSING = 0.5  # with a larger share of missing rewards the judge is taken for ill, and asked again
@@ -73,7 +78,7 @@ async def roll_out(
     """Rollouts of `order.groups` useful groups, or as many as queries and reserve give.
 
     reward_patience_s: after so long a reward is missing, whatever hangs. Raises PolicyError when there are no samples,
-    JudgeError when the judge refuses every call.
+    JudgeError when the judge refuses every call, or has given few verdicts although it was asked again and again.
     """
     waiting, rollouts = list(order.queries), []
     useful, part, sample_s, judge_s = 0, 0, 0.0, 0.0
@@ -81,25 +86,30 @@ async def roll_out(
     try:
         while useful < order.groups and waiting:
             asked = waiting[: order.groups - useful]
-            waiting = waiting[len(asked) :]
+            first_group = len(order.queries) - len(waiting)
             start = time.monotonic()
-            samples = book.kept(order.order_id, part)
-            if samples is None:
+            samples = _still_wanted(book.kept(order.order_id, part), asked, first_group)
+            if samples:
+                asked = asked[: len({sample.group for sample in samples})]
+            else:
                 replies = await sampler.sample(
                     [query.question for query in asked],
                     n=samples_each,
                     seed=order.seed + 7919 * part,
                     sampling=sampling,
                 )
-                first_group = len(order.queries) - len(waiting) - len(asked)
                 samples = [
                     _sample(order, first_group + i, j, asked[i].query_id, asked[i].question, reply)
                     for i, group in enumerate(replies)
                     for j, reply in enumerate(group)
                 ]
                 book.keep(order.order_id, part, samples)
+            waiting = waiting[len(asked) :]
             sampled = time.monotonic()
             rewards = await _rewards(samples, rewarder, reward_patience_s)
+            missing = [reward for reward in rewards if reward.value is None]
+            if part == 0 and len(missing) > _MOST_MISSING * len(rewards):
+                raise JudgeError(_ill(missing, len(rewards)))  # a step without rewards would teach nothing
             judge_s, sample_s = judge_s + time.monotonic() - sampled, sample_s + sampled - start
             found = _records(samples, rewards, samples_each)
             useful += len({row["group"] for row in found if row["fate"] == Use.USED})
@@ -128,6 +138,17 @@ def _sample(order: Order, group: int, index: int, query_id: str, question: str, 
     )
 
 
+def _still_wanted(kept: Sequence[Sample] | None, asked: Sequence[Query], first_group: int) -> list[Sample]:
+    """Of samples that a killed order left: the first groups asked now. Verdicts that came since change how many."""
+    there = {(sample.group, sample.query_id) for sample in kept or ()}
+    wanted = set[int]()
+    for group, query in enumerate(asked, first_group):
+        if (group, query.query_id) not in there:
+            break
+        wanted.add(group)
+    return [sample for sample in kept or () if sample.group in wanted]
+
+
 async def _rewards(samples: Sequence[Sample], rewarder: Rewarding, patience_s: float) -> list[Reward]:
     """One reward a sample. When most are missing the judge is ill, and those are asked for again, thrice."""
 
@@ -144,6 +165,17 @@ async def _rewards(samples: Sequence[Sample], rewarder: Rewarding, patience_s: f
         for i, reward in zip(missing, again, strict=True):
             rewards[i] = reward
     return rewards
+
+
+def _ill(missing: Sequence[Reward], asked: int) -> str:
+    reasons = Counter(
+        verdict.reason for reward in missing for verdict in reward.verdicts.values() if verdict.value is None
+    )
+    reason = reasons.most_common(1)[0][0] if reasons else "no reason given"
+    return (
+        f"{len(missing)} of {asked} replies have no reward although the judge was asked {len(_ASK_AGAIN_S) + 1} times; "
+        f"most often: {reason}. Mend the judge; the same command goes on with the same replies."
+    )
 
 
 async def _in_time(rewarder: Rewarding, question: str, reply: str, patience_s: float) -> Reward:
@@ -178,7 +210,7 @@ async def _audit(order: Order, rewarder: Rewarding, patience_s: float) -> list[d
         async def judged(question: str, reply: str) -> Reward:
             return await _in_time(rewarder, question, reply, patience_s)
 
-        return await score_row(row, judged) | {"step": order.step}
+        return await score_row(row, judged) | {"step": order.step, "shard": order.shard}
 
     return list(await asyncio.gather(*(one(place) for place in range(order.canaries))))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,12 +30,29 @@ class Order:
 
     @property
     def order_id(self) -> str:
-        return f"s{self.step:06d}-{self.shard}"
+        return order_name(self.step, self.shard)
+
+
+def order_name(step: int, shard: int) -> str:
+    """Name of an order: its files in `samples/`, the start of its rollout_ids."""
+    return f"s{step:06d}-{shard}"
 
 
 def number_of_steps(config: GrpoConfig, queries: int) -> int:
     """Steps of a run over so many queries."""
     return config.steps or max(1, config.epochs * queries // config.prompts)
+
+
+def check_enough(config: GrpoConfig, queries: int) -> None:
+    """Raises ConfigError when there are fewer queries than a step asks, with a number that would do."""
+    if queries >= config.prompts:
+        return
+    cut = config.micro_batch * config.workers
+    most = next((n for n in range(queries, 0, -1) if n * config.samples % cut == 0), None)
+    less = f", or --set grpo.prompts={most}" if most else ""
+    raise ConfigError(
+        f"There are {queries} queries and a step asks {config.prompts} different ones. Give more queries{less}."
+    )
 
 
 def orders(
@@ -45,18 +63,15 @@ def orders(
     Raises ConfigError when there are fewer queries than a step asks.
     """
     count = config.prompts
-    if len(queries) < count:
-        raise ConfigError(
-            f"There are {len(queries)} queries and a step asks {count} different ones. Give more queries, or "
-            f"--set grpo.prompts={len(queries)}."
-        )
+    check_enough(config, len(queries))
     shards = min(shards, count)
     each = config.samples * count / shards  # samples of an order
     for step in range(first, number_of_steps(config, len(queries)) + 1):
         main = [_nth(config.seed, len(queries), (step - 1) * count + i) for i in range(count)]
         others = np.random.default_rng([config.seed, 1, step]).permutation(len(queries))
         chosen = set(main)
-        reserve = [int(i) for i in others if int(i) not in chosen][: math.ceil(config.reserve * count)]
+        further = (int(i) for i in others if int(i) not in chosen)
+        reserve = list(islice(further, math.ceil(config.reserve * count)))
         for shard in range(shards):
             mine = main[shard::shards] + reserve[shard::shards]
             nth = (step - 1) * shards + shard

@@ -47,7 +47,11 @@ class ScoreFolder:
         self.work.mkdir()
 
     def check_config(self, config: Config) -> None:
-        """Raises ConfigError when the rewards there were made with settings that give other rewards."""
+        """Raises ConfigError when the rewards there were made with settings that give other rewards, or the folder is
+        another command's.
+        """
+        if any((self.path / name).exists() for name in ("rollouts.jsonl", "checkpoints")):
+            raise ConfigError(f"--out {self.path} is a folder of `valor train`. Give another --out.")
         if not self.config.exists() or not self.rewards.exists():
             return
         try:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.audit import Audit, canary_rows
+from valor_ray.reasoning.report.score_page import write_page
+from valor_ray.reasoning.report.score_summary import Summary
 from valor_ray.reasoning.score import Fate, fate
 from valor_ray.reasoning.score_engine import Engine, Work
 from valor_ray.reasoning.score_folder import ScoreFolder
 from valor_ray.reasoning.score_index import ScoreIndex
-from valor_ray.reasoning.score_page import write_page
 from valor_ray.reasoning.score_progress import Progress
-from valor_ray.reasoning.score_summary import Summary
 from valor_ray.reasoning.score_work import Counts, prepare
 from valor_ray.run_folder import RecordFile, cut_torn_line, read_records, replace_text
 

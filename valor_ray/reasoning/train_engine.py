@@ -37,6 +37,7 @@ class TrainWork:
     record: Callable[[Outcome], None]  # appends to the run folder
     step_done: Callable[[Mapping[str, Any]], None]  # takes a metrics record
     say: Callable[[str], None]
+    shards: int = 1  # orders of a step
     learner: bool = True  # False: rollouts only
 
 
@@ -78,7 +79,7 @@ class RolloutStep:
 
     def __post_init__(self) -> None:
         grpo = self.config.grpo
-        self.sampling = Sampling(grpo.temperature, grpo.top_p, grpo.max_tokens)
+        self.sampling = Sampling(grpo.temperature, 1.0, grpo.max_tokens)
 
     async def __call__(self, order: Order) -> Outcome:
         """Raises PolicyError, JudgeError."""
@@ -98,15 +99,10 @@ def reward_patience(config: Config) -> float:
     return config.judge.patience_s + _AFTER_PATIENCE_S
 
 
-def new_buffer(config: Config, shards: int) -> RolloutBuffer:
+def new_buffer(config: Config, shards: int, *, any_lag: bool = False) -> RolloutBuffer:
     grpo = config.grpo
     patience = 4 * reward_patience(config) + config.policy.hang_s
-    return RolloutBuffer(grpo.max_lag, shards, grpo.prompts, patience)
-
-
-def shards_of(config: Config) -> int:
-    """Orders a step is split into: one for each policy replica."""
-    return min(config.policy.replicas, config.grpo.prompts)
+    return RolloutBuffer(None if any_lag else grpo.max_lag, shards, grpo.prompts, patience)
 
 
 def useful(outcome: Outcome) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +15,7 @@ import yaml
 
 from valor_ray.errors import ConfigError, StorageError
 from valor_ray.reasoning.rollout import Outcome, Sample, sample_from
+from valor_ray.reasoning.schedule import order_name
 from valor_ray.run_folder import (
     RecordFile,
     cut_torn_line,
@@ -33,11 +34,14 @@ _MEANING = (
     "policy.model", "policy.prompt", "policy.thinking", "judge.model", "judge.noise",
     *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence")),
     *(f"grpo.{name}" for name in (
-        "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "top_p", "max_tokens",
+        "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "max_tokens",
         "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "dtype", "lora_rank",
         "seed",
     )),
 )  # fmt: skip
+
+
+MERGED = "merged"  # in a checkpoint of adapters: the whole model with them
 
 
 class TrainFolder:
@@ -55,6 +59,7 @@ class TrainFolder:
         self.weights = path / "weights"
         self.checkpoints = path / "checkpoints"
         self.cache = path / "judge_cache"
+        self._plan = path / "plan.json"
 
     def locked(self) -> AbstractContextManager[None]:
         """One run at a time. Raises ConfigError when another run writes here, or the folder cannot be made."""
@@ -63,8 +68,10 @@ class TrainFolder:
     def prepare(self, config: Config) -> None:
         """Make the folder's parts, or check that the run in it was started with the same settings.
 
-        Raises ConfigError naming what differs.
+        Raises ConfigError naming what differs, or that the folder is another command's.
         """
+        if (self.path / "rewards.jsonl").exists():
+            raise ConfigError(f"--run {self.path} is a folder of `valor score`. Give another --run.")
         for folder in (self.samples, self.weights, self.checkpoints):
             folder.mkdir(exist_ok=True)
         now = config.model_dump(mode="json")
@@ -85,6 +92,15 @@ class TrainFolder:
                     "another --run."
                 )
         replace_text(self.config, yaml.safe_dump(public_settings(now), sort_keys=False))
+
+    def shards(self, config: Config) -> int:
+        """Orders that each step is split into: one for each policy replica of the first start.
+
+        Later starts may have other replicas: recorded orders count as they are.
+        """
+        if not self._plan.exists():
+            replace_text(self._plan, json.dumps({"shards": min(config.policy.replicas, config.grpo.prompts)}))
+        return int(json.loads(self._plan.read_text(encoding="utf-8"))["shards"])
 
     def keep_queries(self, queries: Sequence[Query]) -> None:
         """The queries of the run, in order. Raises ConfigError when it was started with other ones."""
@@ -112,6 +128,11 @@ class TrainFolder:
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:06d}"
 
+    def policy_weights(self, step: int) -> Path:
+        """The weights that a checkpoint stands for, as the engine loads them: adapters are merged."""
+        merged = self.checkpoint(step) / MERGED
+        return merged if merged.exists() else self.checkpoint(step)
+
     def keep_checkpoint(self, written: Path, step: int, newest: int, every: int | None = None) -> None:
         """Give a whole checkpoint its name; of older ones stay the first, the `newest`, and one in `every` steps."""
         target = self.checkpoint(step)
@@ -131,10 +152,11 @@ class TrainFolder:
         for path in (self.rollouts, self.metrics, self.audit, self.evaluation):
             cut_torn_line(path)
         self._cut_torn_order()
-        for path, last in ((self.metrics, step), (self.evaluation, step)):
-            if path.exists():
-                kept = [record for record in read_records(path) if record["step"] <= last]
-                replace_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
+        for path in (self.metrics, self.evaluation):
+            _keep_records(path, lambda record: bool(record["step"] <= step))
+        known = {(record["step"], record["shard"]) for record in read_records(self.rollouts)}
+        _keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
+        FolderBook(self.samples).forget_all({order_name(*order) for order in known})
 
     def _cut_torn_order(self) -> None:
         """An order's rollouts are appended together; a kill may have left a part of the last order's."""
@@ -181,6 +203,11 @@ class FolderBook:
         text = json.dumps([asdict(sample) for sample in samples], ensure_ascii=False)
         replace_text(self._folder / f"{order_id}-{part}.json", text)
 
+    def forget_all(self, order_ids: set[str]) -> None:
+        for path in self._folder.glob("s*"):
+            if path.name.rpartition("-")[0] in order_ids:
+                path.unlink(missing_ok=True)
+
     def forget(self, order_id: str) -> None:
         for path in self._folder.glob(f"{order_id}-*.json*"):
             path.unlink(missing_ok=True)
@@ -197,14 +224,22 @@ class Recorder:
     def record(self, outcome: Outcome) -> None:
         """Raises StorageError."""
         count = len(outcome.rollouts)
-        self._rollouts.append_all([row | {"of": count} for row in outcome.rollouts])
-        for canary in outcome.audit:
+        for canary in outcome.audit:  # before the rollouts, which tell whether the order has been recorded
             self._audit.append(canary)
-        self._book.forget(f"s{outcome.step:06d}-{outcome.shard}")
+        self._rollouts.append_all([row | {"of": count} for row in outcome.rollouts])
+        self._book.forget(order_name(outcome.step, outcome.shard))
 
     def close(self) -> None:
         self._rollouts.close()
         self._audit.close()
+
+
+def _keep_records(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Write the file anew without the records that are not wanted, if there are any."""
+    records = list(read_records(path)) if path.exists() else []
+    kept = [record for record in records if wanted(record)]
+    if len(kept) < len(records):
+        replace_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
 
 
 def _over_defaults(settings: Any) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from valor_ray.reasoning.advantage import Use
 from valor_ray.reasoning.learner import LearnerEnd, Published, learn
 from valor_ray.reasoning.publish import version_name
 from valor_ray.reasoning.rollout import Outcome
-from valor_ray.reasoning.train_engine import RolloutStep, TrainWork, new_buffer, shards_of
+from valor_ray.reasoning.train_engine import RolloutStep, TrainWork, new_buffer
 from valor_ray.reasoning.train_folder import FolderBook, TrainFolder
+from valor_ray.records import START_VERSION
 
 if TYPE_CHECKING:
     from valor_ray.config import Config
@@ -87,7 +88,7 @@ class _LocalRun:
         self.call(self.policy.load_weights(folder, version_name(step)))
 
     def learn(self, work: TrainWork) -> LearnerEnd:
-        buffer = new_buffer(work.config, shards_of(work.config))
+        buffer = new_buffer(work.config, work.shards)
         producing = asyncio.run_coroutine_threadsafe(self._produce(buffer, work), self._loop)
         end = None
         try:
@@ -107,7 +108,7 @@ class _LocalRun:
         try:
             for outcome in work.recorded:
                 await buffer.put(outcome)
-            at_once = asyncio.Semaphore((work.config.grpo.max_lag + 1) * shards_of(work.config))
+            at_once = asyncio.Semaphore((work.config.grpo.max_lag + 1) * work.shards)
 
             async def one(order: Order) -> None:
                 async with at_once:
@@ -161,9 +162,11 @@ class Replay:
         """Raises ConfigError when `source` holds no rollouts, or steps larger than those of `config`."""
         self._config, self._folder = config, TrainFolder(source)
         self._shards: Counter[int] = Counter()  # step -> orders recorded of it
+        self._start_weights = False  # all were sampled without a learner
         used: Counter[int] = Counter()
         for outcome in self._folder.recorded(0):
             self._shards[outcome.step] += 1
+            self._start_weights |= any(row["versions"][0][0] == START_VERSION for row in outcome.rollouts)
             used[outcome.step] += sum(row["fate"] == Use.USED for row in outcome.rollouts)
         if not self._shards:
             raise ConfigError(
@@ -188,7 +191,7 @@ class Replay:
         return asyncio.run(self._batch(step, self._read.pop(step)))
 
     async def _batch(self, step: int, outcomes: Sequence[Outcome]) -> StepBatch | None:
-        buffer = new_buffer(self._config, len(outcomes))
+        buffer = new_buffer(self._config, len(outcomes), any_lag=self._start_weights)
         for outcome in outcomes:
             await buffer.put(outcome)
         return await buffer.batch(step)

@@ -9,16 +9,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from valor_ray.config import resolve_model
+from valor_ray.errors import ConfigError
 from valor_ray.ports import Policy
+from valor_ray.prompting import check_fitting
 from valor_ray.reasoning.audit import Audit
 from valor_ray.reasoning.learner import LearnerEnd, check_shape, learn
+from valor_ray.reasoning.report.train_page import REPORT, write_train_page
 from valor_ray.reasoning.rollout import Outcome
-from valor_ray.reasoning.schedule import Order, number_of_steps, orders
+from valor_ray.reasoning.schedule import Order, check_enough, number_of_steps, orders
 from valor_ray.reasoning.train_board import Board
-from valor_ray.reasoning.train_engine import Running, TrainEngine, TrainWork, shards_of
+from valor_ray.reasoning.train_engine import Running, TrainEngine, TrainWork
 from valor_ray.reasoning.train_folder import Recorder, TrainFolder
-from valor_ray.reasoning.train_page import REPORT, write_train_page
-from valor_ray.records import JUDGED
+from valor_ray.records import JUDGED, START_VERSION
 from valor_ray.run_folder import RecordFile, read_records
 
 if TYPE_CHECKING:
@@ -51,12 +54,18 @@ def train(
     Raises ConfigError for what the user must change, JudgeError, PolicyError, ServiceError, StorageError.
     """
     check_shape(config.grpo)
+    check_enough(config.grpo, len(queries))
+    check_fitting(
+        ((query.query_id, query.question) for query in queries),
+        resolve_model(config.policy.model),
+        config.policy,
+    )
     folder = TrainFolder(run)
     steps = number_of_steps(config.grpo, len(queries))
-    plan = list(orders(queries, config.grpo, shards_of(config), config.reward.audit_every))
     with folder.locked():
         folder.prepare(config)
         folder.keep_queries(queries)
+        plan = list(orders(queries, config.grpo, folder.shards(config), config.reward.audit_every))
         state = _State(folder, config, steps, say)
         state.go_back(learner)
         todo = state.todo(plan, learner)
@@ -86,10 +95,13 @@ def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
     check_shape(config.grpo)
     grpo = config.grpo
     steps = number_of_steps(grpo, len(queries))
-    todo = list(orders(queries, grpo, shards_of(config), config.reward.audit_every))
+    todo = list(orders(queries, grpo, config.policy.replicas, config.reward.audit_every))
     replies = steps * grpo.prompts * grpo.samples
     most = sum(len(order.queries) for order in todo) * grpo.samples
-    tokens_in, tokens_out = _TOKENS_IN, _TOKENS_OUT
+    calls, judge = len(JUDGED) * replies, config.judge
+    priced = judge.base_url is None or judge.price_in > 0 or judge.price_out > 0
+    cost = calls * (_TOKENS_IN * judge.price_in + _TOKENS_OUT * judge.price_out) / 1e6
+    assumed = f"{_TOKENS_IN} + {_TOKENS_OUT} tokens a call, at judge.price_in and judge.price_out"
     return {
         "queries": len(queries),
         "steps": steps,
@@ -97,16 +109,10 @@ def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
         "replies": replies,
         "replies_with_reserve": most,
         "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers),
-        "judge_calls": len(JUDGED) * replies,
+        "judge_calls": calls,
         "judge_calls_at_most": len(JUDGED) * (most + sum(order.canaries for order in todo)),
-        "judge_cost_usd": round(
-            len(JUDGED)
-            * replies
-            * (tokens_in * config.judge.price_in + tokens_out * config.judge.price_out)
-            / 1e6,
-            2,
-        ),
-        "cost_assumes": f"{tokens_in} + {tokens_out} tokens a call, at judge.price_in and judge.price_out",
+        "judge_cost_usd": round(cost, 2) if priced else None,
+        "cost_assumes": assumed if priced else "no price: set judge.price_in and judge.price_out",
         "checkpoints": -(-steps // grpo.save_every),
         "policy_replicas": config.policy.replicas,
         "learner_processes": grpo.workers,
@@ -122,26 +128,40 @@ class _State:
     def __init__(self, folder: TrainFolder, config: Config, steps: int, say: Say) -> None:
         self.folder, self.config, self.steps, self.say = folder, config, steps, say
         self.done = 0  # updates that the newest checkpoint holds
-        self.recorded: list[Outcome] = []
+        self.recorded: list[Outcome] = []  # of steps that the learner has yet to make
+        self._known: set[tuple[int, int]] = set()  # (step, shard) of orders that are recorded
         self.audit = Audit(config.reward)
 
     def go_back(self, learner: bool) -> None:
         self.done = self.folder.step_of(self.folder.newest_checkpoint())
         self.steps = max(self.steps, self.done)  # a run is not made shorter than it is
         self.folder.go_back(self.done)
-        self.recorded = list(self.folder.recorded(self.done if learner else 0))
+        for outcome in self.folder.recorded(self.done if learner else 0):
+            self._known.add((outcome.step, outcome.shard))
+            if learner:
+                self._check_learnable(outcome)
+                self.recorded.append(outcome)
         for record in read_records(self.folder.audit):
             self.audit.add(record)
-        if self.done or self.recorded:
+        if self.done or self._known:
             self.say(
-                f"going on: {self.done} of {self.steps} steps made, {len(self.recorded)} orders of later steps recorded"
+                f"going on: {self.done} of {self.steps} steps made, {len(self._known)} orders of later steps recorded"
+            )
+
+    def _check_learnable(self, outcome: Outcome) -> None:
+        """Raises ConfigError for rollouts taken without a learner: at later steps they would all be too old."""
+        if any(version == START_VERSION for row in outcome.rollouts for version, _ in row["versions"]):
+            raise ConfigError(
+                f"--run {self.folder.path} holds rollouts taken without a learner (--rollouts-only). To learn from "
+                f"them: valor train reasoning --replay {self.folder.path} --run another_folder"
             )
 
     def todo(self, plan: Sequence[Order], learner: bool) -> list[Order]:
         """Orders that are not recorded yet."""
-        known = {(outcome.step, outcome.shard) for outcome in self.recorded}
         first = self.done if learner else 0
-        return [order for order in plan if order.step > first and (order.step, order.shard) not in known]
+        return [
+            order for order in plan if order.step > first and (order.step, order.shard) not in self._known
+        ]
 
     def finished(self, evaluation: Evaluation | None) -> bool:
         return self.done >= self.steps and (evaluation is None or self.evaluated(self.steps))
@@ -170,6 +190,7 @@ class _State:
                     record,
                     step_done,
                     self.say,
+                    self.folder.shards(self.config),
                     learner,
                 )
                 end = running.learn(work)
@@ -199,7 +220,7 @@ class _State:
             return
         self.say(f"asking the held-out questions, version {step}")
         if step:
-            running.carry(step, self.folder.checkpoint(step))
+            running.carry(step, self.folder.policy_weights(step))
         found = running.call(evaluation.ask(running.policy, step, self.say))
         with closing(RecordFile(self.folder.evaluation, keep=True)) as file:
             file.append(found)
@@ -219,8 +240,10 @@ class _Steps:
 
     def __init__(self, folder: TrainFolder, config: Config, done: int, steps: int, say: Say) -> None:
         self._folder, self._config, self._done, self._steps, self._say = folder, config, done, steps, say
-        self._start = time.monotonic()
         self._newest = done
+        self._first: tuple[int, float] | None = (
+            None  # first step of this start, which also waits for the start itself
+        )
 
     def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
         self._file = RecordFile(self._folder.metrics, keep=True)
@@ -232,19 +255,21 @@ class _Steps:
         self._board.close()
 
     def _take(self, record: Mapping[str, Any]) -> None:
-        step, since = record["step"], time.monotonic() - self._start
+        step, now = record["step"], time.monotonic()
         if step <= self._newest:
             return  # made again by a learner that was started again from its checkpoint: the same figures
         self._newest = step
         self._file.append(record)
         self._board.write(record)
-        left = since / max(1, step - self._done) * (self._steps - step)
+        self._first = self._first or (step, now)
+        since = step - self._first[0]
+        left = (now - self._first[1]) / since * (self._steps - step) / 60 if since else None
         seconds = record["seconds"]
         parts = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("wait", "learn", "publish"))
         self._say(
             f"step {step}/{self._steps}: reward {_text(record['reward'])}, all heads {_text(record['all_heads'])}, "
-            f"kl {_text(record['kl'])}, {record['useful_groups']} useful groups ({parts} s), "
-            f"about {left / 60:.0f} min left"
+            f"kl {_text(record['kl'])}, {record['useful_groups']} useful groups ({parts} s)"
+            + ("" if left is None else f", about {left:.0f} min left")
         )
 
 

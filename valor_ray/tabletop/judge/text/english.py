@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 COLOURS = frozenset(
     "red green blue yellow purple orange cyan white black grey gray brown pink golden gold silver beige navy violet "
@@ -77,7 +76,3 @@ def normal_phrase(text: str) -> str:
 
 def has(pattern: str, text: str) -> bool:
     return re.search(rf"\b(?:{pattern})\b", text) is not None
-
-
-def any_has(pattern: str, texts: Iterable[str]) -> bool:
-    return any(has(pattern, text) for text in texts)

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from valor_ray.benchmarks.metrics import wilson
-from valor_ray.reasoning import train_curves
 from valor_ray.reasoning.audit import canaries
-from valor_ray.reasoning.train_curves import NOTHING, Line, chart, running_total, stacked
-from valor_ray.reasoning.train_page import write_train_page
-from valor_ray.reasoning.train_rollouts import SHOWN
+from valor_ray.reasoning.report import plots
+from valor_ray.reasoning.report.curves import NOTHING, Line, chart, running_total, stacked
+from valor_ray.reasoning.report.rollouts import SHOWN
+from valor_ray.reasoning.report.train_page import write_train_page, write_train_page_again
 from valor_ray.records import Head
 
 EVIL = "</pre></article></script><script>alert(1)</script><img src=x onerror=alert(1)>$cards \" ' & \ud800"
@@ -208,6 +208,33 @@ def test_a_run_that_has_just_begun_or_was_killed_has_a_page(tmp_path: Path, file
     assert NOTHING in page
 
 
+def test_page_made_again_still_says_why_the_run_stopped(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, steps=3, questions=12)
+    write_train_page(folder, "the loss of step 4 is nan")
+    for _ in range(2):
+        assert "the loss of step 4 is nan" in write_train_page_again(folder).read_text()
+    assert json.loads((folder / "report.json").read_text())["stopped"] == "the loss of step 4 is nan"
+
+
+def test_run_that_went_on_after_it_stopped_loses_the_reason(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, steps=3, questions=12)
+    write_train_page(folder, "the loss of step 4 is nan")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(metrics(random.Random(0), 4)) + "\n")
+    assert "is nan" not in write_train_page_again(folder).read_text()
+    write_train_page(folder, "the loss of step 5 is nan")
+    write_train_page(folder)  # at its end
+    assert "is nan" not in write_train_page_again(folder).read_text()
+
+
+@pytest.mark.parametrize("report", ["", "{", "[]", '{"stopped": 3, "steps": 9}', '{"stopped": "x"}'])
+def test_page_is_made_again_whatever_report_json_holds(tmp_path: Path, report: str) -> None:
+    folder = make_run(tmp_path, steps=2, questions=12)
+    (folder / "report.json").write_text(report)
+    write_train_page_again(folder)
+    assert json.loads((folder / "report.json").read_text())["stopped"] is None
+
+
 def test_null_and_odd_figures_leave_gaps(tmp_path: Path) -> None:
     row = {
         "step": 1,
@@ -228,7 +255,7 @@ def test_curves_stay_inside_their_frame_and_break_at_gaps() -> None:
         [Line("a", points, [(0.0, 0.0, 2.0), (3.0, 1.0, 2e6)]), Line("b", [(2.0, 7.0)])], "y", alarm=5.0
     )
     numbers = [float(n) for n in re.findall(r'(?:x|y|cx|cy|width|height)="(-?[\d.]+)"', text)]
-    assert min(numbers) >= 0 and max(numbers) <= train_curves.WIDTH
+    assert min(numbers) >= 0 and max(numbers) <= plots.WIDTH
     curve = re.search(r'class="curve c0" d="([^"]*)"', text)
     assert curve and (curve[1].count("M"), curve[1].count("L")) == (2, 1)
     assert "step 2: a -3, b 7" in text
@@ -244,7 +271,7 @@ def test_long_runs_keep_their_peaks_and_a_small_page() -> None:
     points = [(float(n), 100.0 if n == 7777 else 1.0) for n in range(20_000)]
     text = chart([Line("a", points)], "y") + stacked({"a": points, "b": points}, "s")
     assert len(text) < 120_000 and "M" in text
-    assert f" {train_curves.TOP:.1f}" in text  # the peak reaches the top
+    assert f" {plots.TOP:.1f}" in text  # the peak reaches the top
 
 
 def test_stacked_bars_and_running_totals() -> None:

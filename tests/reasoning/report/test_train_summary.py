@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from valor_ray.reasoning.train_rollouts import SHOWN, browse
-from valor_ray.reasoning.train_summary import summary
+from valor_ray.reasoning.report.rollouts import SHOWN, browse
+from valor_ray.reasoning.report.train_records import read_train
+from valor_ray.reasoning.report.train_summary import summarise
+
+
+def summary(folder: Path) -> dict:
+    return summarise(read_train(folder), browse(folder))
 
 
 def lines(path: Path, rows: list[dict], torn: str = "") -> None:
@@ -88,7 +93,38 @@ def test_null_and_infinite_values_are_left_out(tmp_path: Path) -> None:
     )
     found = summary(tmp_path)
     assert (found["steps"], found["max_logprob_gap"], found["max_lag"]) == (3, None, None)
-    assert found["reward_start"] == found["reward_end"] == pytest.approx(0.6)
+    assert (found["reward_start"], found["reward_end"]) == (None, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("steps", "start", "end"), [(1, None, None), (2, 1, 2), (5, 1.5, 4.5), (9, 2.5, 7.5), (12, 3, 10)]
+)
+def test_no_step_of_a_short_run_counts_at_both_ends(
+    tmp_path: Path, steps: int, start: float | None, end: float | None
+) -> None:
+    lines(tmp_path / "metrics.jsonl", [{"step": n, "reward": n} for n in range(1, steps + 1)])
+    lines(tmp_path / "evaluation.jsonl", [{"step": n, "accuracy": 0.5} for n in (0, steps)])
+    found = summary(tmp_path)
+    assert (found["reward_start"], found["reward_end"]) == (start, end)
+    assert [point["reward"] for point in found["judge_truth"]["points"]] == [start, end]
+
+
+@pytest.mark.parametrize(
+    ("grpo", "queries", "planned"),
+    [
+        ("{steps: 7}", 0, 7),
+        ("{steps: null, epochs: 3, prompts: 4, top_p: 1.0}", 10, 7),  # top_p: of an earlier version
+        ("{epochs: 3, prompts: 4}", 0, None),
+        ("{steps: many}", 10, None),
+        ("3", 0, None),
+    ],
+)
+def test_planned_steps_follow_from_settings_and_queries(
+    tmp_path: Path, grpo: str, queries: int, planned: int | None
+) -> None:
+    (tmp_path / "config.yaml").write_text(f"grpo: {grpo}\n")
+    lines(tmp_path / "queries.jsonl", [{"query_id": f"q{n}", "question": "?"} for n in range(queries)])
+    assert summary(tmp_path)["planned_steps"] == planned
 
 
 def test_gains_are_paired_by_question_and_a_family_that_surely_fell_is_named(tmp_path: Path) -> None:
@@ -179,8 +215,8 @@ def test_memory_does_not_grow_with_the_rollouts(tmp_path: Path) -> None:
             file.write(json.dumps(rollout(n, logprobs=[-0.5] * 800)) + "\n")
     assert (tmp_path / "rollouts.jsonl").stat().st_size > 30e6
     script = (
-        "import sys, resource, pathlib\nfrom valor_ray.reasoning.train_summary import summary\n"
-        "summary(pathlib.Path(sys.argv[1]))\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys, resource, pathlib\nfrom valor_ray.reasoning.report.rollouts import browse\n"
+        "browse(pathlib.Path(sys.argv[1]))\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     kib = {
         folder: int(

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from valor_ray.benchmarks.metrics import paired_difference
-from valor_ray.reasoning.train_records import Marks, TrainRecords, column, number, read_train
-from valor_ray.reasoning.train_rollouts import Browsed, browse
+from valor_ray.reasoning.report.rollouts import Browsed
+from valor_ray.reasoning.report.rows import column, number
+from valor_ray.reasoning.report.train_records import Marks, TrainRecords
+from valor_ray.reasoning.schedule import number_of_steps
 
-ENDS = 5  # steps at either end that a mean is taken over
+_ENDS = 5  # steps at either end that a mean is taken over, at most
+_PLAN = ("steps", "epochs", "prompts")  # settings that the number of steps follows from
 _STAGES_IN_A_ROW = ("wait", "learn", "publish")  # of the learner; sampling and judging go on beside them
 
 
-def summary(folder: Path) -> dict[str, Any]:
-    """The numbers of a run folder; null where there is nothing yet. Memory: a step's metrics and the answers."""
-    return summarise(read_train(folder), browse(folder))
-
-
 def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
+    """The numbers of a run; null where there is nothing yet."""
     steps, evaluations = run.metrics, run.evaluations
+    start, end = both_ends(steps)
     first = evaluations[0] if evaluations else {}
     last = evaluations[-1] if len(evaluations) > 1 else {}
     gain, gain_ci = _gain(run)
     found = {
         "steps": len(steps),
-        "planned_steps": _whole(number(run.config, "grpo", "steps")),
-        "reward_start": _mean(steps[:ENDS], "reward"),
-        "reward_end": _mean(steps[-ENDS:], "reward"),
-        "all_heads_start": _mean(steps[:ENDS], "all_heads"),
-        "all_heads_end": _mean(steps[-ENDS:], "all_heads"),
+        "planned_steps": _planned(run),
+        "reward_start": _mean(start, "reward"),
+        "reward_end": _mean(end, "reward"),
+        "all_heads_start": _mean(start, "all_heads"),
+        "all_heads_end": _mean(end, "all_heads"),
         "accuracy_start": number(first, "accuracy"),
         "accuracy_end": number(last, "accuracy"),
         "gain": gain,
@@ -51,8 +50,27 @@ def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
         "audit": browsed.audit,
     }
     if found["well_formed"] is None:
-        found["well_formed"] = _mean(steps[-ENDS:], "well_formed")
+        found["well_formed"] = _mean(steps[-_ENDS:], "well_formed")
     return found
+
+
+def both_ends(steps: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The first and the last steps, as many and no step in both: a change between them is one of the run."""
+    size = min(_ENDS, len(steps) // 2)
+    return steps[:size], steps[len(steps) - size :]
+
+
+def _planned(run: TrainRecords) -> int | None:
+    """Steps that the run was to make; None where its settings or its queries are not known."""
+    from valor_ray.config import GrpoConfig
+
+    grpo = run.config.get("grpo")
+    known = grpo if isinstance(grpo, Mapping) else {}
+    try:
+        config = GrpoConfig(**{name: known[name] for name in _PLAN if name in known})
+    except ValueError:
+        return None
+    return number_of_steps(config, run.queries) if config.steps or run.queries else None
 
 
 def _gain(run: TrainRecords) -> tuple[float | None, list[float] | None]:
@@ -94,12 +112,13 @@ def _families(run: TrainRecords) -> dict[str, Any]:
 def _judge_truth(run: TrainRecords, gain_ci: list[float] | None) -> dict[str, Any]:
     """The judges' view of the training samples beside the true accuracy, at each evaluation.
 
-    A point's reward is the mean over the ENDS steps nearest to the evaluation. `parted`: the reward rose while the
-    accuracy surely fell, as it does when the policy learns to please the judges.
+    A point's reward is the mean over the steps nearest to the evaluation, as many as `both_ends` takes. `parted`: the
+    reward rose while the accuracy surely fell, as it does when the policy learns to please the judges.
     """
+    size = len(both_ends(run.metrics)[0])
     points = []
     for row in run.evaluations:
-        near = sorted(run.metrics, key=lambda step: abs(step["step"] - row["step"]))[:ENDS]
+        near = sorted(run.metrics, key=lambda step: abs(step["step"] - row["step"]))[:size]
         points.append(
             {
                 "step": row["step"],

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from valor_ray.reasoning.report.rows import by_step, rows_of
 
 Marks = dict[str, tuple[str, bool]]  # query_id -> family, whether the answer was right
 
@@ -19,13 +18,12 @@ Marks = dict[str, tuple[str, bool]]  # query_id -> family, whether the answer wa
 class TrainRecords:
     """All but the rollouts, which may be hundreds of MB."""
 
-    metrics: list[
-        dict[str, Any]
-    ]  # one a step, in order of steps; of a step written twice (resume) the later one
+    metrics: list[dict[str, Any]]  # in order of steps; of a step written twice (resume) the later one
     evaluations: list[dict[str, Any]]  # likewise
     first: Marks  # answers of the first evaluation
     last: Marks  # of the last one; empty while there is only one
     config: dict[str, Any]
+    queries: int  # that its steps ask
 
 
 def read_train(folder: Path) -> TrainRecords:
@@ -37,39 +35,8 @@ def read_train(folder: Path) -> TrainRecords:
         first=_marks(folder, steps[0]) if steps else {},
         last=_marks(folder, steps[-1]) if len(steps) > 1 else {},
         config=settings(folder),
+        queries=sum(1 for _ in rows_of(folder / "queries.jsonl")),
     )
-
-
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON lines file that may be growing: a line that a kill has torn is passed over."""
-    if not path.exists():
-        return
-    with path.open("rb") as lines:
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                yield row
-
-
-def by_step(path: Path) -> list[dict[str, Any]]:
-    found = {row["step"]: row for row in rows_of(path) if isinstance(row.get("step"), int)}
-    return [found[step] for step in sorted(found)]
-
-
-def number(row: Mapping[str, Any], *names: str) -> float | None:
-    """The finite number at row[name][name]…; None where there is none."""
-    value: Any = row
-    for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def column(rows: list[dict[str, Any]], *names: str) -> list[tuple[float, float | None]]:
-    """(step, number or None) of each row."""
-    return [(float(row["step"]), number(row, *names)) for row in rows]
 
 
 def settings(folder: Path) -> dict[str, Any]:

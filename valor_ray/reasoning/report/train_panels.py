@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from valor_ray.reasoning.score_page import audit_table, panel
-from valor_ray.reasoning.train_curves import NOTHING, Line, chart, running_total, stacked
-from valor_ray.reasoning.train_records import TrainRecords, column, number
+from valor_ray.reasoning.report.curves import NOTHING, Line, chart, running_total, stacked
+from valor_ray.reasoning.report.html import audit_table, panel
+from valor_ray.reasoning.report.rows import column, number
+from valor_ray.reasoning.report.train_records import TrainRecords
 from valor_ray.records import Head
 
 STAGES = ("wait", "learn", "publish", "sample", "judge")

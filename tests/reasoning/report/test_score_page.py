@@ -5,9 +5,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from valor_ray.reasoning import score_page, score_plots
+from valor_ray.reasoning.report import plots, score_page, score_plots, score_summary
+from valor_ray.reasoning.report.score_summary import BINS, SHOWN, Summary
 from valor_ray.reasoning.score_folder import ScoreFolder
-from valor_ray.reasoning.score_summary import BINS, SHOWN, Summary
 from valor_ray.records import Head
 
 EVIL = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>$tiles \" ' &"
@@ -98,8 +98,8 @@ def test_the_summary_keeps_best_and_worst_and_counts_edges() -> None:
         summary.add(record(n / 199))
     assert sum(summary.histogram) == 200 and summary.histogram[BINS - 1] >= 20
     assert len(summary.best) == len(summary.worst) == SHOWN
-    assert score_page.best_first(summary.best)[0]["value"] == 1.0
-    assert score_page.best_first(summary.worst)[0]["value"] == 0.0
+    assert score_summary.best_first(summary.best)[0]["value"] == 1.0
+    assert score_summary.best_first(summary.worst)[0]["value"] == 0.0
 
 
 def test_exact_tenths_fall_into_their_own_bin() -> None:
@@ -126,4 +126,4 @@ def test_a_reply_without_the_format_has_no_missing_verdicts() -> None:
 def test_plots_stay_inside_their_frame() -> None:
     text = score_plots.histogram([0, 5, 10]) + score_plots.curve([(0, 0), (10, 123456.0)], "x", "y")
     numbers = [float(n) for n in re.findall(r'(?:x|y|cx|cy)="(-?[\d.]+)"', text)]
-    assert min(numbers) >= 0 and max(numbers) <= score_plots.WIDTH
+    assert min(numbers) >= 0 and max(numbers) <= plots.WIDTH

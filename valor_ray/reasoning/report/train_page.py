@@ -11,13 +11,14 @@ from string import Template
 from typing import Any
 
 from valor_ray.benchmarks.metrics import wilson
-from valor_ray.reasoning.score_page import STYLE, text
-from valor_ray.reasoning.score_plots import short
-from valor_ray.reasoning.train_cards import card
-from valor_ray.reasoning.train_panels import panels
-from valor_ray.reasoning.train_records import TrainRecords, number, read_train
-from valor_ray.reasoning.train_rollouts import browse
-from valor_ray.reasoning.train_summary import ENDS, summarise
+from valor_ray.reasoning.report.html import STYLE, text
+from valor_ray.reasoning.report.plots import short
+from valor_ray.reasoning.report.rollouts import browse
+from valor_ray.reasoning.report.rows import number
+from valor_ray.reasoning.report.train_cards import card
+from valor_ray.reasoning.report.train_panels import panels
+from valor_ray.reasoning.report.train_records import TrainRecords, read_train
+from valor_ray.reasoning.report.train_summary import both_ends, summarise
 from valor_ray.run_folder import replace_text
 
 TEMPLATE = Path(__file__).with_name("train_page.html")
@@ -36,13 +37,33 @@ _SETTINGS = (
 
 
 def write_train_page(folder: Path, stopped: str | None = None) -> Path:
-    """Write report.html and report.json (train_summary.summary) of a run folder; returns the page. Raises StorageError.
+    """Write report.html and report.json (train_summary.summarise) of a run folder; returns the page.
 
-    stopped: why the run ended before its last step, where it is known.
-
-    Works at any time: what is not recorded yet is said to be so.
+    stopped: why the run has ended before its last step; None when it has not. Works at any time: what is not recorded
+    yet is said to be so. Raises StorageError.
     """
-    run, browsed = read_train(folder), browse(folder)
+    return _write(folder, read_train(folder), stopped)
+
+
+def write_train_page_again(folder: Path) -> Path:
+    """The same from the records alone: why the run has stopped is known from the report that it wrote then."""
+    run = read_train(folder)
+    return _write(folder, run, _known_stop(folder, run))
+
+
+def _known_stop(folder: Path, run: TrainRecords) -> str | None:
+    """What report.json says, unless the run has got further since: then it has been started again."""
+    try:
+        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    stopped = report.get("stopped") if isinstance(report, Mapping) else None
+    further = len(run.metrics) > (number(report, "steps") or 0)
+    return stopped if isinstance(stopped, str) and not further else None
+
+
+def _write(folder: Path, run: TrainRecords, stopped: str | None) -> Path:
+    browsed = browse(folder)
     summary = summarise(run, browsed) | {"stopped": stopped}
     parts = {name: rows for name, rows in browsed.parts.items() if rows}
     values = {
@@ -109,7 +130,7 @@ def _headline(run: TrainRecords, summary: Mapping[str, Any]) -> str:
         return '<p class="soft">nothing recorded yet</p>'
     first = run.evaluations[0] if run.evaluations else {}
     last = run.evaluations[-1] if len(run.evaluations) > 1 else {}
-    over = f"{len(run.metrics[:ENDS])} steps"
+    over = f"{len(both_ends(run.metrics)[0])} steps"
     rows = [
         (
             "held-out accuracy",

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from valor_ray.program.parse import parse_reply
-from valor_ray.reasoning.score_page import text, verdict_list
-from valor_ray.reasoning.train_rollouts import expected
+from valor_ray.reasoning.report.html import text, verdict_list
+from valor_ray.reasoning.report.rollouts import expected
 from valor_ray.records import Head
 
 
 def card(row: Mapping[str, Any], part: str) -> str:
-    """One rollout or canary, as train_rollouts keeps them, in a part of the page."""
+    """One rollout or canary, as `browse` keeps them, in a part of the page."""
     value = row["value"]
     reward = "–" if value is None else f"{value:.2f}"
     name = row["rollout_id"] or row["reply_id"] or ""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.errors import ConfigError
+from valor_ray.reasoning.report.rows import rows_of
+from valor_ray.reasoning.report.score_page import write_page
+from valor_ray.reasoning.report.score_summary import Summary
 from valor_ray.reasoning.score_folder import ScoreFolder
-from valor_ray.reasoning.score_page import write_page
-from valor_ray.reasoning.score_summary import Summary
-from valor_ray.reasoning.train_records import rows_of
 
 
 def write_score_page(path: Path) -> dict[str, Any]:

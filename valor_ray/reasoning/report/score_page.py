@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from html import escape
 from itertools import islice
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from valor_ray.reasoning import score_plots
+from valor_ray.reasoning.report import score_plots
+from valor_ray.reasoning.report.html import STYLE, audit_table, panel, text, verdict_list
+from valor_ray.reasoning.report.score_summary import SHOWN, Summary, best_first
 from valor_ray.reasoning.score_folder import ScoreFolder
-from valor_ray.reasoning.score_summary import SHOWN, Summary, best_first
-from valor_ray.records import Head
 from valor_ray.run_folder import read_records, replace_text
 
 TEMPLATE = Path(__file__).with_name("score_page.html")
-STYLE = Path(__file__).with_name("report.css")
-_LONGEST_TEXT = 6000  # characters of a reply or reason that are shown
 _POINTS = 400  # of the throughput curve
 
 
@@ -89,10 +87,6 @@ def _panels(folder: ScoreFolder, report: Mapping[str, Any]) -> Iterator[str]:
         yield panel("Audit: canaries with known verdicts", audit_table(report["audit"]))
 
 
-def panel(title: str, body: str) -> str:
-    return f'<div class="panel"><h2>{title}</h2>{body}</div>'
-
-
 def throughput(metrics: Path) -> list[tuple[float, float]]:
     """(seconds, replies/s) over all runs, one after the other, thinned out to at most _POINTS or a few more."""
     points: list[tuple[float, float]] = []
@@ -118,21 +112,6 @@ def scaling(path: Path) -> list[tuple[float, float]]:
         return []
 
 
-def audit_table(audit: Mapping[str, Any]) -> str:
-    """Audit.report as a table."""
-    rows = [
-        "<tr><th>head or kind</th><th>verdicts</th><th>as known</th><th>95 % interval</th><th>missing</th></tr>"
-    ]
-    for name, counts in (*audit["heads"].items(), *audit["kinds"].items()):
-        low, high = counts["ci"]
-        interval = f"{low:.0%} – {high:.0%}" if counts["asked"] else "–"
-        rows.append(
-            f"<tr><td>{escape(name)}</td><td>{counts['asked']}</td><td>{counts['agreed']}</td>"
-            f"<td>{interval}</td><td>{counts['missing']}</td></tr>"
-        )
-    return f"<table>{''.join(rows)}</table>"
-
-
 def _card(row: Mapping[str, Any], part: str) -> str:
     value = row["value"]
     reward = "–" if value is None else f"{value:.2f}"
@@ -145,25 +124,3 @@ def _card(row: Mapping[str, Any], part: str) -> str:
 
 def _failure(error: str) -> str:
     return f'<dl><dt><span class="no">failed</span></dt><dd>{text(error)}</dd></dl>'
-
-
-def verdict_list(row: Mapping[str, Any]) -> str:
-    """The verdicts of a reward record with their reasons."""
-    return f"<dl>{''.join(_lines(row, list(Head)))}</dl>"
-
-
-def _lines(row: Mapping[str, Any], heads: Sequence[Head]) -> Iterator[str]:
-    for head in heads:
-        if head.value not in row["reasons"]:
-            continue
-        value = row[head.value]
-        kind = "none" if value is None else ("yes" if value else "no")
-        word = "missing" if value is None else kind
-        reason = text(row["reasons"][head.value])
-        yield f'<dt><span class="{kind}">{head.value}: {word}</span></dt><dd>{reason}</dd>'
-
-
-def text(said: str) -> str:
-    """Other people's text as HTML, cut when it is very long. Half a surrogate pair is in no file: it becomes "?"."""
-    short = said if len(said) <= _LONGEST_TEXT else said[:_LONGEST_TEXT] + " … (cut)"
-    return escape(short.encode("utf-8", "replace").decode("utf-8"))

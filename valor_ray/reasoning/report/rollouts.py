@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.audit import Audit, canaries
-from valor_ray.reasoning.train_records import number, rows_of, settings
+from valor_ray.reasoning.report.rows import number, rows_of
+from valor_ray.reasoning.report.train_records import settings
 from valor_ray.records import Head
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Curves over the steps of a run as SVG text, in the frame and the colours of the score report."""
+"""Curves over the steps of a run as SVG text, in the frame and the colours of every plot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from valor_ray.reasoning.score_plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, short
+from valor_ray.reasoning.report.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, short
 
 Points = Sequence[tuple[float, float | None]]  # (step, value); None leaves a gap
 NOTHING = '<p class="soft">nothing recorded yet</p>'
