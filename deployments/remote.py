@@ -21,11 +21,17 @@ _REACHED_S = 30.0  # a call that fails after so long had reached a replica: pati
 
 
 class RemotePolicy:
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle, *, patient: bool = False) -> None:
+        """patient: `generate` waits minutes for a replica that is being replaced, as a job may and a user may not."""
+        self._handle, self._patient = handle, patient
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
-        return await _result("policy", self._handle.generate.remote(question, n, seed), PolicyError)
+        def call() -> DeploymentResponse:
+            return self._handle.generate.remote(question, n, seed)
+
+        if self._patient:
+            return await _persistent("policy", call, PolicyError)
+        return await _result("policy", call(), PolicyError)
 
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling

@@ -30,6 +30,7 @@ Progress = Callable[[str], None]
 POLL_S = 0.5
 REPORT_S = 5.0  # say what is still awaited at least this often
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+_STARTS = 2  # Ray gives its processes 30 s, which a busy machine may not keep
 END_S = 10.0  # for processes to end by themselves before they are killed
 
 
@@ -83,7 +84,12 @@ def training(
     _check_judge(config)
     name, judge = policy_name(str(run)), judging_name(str(answers))
     gpus = config.policy.num_gpus * config.policy.replicas + config.grpo.num_gpus * config.grpo.workers
-    with running_ray(config, progress, gpus), _closed(run), _ended(config, name), _ended(config, judge):
+    with (
+        running_ray(config, progress, gpus),
+        _closed(config, run),
+        _ended(config, name),
+        _ended(config, judge),
+    ):
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
         serve.run_many(
             [
@@ -98,12 +104,12 @@ def training(
 
 
 @contextmanager
-def _closed(run: Path) -> Iterator[None]:
-    """Ends the actor of a run's published weights, when nobody follows it any more."""
+def _closed(config: Config, run: Path) -> Iterator[None]:
+    """Ends the actor of a run's published weights on a cluster that goes on; on our own Ray all ends anyway."""
     try:
         yield
     finally:
-        if ray.is_initialized():
+        if config.ray.address() is not None and ray.is_initialized():
             close_published(str(run))
 
 
@@ -124,7 +130,7 @@ def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator
     before = _descendants()
     try:
         progress("starting Ray" if address is None else f"connecting to Ray at {address}")
-        _start_ray(config, address)
+        _start_ray(config, address, progress)
         _check_gpus(gpus, progress, local=address is None)
         yield
     finally:
@@ -176,7 +182,7 @@ def _wanted_gpus(config: Config) -> float:
     return sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
 
 
-def _start_ray(config: Config, address: str | None) -> None:
+def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 makes a service starve beside any other load
     store = config.ray.object_store_mib
@@ -186,19 +192,26 @@ def _start_ray(config: Config, address: str | None) -> None:
         "include_dashboard": False,
     }
     stop = signal.getsignal(signal.SIGTERM)
-    try:
-        # "local": never some other Ray that happens to run on this machine
-        ray.init(
-            address=address or "local",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            **(own if address is None else {}),
-        )
-    except Exception as error:  # Ray raises a bare Exception when its processes do not come up
-        raise ServiceError(f"Ray did not start: {error} `valor doctor` checks memory and ports.") from error
+    for tries_left in reversed(range(_STARTS)):
+        try:
+            # "local": never some other Ray that happens to run on this machine
+            ray.init(
+                address=address or "local",
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+                **(own if address is None else {}),
+            )
+            break
+        except Exception as error:  # Ray raises a bare Exception when its processes do not come up
+            ray.shutdown()
+            if not tries_left:
+                raise ServiceError(
+                    f"Ray did not start: {error} `valor doctor` checks memory and ports."
+                ) from error
+            progress(f"Ray did not start ({error}); trying once more")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it warns of every slow answer
 
 
 def _check_gpus(wanted: float, progress: Progress, *, local: bool) -> None:

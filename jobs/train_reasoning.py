@@ -103,7 +103,7 @@ class _RayRun:
     def __init__(self, config: Config, folder: TrainFolder, policy: Any) -> None:
         from deployments.remote import RemotePolicy
 
-        self.policy = RemotePolicy(policy)
+        self.policy = RemotePolicy(policy, patient=True)
         self._config, self._folder = config, TrainFolder(folder.path.resolve())
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:

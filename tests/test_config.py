@@ -7,6 +7,7 @@ import pytest
 from valor_ray import config as settings
 from valor_ray.config import Config, resolve_model
 from valor_ray.errors import ConfigError
+from valor_ray.profile_files import profile_names
 
 
 def refused(profile: str = "local", *overrides: str) -> str:
@@ -16,7 +17,7 @@ def refused(profile: str = "local", *overrides: str) -> str:
 
 
 def test_shipped_profiles_load_and_local_uses_only_shipped_models_and_the_offline_judge() -> None:
-    assert settings.profile_names() == ["gpu", "local"]
+    assert profile_names() == ["gpu", "local"]
     local = Config.load("local")
     assert {local.policy.model, local.detector.model, local.depth.model} == {
         "tabletop:policy", "tabletop:detector", "tabletop:depth",

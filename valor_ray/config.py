@@ -10,14 +10,13 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from valor_ray.errors import ConfigError
+from valor_ray.profile_files import merge, parse_override, read_profile
 
-PROFILES = Path(__file__).parent / "profiles"
 CHECKPOINTS = Path(__file__).parent / "tabletop" / "checkpoints"
 SHIPPED_PREFIX = "tabletop:"
 ENGINE_OWNER = (
@@ -335,9 +334,9 @@ class Config(Section):
         A file holds only what differs from its `base:` profile (`local` unless it says otherwise).
         Raises ConfigError naming the key, where it was set, and the nearest valid key.
         """
-        values, origin = _read_profile(profile)
+        values, origin = read_profile(profile)
         for override in overrides:
-            _merge(values, _parse_override(override), f"--set {override}", origin)
+            merge(values, parse_override(override), f"--set {override}", origin)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -348,11 +347,6 @@ def engine_owner() -> int | None:
     """Process id of the owner of the engine that this process works for; None when nobody has said."""
     text = os.environ.get(ENGINE_OWNER, "")
     return int(text) if text.isdecimal() else None
-
-
-def profile_names() -> list[str]:
-    """The profiles that ship with the package."""
-    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
 
 def described_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -394,75 +388,6 @@ def _secret(variable: str, key: str, what: str) -> str:
             f"or name another variable with --set {key}=NAME, or none with --set {key}=null."
         )
     return value
-
-
-def _read_profile(profile: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values of a profile over its base, and for each dotted key where it was set."""
-    origin: dict[str, str] = {}
-    values: dict[str, Any] = {}
-    if profile in profile_names():
-        _merge(values, _read_yaml(PROFILES / f"{profile}.yaml"), f"profile {profile}", origin)
-        return values, origin
-    path = Path(profile).expanduser()
-    if not path.is_file():
-        near = difflib.get_close_matches(profile, profile_names(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(
-            f"Unknown profile {profile!r}.{hint} Valid: {', '.join(profile_names())}, or the path of a YAML file."
-        )
-    own = _read_yaml(path)
-    base = own.pop("base", "local")
-    if base not in profile_names():
-        raise ConfigError(f"{path}: base: {base!r} is not a profile. Valid: {', '.join(profile_names())}.")
-    _merge(values, _read_yaml(PROFILES / f"{base}.yaml"), f"profile {base}", origin)
-    _merge(values, own, str(path), origin)
-    return values, origin
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the profile {path}: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(
-            f"The profile {path} must hold sections such as `policy:`, not a {type(content).__name__}."
-        )
-    return content
-
-
-def _parse_override(text: str) -> dict[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not all(part.strip() for part in key.split(".")):
-        raise ConfigError(
-            f"--set {text}: write it as section.key=value, for example --set policy.temperature=0."
-        )
-    try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML ({error}). Quote it.") from error
-    for part in reversed(key.split(".")):
-        nested = {part.strip(): nested}
-    return dict(nested)
-
-
-def _merge(
-    into: dict[str, Any], new: Mapping[Any, Any], source: str, origin: dict[str, str], prefix: str = ""
-) -> None:
-    for key, value in new.items():
-        dotted = f"{prefix}{key}"
-        present = into.get(key)
-        if isinstance(value, Mapping) and isinstance(present, dict):
-            _merge(present, value, source, origin, f"{dotted}.")
-            continue
-        into[key] = {}
-        if isinstance(value, Mapping):
-            _merge(into[key], value, source, origin, f"{dotted}.")
-        else:
-            into[key] = value
-            origin[dotted] = source
 
 
 def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from deployments.app import policy_app
 from deployments.named_actor import NAMESPACE
-from deployments.published import close_published, open_published, publish, published_name
+from deployments.published import Published, close_published, open_published, publish, published_name
 from deployments.serving import running_ray
 from valor_ray.config import CHECKPOINTS, Config
 from valor_ray.errors import CheckpointError
@@ -173,3 +173,8 @@ def is_policy(process: psutil.Process) -> bool:
         return ours and any("ServeReplica:valor-test-policy" in word for word in process.cmdline())
     except psutil.Error:
         return False
+
+
+def test_refused_first_publication_leaves_nothing_current(tmp_path: Path) -> None:
+    (tmp_path / "published.json").write_text("null")
+    assert asyncio.run(Published(str(tmp_path)).status())["version"] is None

@@ -9,6 +9,7 @@ import pytest
 from ray.exceptions import RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
+from deployments import remote
 from deployments.remote import RemoteJudge, RemotePolicy
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
 from valor_ray.images import from_array
@@ -50,3 +51,50 @@ def test_judge_errors(raised: BaseException, seen: type[ValorError], message: st
 def test_unforeseen_policy_failures_are_policy_errors() -> None:
     with pytest.raises(PolicyError, match=r"^The policy failed: KeyError"):
         asyncio.run(RemotePolicy(Handle(from_replica(KeyError("x")))).generate("How many?"))
+
+
+class Replaced:
+    """A policy whose replica is lost at each call, some seconds after it, until its successor answers."""
+
+    def __init__(self, clock: list[float], *seconds: float) -> None:
+        self._clock, self._seconds = clock, list(seconds)
+        self.generate = self
+
+    async def remote(self, *_: Any) -> Any:
+        if not self._seconds:
+            return ["reply"]
+        self._clock[0] += self._seconds.pop(0)
+        raise BackPressureError(1, 1)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(remote.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(remote.asyncio, "sleep", sleep)
+    return now
+
+
+def ask(handle: Replaced, *, patient: bool = True) -> Any:
+    return asyncio.run(RemotePolicy(handle, patient=patient).generate("How many?"))  # type: ignore[arg-type]
+
+
+def test_patient_caller_waits_for_the_successor_of_a_lost_replica(clock: list[float]) -> None:
+    assert ask(Replaced(clock, *[0.1] * 50)) == ["reply"]
+    with pytest.raises(ServiceError):
+        ask(Replaced(clock, 0.1), patient=False)
+
+
+def test_patience_ends_when_no_replica_comes_back(clock: list[float]) -> None:
+    with pytest.raises(ServiceError):
+        ask(Replaced(clock, *[0.1] * 1000))
+    assert 600 < clock[0] < 620
+
+
+def test_replica_that_is_lost_after_long_work_begins_a_new_patience(clock: list[float]) -> None:
+    """A judge that is down for an hour, and then its gateway dies."""
+    assert ask(Replaced(clock, 3600.0, 0.1, 3600.0, 0.1)) == ["reply"]

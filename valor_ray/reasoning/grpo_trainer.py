@@ -231,7 +231,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         """Keep the newest few; those after `step` are of a learner that died and is made again from a checkpoint."""
         folders = sorted(self._folder.weights.iterdir())
         later = [folder for folder in folders if folder.name > version_name(step)]
-        for old in [*later, *folders[: -len(later) or None][: -(self._config.grpo.max_lag + 2)]]:
+        earlier = folders[: len(folders) - len(later)]
+        for old in [*later, *earlier[: -(self._config.grpo.max_lag + 2)]]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _write_weights(self, folder: Path) -> None:
@@ -260,7 +261,10 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def _as_engine(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self._config.policy.dtype)
-        return {name: value if dtype is None else value.to(dtype) for name, value in state.items()}
+        if dtype is None:
+            return dict(state)
+        cast = {value.data_ptr(): value.to(dtype) for value in state.values()}  # tied ones stay one tensor
+        return {name: cast[value.data_ptr()] for name, value in state.items()}
 
     def _probe(self) -> list[tuple[list[int], list[int]]]:
         """Sequences on which engine and learner are compared: of the step just trained, else one made of any tokens."""
