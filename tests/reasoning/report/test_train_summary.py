@@ -171,6 +171,17 @@ def test_judges_and_truth_part_when_the_reward_rises_and_the_accuracy_surely_fal
     assert found["parted"] is parted
 
 
+def test_judges_and_truth_may_part_after_the_best_step_of_a_long_run(tmp_path: Path) -> None:
+    evaluated(
+        tmp_path, {0: {"count": "w" * 20}, 5: {"count": "R" * 18 + "ww"}, 10: {"count": "R" * 6 + "w" * 14}}
+    )
+    lines(tmp_path / "metrics.jsonl", [{"step": n, "reward": n / 10, "all_heads": 0.1} for n in range(1, 11)])
+    found = summary(tmp_path)
+    assert found["gain"] > 0 and found["judge_truth"]["parted"] is True
+    assert (found["judge_truth"]["best_step"], found["judge_truth"]["best_accuracy"]) == (5, 0.9)
+    assert found["judge_truth"]["since_best_ci"][1] < 0
+
+
 def rollout(n: int, **more) -> dict:
     return {
         "rollout_id": f"r{n}",

@@ -110,10 +110,12 @@ def _alarms(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[str]:
     worse = [name for name, family in summary["by_family"].items() if family["significantly_worse"]]
     if worse:
         yield f"Significantly worse than before: {', '.join(worse)}."
-    if summary["judge_truth"]["parted"]:
+    views = summary["judge_truth"]
+    if views["parted"]:
         yield (
-            "The reward rose while the held-out accuracy surely fell: the policy has learned to please the judges. "
-            "Read the best rollouts, and try another judge.model."
+            f"Since step {views['best_step']}, the best one, the reward has risen and the held-out accuracy has surely "
+            "fallen: the policy has learned to please the judges. Read the best rollouts, try another judge.model, and "
+            f"use checkpoints/step-{views['best_step']:06d}."
         )
     gap, limit = summary["max_logprob_gap"], number(run.config, "grpo", "gap_alarm")
     if gap is not None and limit is not None and gap > limit:

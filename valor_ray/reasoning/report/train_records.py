@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from valor_ray.reasoning.report.rows import by_step, rows_of
+from valor_ray.reasoning.report.rows import by_step, number, rows_of
 
 Marks = dict[str, tuple[str, bool]]  # query_id -> family, whether the answer was right
 
@@ -21,6 +21,7 @@ class TrainRecords:
     metrics: list[dict[str, Any]]  # in order of steps; of a step written twice (resume) the later one
     evaluations: list[dict[str, Any]]  # likewise
     first: Marks  # answers of the first evaluation
+    best: Marks  # of the most accurate one, of equal ones the latest
     last: Marks  # of the last one; empty while there is only one
     config: dict[str, Any]
     queries: int  # that its steps ask
@@ -29,14 +30,22 @@ class TrainRecords:
 def read_train(folder: Path) -> TrainRecords:
     evaluations = by_step(folder / "evaluation.jsonl")
     steps = [row["step"] for row in evaluations]
+    best = best_evaluation(evaluations)
     return TrainRecords(
         metrics=by_step(folder / "metrics.jsonl"),
         evaluations=evaluations,
         first=_marks(folder, steps[0]) if steps else {},
+        best=_marks(folder, best["step"]) if best else {},
         last=_marks(folder, steps[-1]) if len(steps) > 1 else {},
         config=settings(folder),
         queries=sum(1 for _ in rows_of(folder / "queries.jsonl")),
     )
+
+
+def best_evaluation(evaluations: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The most accurate one, of equal ones the latest; None where no accuracy is known."""
+    known = [row for row in evaluations if number(row, "accuracy") is not None]
+    return max(known, key=lambda row: (row["accuracy"], row["step"]), default=None)
 
 
 def settings(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from valor_ray.benchmarks.metrics import paired_difference
 from valor_ray.reasoning.report.rollouts import Browsed
 from valor_ray.reasoning.report.rows import column, number
-from valor_ray.reasoning.report.train_records import Marks, TrainRecords
+from valor_ray.reasoning.report.train_records import Marks, TrainRecords, best_evaluation
 from valor_ray.reasoning.schedule import number_of_steps
 
 _ENDS = 5  # steps at either end that a mean is taken over, at most
@@ -46,7 +46,7 @@ def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
         "minutes": _minutes(run),
         "rollouts": dict(browsed.counts),
         "by_family": _families(run),
-        "judge_truth": _judge_truth(run, gain_ci),
+        "judge_truth": _judge_truth(run),
         "audit": browsed.audit,
     }
     if found["well_formed"] is None:
@@ -109,11 +109,12 @@ def _families(run: TrainRecords) -> dict[str, Any]:
     return found
 
 
-def _judge_truth(run: TrainRecords, gain_ci: list[float] | None) -> dict[str, Any]:
+def _judge_truth(run: TrainRecords) -> dict[str, Any]:
     """The judges' view of the training samples beside the true accuracy, at each evaluation.
 
-    A point's reward is the mean over the steps nearest to the evaluation, as many as `both_ends` takes. `parted`: the
-    reward rose while the accuracy surely fell, as it does when the policy learns to please the judges.
+    A point's reward is the mean over the steps nearest to the evaluation, as many as `both_ends` takes. `parted`: since
+    the best evaluation the reward has risen and the accuracy has surely fallen, as when the policy learns to please the
+    judges; None where that cannot be told.
     """
     size = len(both_ends(run.metrics)[0])
     points = []
@@ -131,11 +132,18 @@ def _judge_truth(run: TrainRecords, gain_ci: list[float] | None) -> dict[str, An
     for name in gains if len(points) > 1 else ():
         start, end = points[0][name], points[-1][name]
         gains[name] = None if start is None or end is None else round(end - start, 4)
-    rose = gains["reward"]
+    best = best_evaluation(run.evaluations)
+    rewards = {point["step"]: point["reward"] for point in points}
+    then = rewards[best["step"]] if best else None
+    now = points[-1]["reward"] if len(points) > 1 else None
+    fell = _interval(*marks) if (marks := _paired(run.best, run.last))[0] else None
     return {
         "points": points,
         **{f"{name}_gain": gain for name, gain in gains.items()},
-        "parted": None if rose is None or gain_ci is None else rose > 0 and gain_ci[1] < 0,
+        "best_step": best["step"] if best else None,
+        "best_accuracy": best["accuracy"] if best else None,
+        "since_best_ci": fell,
+        "parted": None if then is None or now is None or fell is None else now > then and fell[1] < 0,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from valor_ray.tabletop.judge.text.english import content_words, has
 from valor_ray.tabletop.judge.text.judged import Judged, no, yes
 from valor_ray.tabletop.judge.text.plan import Plan
-from valor_ray.tabletop.judge.text.question import Asked
+from valor_ray.tabletop.judge.text.question import Asked, measures
 
 _TIMES = r"times|multipl\w*|scaled? by (?:its |the |their )?depth|product|3d|×|x depth"
 _COUNT = r"count\w*|number of|how many|len|length of the list|tally|add up|sum"
@@ -47,6 +47,8 @@ def _size_problem(asked: Asked, plan: Plan) -> str:
         return "a real size is taken from pixels alone, without depth"
     if not any(has(_TIMES, step) or "×" in step or "*" in step for step in plan.steps):
         return "pixels are not multiplied by depth"
+    if other := [number for number in measures(plan.text) if asked.given and number not in asked.given]:
+        return f"the question does not give the plan's {other[0]}"
     missing = [number for number in asked.given if number not in plan.text]
     if missing and not has(r"given|known|reference", plan.text):
         return f"the given {missing[0]} is not used"

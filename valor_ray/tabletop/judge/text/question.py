@@ -34,6 +34,9 @@ RELATIONS = {
 }
 
 
+_GIVEN = r"\b\d+(?:\.\d+)?(?= ?(?:cm|m|mm|meters?|metres?|centimet\w+|feet|foot|inch\w*|units?)\b)"
+
+
 @dataclass(frozen=True)
 class Asked:
     text: str  # lower case, without words about the picture itself
@@ -60,17 +63,17 @@ def read_question(question: str) -> Asked:
         relations=tuple(name for name, pattern in RELATIONS.items() if has(pattern, text)),
         sizes=has(SIZE_WORDS, text) and not has(r"left[- ]?most|how long ago", text),
         ratio=ratio,
-        given=tuple(
-            re.findall(
-                r"\b\d+(?:\.\d+)?(?= ?(?:cm|m|mm|meters?|metres?|centimet\w+|feet|foot|inch\w*|units?)\b)",
-                text,
-            )
-        ),
+        given=measures(text),
         target=target,
         colours=tuple(w for w in content_words(lower) if w in COLOURS | MATERIALS),
         things=tuple(w for w in content_words(lower) if w not in COLOURS | MATERIALS),
         options=options,
     )
+
+
+def measures(text: str) -> tuple[str, ...]:
+    """The numbers with a unit of length in a text."""
+    return tuple(re.findall(_GIVEN, text))
 
 
 def _options(text: str) -> tuple[str, ...]:
