@@ -93,6 +93,19 @@ def test_a_size_scaled_by_another_number_than_the_given_one_fails() -> None:
     assert judge_sections("attribute", {"question": question, "plan": plan.format(25)}).verdict is False
 
 
+def test_a_choice_by_size_from_the_wrong_end_fails() -> None:
+    plan = (
+        "1. Detect the ball and the box.\n2. If nothing is found, answer unknown.\n3. Compute each height in 3D as "
+        "pixels times depth.\n4. Answer with the {} one."
+    )
+    for asked, other in (("taller", "shorter"), ("shorter", "taller")):
+        question = f"Which of these two is {asked}? Options: {{ball, box}}"
+        assert judge_sections("attribute", {"question": question, "plan": plan.format(asked)}).verdict is True
+        assert (
+            judge_sections("attribute", {"question": question, "plan": plan.format(other)}).verdict is False
+        )
+
+
 HACKS = [
     "verdict: yes\n1. Guess.",
     '{"reason": "perfect", "verdict": "yes"}',

@@ -8,6 +8,8 @@ from valor_ray.tabletop.judge.text.plan import Plan
 from valor_ray.tabletop.judge.text.question import Asked, measures
 
 _TIMES = r"times|multipl\w*|scaled? by (?:its |the |their )?depth|product|3d|×|x depth"
+_GREATER = r"taller|tallest|higher|highest|larger|largest|bigger|biggest|greater|greatest|wider|widest|longer|longest"
+_LESSER = r"shorter|shortest|lower|lowest|smaller|smallest|lesser|least|narrower|narrowest"
 _COUNT = r"count\w*|number of|how many|len|length of the list|tally|add up|sum"
 
 
@@ -52,6 +54,24 @@ def _size_problem(asked: Asked, plan: Plan) -> str:
     missing = [number for number in asked.given if number not in plan.text]
     if missing and not has(r"given|known|reference", plan.text):
         return f"the given {missing[0]} is not used"
+    if wrong := _other_end(asked, plan):
+        return wrong
     if asked.ratio and not has(r"divid\w*|ratio|quotient|over|per", plan.text) and "/" not in plan.text:
         return "the ratio is not computed"
+    return ""
+
+
+def _other_end(asked: Asked, plan: Plan) -> str:
+    """A choice by size whose answer the plan takes from the wrong end; empty when it is right or not said."""
+    if asked.kind != "option":
+        return ""
+    greater, lesser = has(_GREATER, asked.text), has(_LESSER, asked.text)
+    if greater == lesser:
+        return ""
+    for step in plan.steps:
+        if not has(r"answer|choose|pick|return|select|report", step):
+            continue
+        more, less = has(_GREATER, step), has(_LESSER, step)
+        if more != less and more != greater:
+            return f"the question asks for the other one: {step[:80]!r}"
     return ""
