@@ -222,7 +222,7 @@ def test_steps_that_do_not_fit_micro_batches_are_refused(policy: Path) -> None:
         check_shape(tiny.settings(policy, "grpo.micro_batch=3").grpo)
 
 
-def _process(rank: int, port: int, policy: str, run: str, world: int) -> None:
+def _process(rank: int, port: int, policy: str, run: str, world: int, *overrides: str) -> None:
     """One learner process of several, as Ray Train starts them."""
     import json
     import os
@@ -232,7 +232,9 @@ def _process(rank: int, port: int, policy: str, run: str, world: int) -> None:
         "MASTER_PORT": str(port),
     }  # fmt: skip
     mine = _tiny()
-    config = mine.settings(Path(policy), f"grpo.workers={world}", "grpo.micro_batch=1", "grpo.steps=2")
+    config = mine.settings(
+        Path(policy), f"grpo.workers={world}", "grpo.micro_batch=1", "grpo.steps=2", *overrides
+    )
 
     class Shared(mine.Hand):  # type: ignore[name-defined, misc]
         """Every process takes the same step; the first publishes for all."""
@@ -254,19 +256,25 @@ def _process(rank: int, port: int, policy: str, run: str, world: int) -> None:
         (Path(run) / "records.json").write_text(json.dumps(records))
 
 
-def test_two_processes_have_the_loss_of_one(policy: Path, tmp_path: Path) -> None:
+def _learn(policy: Path, run: Path, world: int, *overrides: str) -> list[dict[str, Any]]:
+    """The metrics of a run by so many learner processes."""
     import json
     import socket
 
-    found = {}
-    for world in (1, 2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        run = tmp_path / str(world)
-        torch.multiprocessing.spawn(_process, (port, str(policy), str(run), world), nprocs=world)
-        found[world] = json.loads((run / "records.json").read_text())
-    for one, two in zip(found[1], found[2], strict=True):
-        for name in ("loss", "grad_norm", "kl", "ratio_mean"):
-            assert two[name] == pytest.approx(one[name], abs=1e-3), name
-    assert tiny.difference(tiny.weights(tmp_path / "1"), tiny.weights(tmp_path / "2")) < 1e-3
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(_process, (port, str(policy), str(run), world, *overrides), nprocs=world)
+    return list(json.loads((run / "records.json").read_text()))
+
+
+def test_two_processes_have_the_loss_of_one(policy: Path, tmp_path: Path) -> None:
+    one = _learn(policy, tmp_path / "one", 1)
+    for name, overrides in (("two", ()), ("sharded", ("grpo.fsdp=true",))):
+        for first, other in zip(one, _learn(policy, tmp_path / name, 2, *overrides), strict=True):
+            for figure in ("loss", "grad_norm", "kl", "ratio_mean"):
+                assert other[figure] == pytest.approx(first[figure], abs=1e-3), (name, figure)
+            assert other["logprob_gap"] < 1e-4, (
+                name
+            )  # also of sharded weights, which all processes score together
+        assert tiny.difference(tiny.weights(tmp_path / "one"), tiny.weights(tmp_path / name)) < 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,10 @@ def run_learner(
     records: list[Mapping[str, Any]] = []
     folder = TrainFolder(run)
     run.mkdir(parents=True, exist_ok=True)
-    folder.prepare(config)
+    if (
+        os.environ.get("RANK", "0") == "0"
+    ):  # of several processes the first prepares it, as a driver does for all
+        folder.prepare(config)
     end = learn(
         config, folder, config.grpo.steps or 0, hand, hand, (said if said is not None else []).append, records.append
     )  # fmt: skip
