@@ -54,7 +54,7 @@ def judging(
 
     folder: where answers are kept if `judge.cache_dir` names no place. Raises ConfigError, ServiceError.
     """
-    _check_judge(config)
+    config.judge.check_keys()
     name = judging_name(str(folder))
     with running_ray(config, progress), _ended(config, name):
         yield deploy_judges(config, folder, progress)
@@ -81,7 +81,7 @@ def training(
     answers: the folder of judge answers, which names the gateway. Raises ConfigError, ServiceError.
     """
     resolve_model(config.policy.model)
-    _check_judge(config)
+    config.judge.check_keys()
     name, judge = policy_name(str(run)), judging_name(str(answers))
     gpus = config.policy.num_gpus * config.policy.replicas + config.grpo.num_gpus * config.grpo.workers
     with (
@@ -163,19 +163,13 @@ def _check(config: Config) -> None:
     for model in (config.policy.model, config.detector.model, config.depth.model):
         resolve_model(model)
     config.server.token()
-    _check_judge(config)
+    config.judge.check_keys()
     host, port = config.server.host, config.server.port
     if reason := why_not(host, port):
         raise ServiceError(
             f"Cannot listen on {host}:{port} ({reason}). Another program may use the port: "
             f"stop it, or choose another with --port."
         )
-
-
-def _check_judge(config: Config) -> None:
-    for endpoint in (config.judge, *config.judge.others):
-        if endpoint.base_url is not None:
-            endpoint.api_key()
 
 
 def _wanted_gpus(config: Config) -> float:

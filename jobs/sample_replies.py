@@ -23,6 +23,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from valor_ray.at_once import each
 from valor_ray.commands.options import (
     add_profile,
     exit_code,
@@ -86,29 +87,22 @@ async def sample(
 ) -> int:
     """Write what is missing; returns the number of replies written. Raises PolicyError, QuestionError, StorageError."""
     wanted = sum(n - have[query.query_id] for query in queries)
-    waiting, done, start, said = iter(queries), 0, time.monotonic(), 0.0
+    done, start, said = 0, time.monotonic(), 0.0
 
-    async def work() -> None:
+    async def one(query: Query) -> None:
         nonlocal done, said
-        for query in waiting:
-            first = have[query.query_id]
-            # no seed: vLLM 0.32 on CPU dies of a seeded request whose prompt is prefilled in two steps
-            try:
-                replies = await policy.generate(query.question, n=n - first)
-            except QuestionError as error:
-                raise QuestionError(f"query {query.query_id}: {error}") from error
-            book.append_all([_row(query, first + i, reply) for i, reply in enumerate(replies, start=1)])
-            done += len(replies)
-            if time.monotonic() - said > SAY_EVERY_S or done == wanted:
-                said = time.monotonic()
-                _say(f"{done}/{wanted} replies, {(wanted - done) * (said - start) / done:.0f} s left")
+        first = have[query.query_id]
+        try:
+            replies = await policy.generate(query.question, n=n - first)
+        except QuestionError as error:
+            raise QuestionError(f"query {query.query_id}: {error}") from error
+        book.append_all([_row(query, first + i, reply) for i, reply in enumerate(replies, start=1)])
+        done += len(replies)
+        if time.monotonic() - said > SAY_EVERY_S or done == wanted:
+            said = time.monotonic()
+            _say(f"{done}/{wanted} replies, {(wanted - done) * (said - start) / done:.0f} s left")
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(work())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
+    await each(queries, one, concurrency)
     return done
 
 

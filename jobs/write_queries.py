@@ -24,7 +24,6 @@ from valor_ray.commands.options import (
     JUDGE_FILE,
     add_json,
     add_profile,
-    check_judge_keys,
     exit_code,
     interrupt_on_signals,
     load_config,
@@ -73,7 +72,7 @@ async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
         )
     if args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a folder. Give a file, as {args.out / 'queries.jsonl'}.")
-    check_judge_keys(config)
+    config.judge.check_keys()
     shots = list_shots(args.images, args.limit)
     with locked(args.out.parent, "--out"):
         async with judging(config.judge, args.out.parent / "judge_cache") as chat:

@@ -153,6 +153,12 @@ class JudgeConfig(EndpointConfig):
     jpeg_quality: int = Field(92, ge=1, le=100, description="of the pictures sent")
     max_side: int = Field(1024, ge=64, description="pictures are scaled down to this long side, px")
 
+    def check_keys(self) -> None:
+        """Raises ConfigError when the API key of a judge that is not the offline one is not set."""
+        for endpoint in (self, *self.others):
+            if endpoint.base_url is not None:
+                endpoint.api_key()
+
 
 class RewardConfig(Section):
     """The paper's reward: format x (weighted sum of the other five heads)."""

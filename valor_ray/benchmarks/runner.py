@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from valor_ray.at_once import each
 from valor_ray.benchmarks.metrics import is_right, wilson
 from valor_ray.errors import ConfigError, ValorError
 from valor_ray.run_folder import RecordFile
@@ -104,25 +104,9 @@ async def evaluate(
             done += 1
             progress(done, row)
 
-        await _each(todo, one, concurrency)
+        await each(todo, one, concurrency)
     wanted = [rows[query.query_id] for query in queries]
     return _report(benchmark, wanted, time.monotonic() - start)
-
-
-async def _each(queries: Sequence[Query], work: Callable[[Query], Awaitable[None]], concurrency: int) -> None:
-    """`concurrency` at a time. The first error ends all, and is raised as it is."""
-    waiting = iter(queries)
-
-    async def worker() -> None:
-        for query in waiting:
-            await work(query)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(worker())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
 
 
 async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:

@@ -59,13 +59,6 @@ def load_config(args: Namespace, *overrides: str) -> Config:
     return Config.load(args.profile, [*args.overrides, *overrides])
 
 
-def check_judge_keys(config: Config) -> None:
-    """Raises ConfigError when the API key of a judge that is not the offline one is not set."""
-    for endpoint in (config.judge, *config.judge.others):
-        if endpoint.base_url is not None:
-            endpoint.api_key()
-
-
 def exit_code(
     name: str, work: Callable[[], int], *, as_json: bool = False, interrupted: str = "interrupted"
 ) -> int:

@@ -12,7 +12,6 @@ from valor_ray.commands.options import (
     JUDGE_FILE,
     add_json,
     add_profile,
-    check_judge_keys,
     interrupt_on_signals,
     load_config,
     positive,
@@ -58,7 +57,7 @@ def run(args: Namespace) -> int:
     from valor_ray.reasoning.score_run import score
 
     config = load_config(args)
-    check_judge_keys(config)
+    config.judge.check_keys()
     interrupt_on_signals()
     engine: Engine
     if args.in_process:

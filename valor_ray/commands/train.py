@@ -15,7 +15,6 @@ from valor_ray.commands.options import (
     JUDGE_FILE,
     add_json,
     add_profile,
-    check_judge_keys,
     interrupt_on_signals,
     load_config,
     print_json,
@@ -101,7 +100,7 @@ def run(args: Namespace) -> int:
     interrupt_on_signals()
     config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
     if args.replay is None and not args.dry_run:
-        check_judge_keys(config)
+        config.judge.check_keys()
     with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone
         report = _work(args, config)
     if args.json:

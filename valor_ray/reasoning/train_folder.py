@@ -151,17 +151,17 @@ class TrainFolder:
         """Bring the records to where a checkpoint of `step` can go on: later metrics are made again."""
         for path in (self.rollouts, self.metrics, self.audit, self.evaluation):
             cut_torn_line(path)
-        self._cut_torn_order()
+        known = self._cut_torn_order()
         for path in (self.metrics, self.evaluation):
             _keep_records(path, lambda record: bool(record["step"] <= step))
-        known = {(record["step"], record["shard"]) for record in read_records(self.rollouts)}
         _keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
         FolderBook(self.samples).forget_all({order_name(*order) for order in known})
 
-    def _cut_torn_order(self) -> None:
-        """An order's rollouts are appended together; a kill may have left a part of the last order's."""
+    def _cut_torn_order(self) -> set[tuple[int, int]]:
+        """(step, shard) of the orders that are recorded whole; a kill may have left a part of the last order's rows."""
+        whole: set[tuple[int, int]] = set()
         if not self.rollouts.exists():
-            return
+            return whole
         last, start, count, at = None, 0, 0, 0
         wanted = 0
         with self.rollouts.open("rb+") as file:
@@ -170,8 +170,11 @@ class TrainFolder:
                 if order != last:
                     last, start, count, wanted = order, at, 0, record["of"]
                 count, at = count + 1, at + len(line)
+                whole.add(order)
             if last is not None and count < wanted:
                 file.truncate(start)
+                whole.discard(last)
+        return whole
 
     def recorded(self, after: int) -> Iterator[Outcome]:
         """Outcomes of recorded orders of steps later than `after`. Memory: one order."""
