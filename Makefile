@@ -9,7 +9,7 @@ STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256s
 help:
 	@echo "make setup   install into .venv (Python 3.11, about 4 GB, minutes the first time)"
 	@echo "make demo    answer questions about rendered scenes offline; writes demo/index.html"
-	@echo "make test    run the tests, one line each (make test ARGS='tests/test_config.py' for some)"
+	@echo "make test    run the tests, one line each (make test ARGS='tests/config/test_tree.py' for some)"
 	@echo "make lint    ruff check, ruff format --check, mypy"
 
 setup: $(STAMP)

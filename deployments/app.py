@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ray.serve import Application, Deployment
 
-from deployments.depth import DepthDeployment
-from deployments.detector import DetectorDeployment
-from deployments.front_door import FrontDoor
-from deployments.judge import JudgeDeployment
-from deployments.policy import PolicyDeployment
-from valor_ray.config import Config, DepthConfig, DetectorConfig, PolicyConfig
+from deployments.parts.depth import DepthDeployment
+from deployments.parts.detector import DetectorDeployment
+from deployments.parts.front_door import FrontDoor
+from deployments.parts.judge import JudgeDeployment
+from deployments.parts.policy import PolicyDeployment
+from valor_ray.config.tree import Config, DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.errors import ConfigError
 
 NAME = "valor"

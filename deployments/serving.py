@@ -18,13 +18,13 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatus, ServeStatus
 
+from deployments.actors.judge_ledger import close_books
+from deployments.actors.publications import close_published
+from deployments.actors.sandbox_pool import close_pools
 from deployments.app import NAME, PARTS, build, judging_app, judging_name, policy_app, policy_name
-from deployments.books import close_books
-from deployments.published import close_published
-from deployments.sandbox_pool import close_pools
-from valor_ray.config import Config, resolve_model
+from valor_ray.config.tree import Config, resolve_model
+from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ServiceError
-from valor_ray.listening import why_not
 
 Progress = Callable[[str], None]
 POLL_S = 0.5

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from valor_ray import cli
-from valor_ray.commands import doctor
+from valor_ray.commands.tools import doctor
 from valor_ray.errors import ImageError
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from valor_ray import cli
 from valor_ray.commands.options import JUDGE_FILE
-from valor_ray.config import Config
+from valor_ray.config.tree import Config
 
 ROOT = Path(__file__).parents[1]
 LOCK = dict(
@@ -61,7 +61,8 @@ def test_jobs_in_the_documents_take_the_options_shown() -> None:
     shown = [words[2:] for words in commands("README.md") if words[1:2] == ["-m"]]
     assert {words[0] for words in shown} == {"jobs.sample_replies", "jobs.write_queries"}
     for module, *words in shown:
-        importlib.import_module(module).parser().parse_args(words)
+        command = f"valor_ray.commands.train.{module.removeprefix('jobs.')}"
+        importlib.import_module(command).parser().parse_args(words)
 
 
 def test_judge_file_of_readme_and_help_loads_over_both_profiles(tmp_path: Path) -> None:
@@ -101,4 +102,4 @@ def test_environment_variables_are_read_in_config_only() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if reading.search(path.read_text())
     }
-    assert readers == {"valor_ray/config.py"}
+    assert readers == {"valor_ray/config/tree.py"}

@@ -8,25 +8,25 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from valor_ray import __version__
 from valor_ray.commands.options import exit_code
 
-COMMANDS = (
-    "demo",
-    "serve",
-    "ask",
-    "run-program",
-    "tabletop",
-    "eval",
-    "score",
-    "train",
-    "report",
-    "bench",
-    "doctor",
-)
+COMMANDS = {  # and the module of each, in valor_ray.commands
+    "demo": "ask.demo",
+    "serve": "ask.serve",
+    "ask": "ask.ask",
+    "run-program": "tools.run_program",
+    "tabletop": "tools.tabletop",
+    "eval": "evaluate.eval",
+    "score": "train.score",
+    "train": "train.reasoning",
+    "report": "evaluate.report",
+    "bench": "evaluate.bench",
+    "doctor": "tools.doctor",
+}
 
 EPILOG = """\
 first steps:
@@ -51,11 +51,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
 
 
-def _module_name(command: str) -> str:
-    return f"valor_ray.commands.{command.replace('-', '_')}"
-
-
-def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of these commands; each one's module is imported, so `main` asks for one where it can."""
     parser = _Parser(
         prog="valor",
@@ -67,7 +63,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"valor_ray {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in commands:
-        module = importlib.import_module(_module_name(command))
+        module = importlib.import_module(f"valor_ray.commands.{COMMANDS[command]}")
         sub = subparsers.add_parser(
             command,
             help=module.HELP,

@@ -249,7 +249,7 @@ class LiveTools:
             found = await self._detector.detect(picture, split_phrases(args["prompt"]))
             return [{"bbox": [float(v) for v in d.bbox], "label": d.label} for d in found]
         if tool == "depth":
-            from valor_ray.models.moge_read import depth_at
+            from valor_ray.models.moge.read import depth_at
 
             if self._map is None:
                 self._map = await self._depth.depth(self._picture)

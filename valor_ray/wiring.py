@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valor_ray.config import Config, JudgeConfig
-from valor_ray.judges.client import VqaJudge
-from valor_ray.judges.connect import Judges, open_chat
-from valor_ray.judges.ledger import Ledger
-from valor_ray.judges.offline import OfflineJudge
+from valor_ray.config.tree import Config, JudgeConfig
+from valor_ray.judges.gateway.connect import Judges, open_chat
+from valor_ray.judges.gateway.ledger import Ledger
+from valor_ray.judges.gateway.offline import OfflineJudge
+from valor_ray.judges.vqa import VqaJudge
 from valor_ray.ports import Depth, Detector, Judge
 from valor_ray.records import DepthMap, Detection, Picture
 from valor_ray.tools import LiveTools
 
 if TYPE_CHECKING:
-    from valor_ray.models.grounding_dino import GroundingDino
-    from valor_ray.models.moge import MoGe
+    from valor_ray.models.grounding_dino.detector import GroundingDino
+    from valor_ray.models.moge.depth import MoGe
 
 
 class InProcessDetector:
@@ -90,8 +90,8 @@ async def vision(config: Config, answers: Path | None = None) -> AsyncIterator[V
     answers: folder where the judge's are kept, unless `judge.cache_dir` names one; None: for the block only.
     Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
     """
-    from valor_ray.models.grounding_dino import GroundingDino
-    from valor_ray.models.moge import MoGe
+    from valor_ray.models.grounding_dino.detector import GroundingDino
+    from valor_ray.models.moge.depth import MoGe
 
     with tempfile.TemporaryDirectory(prefix="valor-judge-") as folder:
         async with judging(config.judge, answers or Path(folder)) as chat:

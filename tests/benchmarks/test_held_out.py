@@ -15,7 +15,7 @@ import pytest
 
 from valor_ray.benchmarks import held_out
 from valor_ray.benchmarks.held_out import HeldOut
-from valor_ray.config import Config
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, JudgeError, PolicyError, ServiceError
 from valor_ray.ports import Depth, Detector
 from valor_ray.records import DepthMap, Detection, Picture, Reply

@@ -9,7 +9,7 @@ import pytest
 
 from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Query, Truth, evaluate
 from valor_ray.errors import ConfigError, ServiceError, StorageError
-from valor_ray.run_folder import RecordFile
+from valor_ray.runs.folder import RecordFile
 
 QUERIES = [Query(f"q{i}", Path("x.png"), f"question {i}") for i in range(4)]
 TRUTHS = {

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from valor_ray.demo.listing import listing
-from valor_ray.demo.overlay import overlay
 from valor_ray.demo.page import write_page
 from valor_ray.demo.questions import Outcome, Question
 from valor_ray.demo.report import rows
+from valor_ray.report.kit.listing import listing
+from valor_ray.report.kit.overlay import overlay
 
 BOX = {"bbox": [2.0, 3.0, 20.0, 30.0], "label": "red <cube>"}
 CALL = {

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments.judge_bench import IN_FLIGHT, LATENCY_S, write_scaling
 from valor_ray.cli import main
 from valor_ray.perf import judges
+from valor_ray.perf.judge_bench import IN_FLIGHT, LATENCY_S, write_scaling
 from valor_ray.perf.sandbox import ordinary_programs
 from valor_ray.program import gate
-from valor_ray.reasoning.report.score_page import scaling
+from valor_ray.report.score.page import scaling
 
 
 def test_sandbox_bench_gives_its_ratios(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +37,7 @@ def test_both_sides_of_the_judges_bench_make_the_same_calls_and_lose_none() -> N
 
 
 def test_the_mock_judges_faults_are_those_asked_for() -> None:
-    from valor_ray.judges.transport import Kind, Transport, request_body
+    from valor_ray.judges.gateway.call.transport import Kind, Transport, request_body
     from valor_ray.perf.mock_judge import MockJudge
 
     async def kinds(url: str) -> list[Kind]:

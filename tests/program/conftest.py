@@ -13,7 +13,7 @@ def _sandbox_processes(driver: psutil.Process) -> dict[int, psutil.Process]:
     found: dict[int, psutil.Process] = {}
     for child in driver.children():
         with suppress(psutil.Error):
-            if not any("valor_ray.program.zygote" in word for word in child.cmdline()):
+            if not any("valor_ray.program.inside.zygote" in word for word in child.cmdline()):
                 continue
             for process in [child, *child.children(recursive=True)]:
                 words = process.cmdline()

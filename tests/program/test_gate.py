@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from valor_ray.program import gate
+from valor_ray.program.inside.values import Image
 from valor_ray.program.parse import parse_reply
-from valor_ray.program.values import Image
 from valor_ray.tabletop import habits
 from valor_ray.tabletop.questions import FAMILIES
 from valor_ray.tabletop.sample_questions import free_blueprint

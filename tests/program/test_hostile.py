@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from valor_ray.config import SandboxConfig
-from valor_ray.placeholders import PlaceholderTools
+from valor_ray.config.tree import SandboxConfig
+from valor_ray.program.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import ProgramResult
 

@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from valor_ray.config import SandboxConfig
+from valor_ray.config.tree import SandboxConfig
 from valor_ray.errors import JudgeError, ProgramError, ToolError
-from valor_ray.placeholders import PlaceholderTools
-from valor_ray.program import seccomp
+from valor_ray.program.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
+from valor_ray.program.walls import seccomp
 from valor_ray.records import ProgramResult
 from valor_ray.tools import ToolHost
 
@@ -167,7 +167,7 @@ def test_imports_of_anything_else_name_what_there_is() -> None:
 def test_without_root_the_other_walls_stand() -> None:
     code = (
         "import asyncio, os\n"
-        "from valor_ray.config import SandboxConfig\n"
+        "from valor_ray.config.tree import SandboxConfig\n"
         "from valor_ray.program.sandbox import Sandbox\n"
         "async def main():\n"
         "    async with Sandbox(SandboxConfig()) as sandbox:\n"
@@ -307,7 +307,7 @@ def test_cancelling_a_run_ends_its_process(zygotes: Zygotes) -> None:
 def test_nothing_survives_a_killed_driver() -> None:
     code = (
         "import asyncio\n"
-        "from valor_ray.config import SandboxConfig\n"
+        "from valor_ray.config.tree import SandboxConfig\n"
         "from valor_ray.program.sandbox import Sandbox\n"
         "async def main():\n"
         "    async with Sandbox(SandboxConfig()) as sandbox:\n"

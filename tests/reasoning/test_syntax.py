@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from valor_ray.config import Config
-from valor_ray.placeholders import WORLDS, vqa_answer
+from valor_ray.config.tree import Config
 from valor_ray.program.parse import parse_reply
+from valor_ray.program.placeholders import WORLDS, vqa_answer
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
 from valor_ray.records import Verdict

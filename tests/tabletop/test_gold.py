@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from valor_ray.config import Config
+from valor_ray.config.tree import Config
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.tabletop.dataset import items
 from valor_ray.tabletop.gold_check import TrueTools, gold_rows

@@ -21,12 +21,12 @@ from valor_ray.errors import ConfigError, JudgeError, ServiceError
 from valor_ray.ports import Depth, Detector, Judge, Policy
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture
-from valor_ray.run_folder import read_records
+from valor_ray.runs.folder import read_records
 from valor_ray.tools import LiveTools
 from valor_ray.wiring import vision
 
 if TYPE_CHECKING:
-    from valor_ray.config import Config
+    from valor_ray.config.tree import Config
 
 MOST_UNASKED = 0.01  # share of the questions that may fail for other reasons than the policy's
 CONCURRENCY = 96  # most of them wait for tools while the engine has a full batch

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from valor_ray.at_once import each
-from valor_ray.benchmarks.metrics import is_right, wilson
 from valor_ray.errors import ConfigError, ValorError
-from valor_ray.run_folder import RecordFile
+from valor_ray.measure.answers import is_right, wilson
+from valor_ray.runs.at_once import each
+from valor_ray.runs.folder import RecordFile
 
 ANSWERS = "answers.jsonl"  # in the output folder: one Row a line, appended; of two with one query_id the last counts
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from valor_ray.benchmarks.runner import Query, Truth
 from valor_ray.errors import ConfigError
-from valor_ray.json_lines import value_of
+from valor_ray.runs.lines import value_of
 
 SEED = 0  # of the held-out set
 QUERIES, TRUTH = "queries.jsonl", "truth.jsonl"

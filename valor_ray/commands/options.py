@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.errors import ConfigError, ValorError
 
 if TYPE_CHECKING:
-    from valor_ray.config import Config
+    from valor_ray.config.tree import Config
 
 JUDGE_FILE = """\
 judge.yaml, your own judge over the profile local (with a line `base: gpu`, over gpu; `valor doctor --settings judge`):
@@ -54,7 +54,7 @@ def add_json(parser: ArgumentParser) -> None:
 
 def load_config(args: Namespace, *overrides: str) -> Config:
     """The settings that the command line asks for; `overrides` of the command win. Raises ConfigError."""
-    from valor_ray.config import Config
+    from valor_ray.config.tree import Config
 
     return Config.load(args.profile, [*args.overrides, *overrides])
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from valor_ray.demo.listing import listing
-from valor_ray.demo.overlay import overlay
 from valor_ray.demo.questions import Outcome
 from valor_ray.demo.report import short
-from valor_ray.depth_colours import colour_depth
 from valor_ray.images import from_array, to_png
+from valor_ray.report.kit.depth_colours import colour_depth
+from valor_ray.report.kit.listing import listing
+from valor_ray.report.kit.overlay import overlay
 
 TEMPLATE = Path(__file__).with_name("page.html")
 

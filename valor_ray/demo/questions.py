@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from valor_ray.benchmarks.metrics import is_right
-from valor_ray.client import ask, post
+from valor_ray.client.ask import ask, post
 from valor_ray.errors import ServiceError
+from valor_ray.measure.answers import is_right
 
 IN_FLIGHT = 3  # questions at a time
 

@@ -1,1 +1,1 @@
-"""The judge: client of an OpenAI-compatible endpoint, and the offline judge as a child process."""
+"""Judges: what they are asked (text heads, VQA, canaries). How an endpoint is asked is in `gateway/`."""

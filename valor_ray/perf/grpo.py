@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from valor_ray.config import Config
+from valor_ray.config.tree import Config
 from valor_ray.errors import ServiceError
-from valor_ray.judges.offline import OfflineJudge
+from valor_ray.judges.gateway.offline import OfflineJudge
 from valor_ray.tabletop.dataset import write_queries
 
 Say = Callable[[str], None]

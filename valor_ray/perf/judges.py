@@ -15,10 +15,10 @@ from typing import Any
 
 import psutil
 
-from valor_ray.config import Config, JudgeConfig
-from valor_ray.judges.connect import open_chat
-from valor_ray.judges.ledger import Ledger
-from valor_ray.judges.verdicts import verdict_requests
+from valor_ray.config.tree import Config, JudgeConfig
+from valor_ray.judges.gateway.connect import open_chat
+from valor_ray.judges.gateway.ledger import Ledger
+from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.perf.mock_judge import MockJudge
 from valor_ray.ports import Chat
 from valor_ray.records import ChatRequest
@@ -31,7 +31,7 @@ FAULTS = {"throttled": 0.02, "failed": 0.01, "hung": 0.01}
 
 def run(args: Namespace, say: Say) -> dict[str, Any]:
     """{ours, baseline, ratio, faults_ratio, scaling, limit_respected, limit_used, second_run, ...}."""
-    from deployments.judge_bench import measure_serve
+    from valor_ray.perf.judge_bench import measure_serve
 
     replies = [_requests(number) for number in range(args.replies)]
     import openai  # noqa: F401 before anything is measured
@@ -48,7 +48,7 @@ def run(args: Namespace, say: Say) -> dict[str, Any]:
     faulty, _ = _gateway(replies, FAULTS)
     serve = measure_serve(replies, args.scaling_seconds, args.limit_seconds, say)
     if args.out is not None:
-        from deployments.judge_bench import write_scaling
+        from valor_ray.perf.judge_bench import write_scaling
 
         write_scaling(args.out, serve["throughput"])
     return {

@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from valor_ray.config import Config, resolve_model
-from valor_ray.judges.verdicts import verdict_requests
+from valor_ray.config.tree import Config, resolve_model
+from valor_ray.judges.plan_heads import verdict_requests
+from valor_ray.models.vllm.prompting import chat
 from valor_ray.perf.judges import THREADS, TIMEOUT_S
 from valor_ray.perf.plain_program import run_in_process
 from valor_ray.program.parse import parse_reply
-from valor_ray.prompting import chat
 from valor_ray.reasoning.reward import reward_value
 from valor_ray.records import Head, Verdict
 

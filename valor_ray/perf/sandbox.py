@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-from valor_ray.config import Config
+from valor_ray.config.tree import Config
 from valor_ray.perf.plain_program import run_in_process
-from valor_ray.placeholders import PlaceholderTools
 from valor_ray.program import gate
 from valor_ray.program.parse import parse_reply
+from valor_ray.program.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import ProgramStatus
 

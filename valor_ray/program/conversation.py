@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from valor_ray.errors import ProgramError, ToolError, ValorError
-from valor_ray.program import protocol
+from valor_ray.program.inside import protocol
 from valor_ray.program.zygote_process import Exit
 from valor_ray.records import ProgramStatus, ToolCall
 from valor_ray.tools import ToolHost, check_call
 
 if TYPE_CHECKING:
-    from valor_ray.config import SandboxConfig
+    from valor_ray.config.tree import SandboxConfig
 
 T = TypeVar("T")
 _HOST_PATH = re.compile(r"(?<![\w.])(?:/[\w.+@-]+){2,}")

@@ -11,16 +11,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from valor_ray.errors import ProgramError
-from valor_ray.placeholders import PlaceholderTools, World
-from valor_ray.program import gate, protocol
+from valor_ray.program import gate
 from valor_ray.program.conversation import Conversation, Ending, ending_of
+from valor_ray.program.inside import protocol
+from valor_ray.program.placeholders import PlaceholderTools, World
 from valor_ray.program.warm_pool import WarmPool, WorkerLost
 from valor_ray.program.zygote_process import Process, ZygoteLost, ZygoteProcess
 from valor_ray.records import ProgramResult, ProgramStatus
 from valor_ray.tools import ToolHost, stub_source
 
 if TYPE_CHECKING:
-    from valor_ray.config import SandboxConfig
+    from valor_ray.config.tree import SandboxConfig
 
 MAX_PROCESSES = 64  # forks at a time; the others wait, their clocks not yet running
 _FAST_SECONDS = (

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import ProgramError
-from valor_ray.placeholders import World
-from valor_ray.program import protocol
 from valor_ray.program.conversation import without_paths
+from valor_ray.program.inside import protocol
+from valor_ray.program.placeholders import World
 from valor_ray.program.zygote_process import Process
 from valor_ray.records import ProgramResult, ProgramStatus, ToolCall
 
 if TYPE_CHECKING:
-    from valor_ray.config import SandboxConfig
+    from valor_ray.config.tree import SandboxConfig
 
 Spawn = Callable[[], Awaitable[Process]]
 _STATUS = {

@@ -18,11 +18,11 @@ import numpy
 
 import valor_ray
 from valor_ray.errors import ProgramError
-from valor_ray.program import bubblewrap
+from valor_ray.program.walls import bubblewrap
 
 _START_SECONDS = 60.0
 _RUN = (
-    "import sys; a = sys.argv; sys.path[:0] = a[1:3]; from valor_ray.program.zygote import main;"
+    "import sys; a = sys.argv; sys.path[:0] = a[1:3]; from valor_ray.program.inside.zygote import main;"
     " main(int(a[3]), int(a[4]), a[5], float(a[6]), int(a[7]), a[8])"
 )
 # -s -S -P -B: nothing of the user's, no site hooks, no script folder, no bytecode written.

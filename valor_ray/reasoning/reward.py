@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from valor_ray.judges.verdicts import read_verdict, verdict_requests
+from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.ports import Chat, SyntaxCheck
 from valor_ray.program.parse import parse_reply
 from valor_ray.records import Head, Reward, Usage, Verdict
 
 if TYPE_CHECKING:
-    from valor_ray.config import RewardConfig
+    from valor_ray.config.tree import RewardConfig
 
 _REMEMBERED = 4096  # rewards of recent replies kept for equal ones
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from valor_ray.models.moge_read import depth_at
+from valor_ray.models.moge.read import depth_at
 from valor_ray.records import DepthMap
 from valor_ray.tabletop.questions import FAMILIES, REFERENCE_CM, RELATIONS, Blueprint
 from valor_ray.tabletop.render import RenderedObject, Rendering

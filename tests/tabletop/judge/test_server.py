@@ -21,7 +21,7 @@ import openai
 import psutil
 import pytest
 
-from valor_ray.judges.offline import OfflineJudge
+from valor_ray.judges.gateway.offline import OfflineJudge
 from valor_ray.tabletop.judge.measure import crop_questions, scene_questions
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import sample_scene

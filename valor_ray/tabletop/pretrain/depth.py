@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from moge.model.v2 import MoGeModel
 
-from valor_ray.models.moge_backbone import register_backbones
-from valor_ray.models.moge_read import depth_at
+from valor_ray.models.moge.backbone import register_backbones
+from valor_ray.models.moge.read import depth_at
 from valor_ray.records import DepthMap
 from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.scenes import FIELD_OF_VIEW, LOOKS, SPLIT_SEEDS, sample_scene

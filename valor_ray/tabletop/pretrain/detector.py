@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from transformers import GroundingDinoForObjectDetection
 
-from valor_ray.models.grounding_dino_mends import apply_mends
-from valor_ray.tabletop.pretrain.detector_losses import Heads, detection_loss
+from valor_ray.models.grounding_dino.losses import Heads, detection_loss
+from valor_ray.models.grounding_dino.mends import apply_mends
 from valor_ray.tabletop.pretrain.detector_model import frozen_copy, new_detector, save_detector
 from valor_ray.tabletop.pretrain.detector_scenes import Batch, cached_scenes, sample_batch
 from valor_ray.tabletop.pretrain.detector_words import vocabulary

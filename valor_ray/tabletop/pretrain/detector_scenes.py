@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from valor_ray.tabletop.pretrain.detector_losses import Targets
+from valor_ray.models.grounding_dino.losses import Targets
 from valor_ray.tabletop.pretrain.detector_words import (
     STYLE_SHARES,
     STYLES,

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from transformers import GroundingDinoForObjectDetection
 
-from valor_ray.config import Config
+from valor_ray.config.tree import Config
 from valor_ray.images import from_array
-from valor_ray.models.grounding_dino import GroundingDino
+from valor_ray.measure.detection_ap import Boxes, iou_matrix, mean_ap
+from valor_ray.models.grounding_dino.detector import GroundingDino
 from valor_ray.records import Detection
-from valor_ray.tabletop.pretrain.detector_ap import Boxes, iou_matrix, mean_ap
 from valor_ray.tabletop.pretrain.detector_scenes import (
     RENDER_SIDE,
     Scenes,

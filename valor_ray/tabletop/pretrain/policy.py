@@ -18,7 +18,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from valor_ray.prompting import chat
+from valor_ray.models.vllm.prompting import chat
 from valor_ray.tabletop.habits import MIXTURE, RIGHT, base_text, write
 from valor_ray.tabletop.questions import FAMILIES
 from valor_ray.tabletop.sample_questions import free_blueprint

@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 
-from valor_ray.judges.offline import OfflineJudge
+from valor_ray.judges.gateway.offline import OfflineJudge
+from valor_ray.judges.plan_heads import SCHEMA, verdict_requests
 from valor_ray.judges.sections import write_sections
-from valor_ray.judges.verdicts import SCHEMA, verdict_requests
 from valor_ray.program.parse import parse_reply
 from valor_ray.records import Head
 from valor_ray.tabletop import habits

@@ -1,0 +1,1 @@
+"""Named actors that several processes share: the judges' ledger, publications, sandboxes, the rollout buffer."""

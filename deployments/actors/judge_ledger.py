@@ -1,0 +1,150 @@
+"""The judges' books for a whole cluster, in one named actor: stored answers, claims, budgets, and offline judges."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from deployments.actors.named import NAMESPACE, open_named
+from valor_ray import __version__
+from valor_ray.errors import ValorError
+from valor_ray.judges.gateway.answers import StoredAnswer
+from valor_ray.judges.gateway.ledger import Claimed, Ledger, Limits
+from valor_ray.judges.gateway.limits.budget import Budget, Lease
+from valor_ray.judges.gateway.offline import OfflineJudge
+
+_TOGETHER_S = 0.002
+_CLOSE_S = 5.0
+NAME = f"judge_books-{__version__}"  # another version's books would speak another language
+
+
+class JudgeBooks:
+    """The actor: a ledger for each folder of answers, one set of budgets, the offline judges.
+
+    It is restarted when it dies: answers are on disk, budgets start spent, claims are made again.
+    """
+
+    def __init__(self) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="valor-judge-")
+        self._ledgers: dict[str, Ledger] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._offline: dict[tuple[str, float], OfflineJudge] = {}
+        self._starting = asyncio.Lock()
+        self._starts = 0
+
+    async def call(self, folder: str, method: str, *args: Any) -> Any:
+        """A method of a folder's ledger. One entry point, so that the proxy below cannot drift from it."""
+        return await getattr(self._ledger(folder), method)(*args)
+
+    def _ledger(self, folder: str) -> Ledger:
+        if folder not in self._ledgers:
+            path = Path(folder).expanduser() if folder else Path(self._temporary.name)
+            self._ledgers[folder] = Ledger(path, self._budgets)
+        return self._ledgers[folder]
+
+    async def offline_judge(self, model: str, noise: float, delay_s: float) -> str:
+        """URL of the offline judge with these settings, started when it does not run."""
+        async with self._starting:
+            running = self._offline.get((model, noise, delay_s))
+            if running is None or running.process.poll() is not None:
+                running = self._offline[model, noise, delay_s] = await asyncio.to_thread(
+                    OfflineJudge, model, noise, delay_s
+                )
+                self._starts += 1
+            return running.base_url
+
+    async def status(self, folder: str) -> dict[str, Any]:
+        ledger = self._ledger(folder)
+        return {**await ledger.status(), "starts": self._starts, "warning": ledger.warning}
+
+    async def close(self) -> None:
+        for ledger in self._ledgers.values():
+            ledger.close()
+        for judge in self._offline.values():
+            await asyncio.to_thread(judge.close)
+        self._temporary.cleanup()
+
+
+def open_books() -> ActorHandle:
+    """The cluster's books, made by whoever asks first. They stay until `close_books`, or the cluster's end."""
+    return open_named(JudgeBooks, NAME, at_once=10_000)
+
+
+def close_books() -> None:
+    """End the books and the offline judges with them: on a Ray that is ours alone."""
+    try:
+        books = ray.get_actor(NAME, NAMESPACE)
+    except ValueError:
+        return  # never opened
+    with suppress(ray.exceptions.RayError):  # it is ended in any case
+        ray.get(books.close.remote(), timeout=_CLOSE_S)
+    ray.kill(books)
+
+
+class RemoteLedger:
+    """ledger.LedgerPort over the actor."""
+
+    def __init__(self, books: ActorHandle, folder: str) -> None:
+        """folder: where answers are kept; "": for the life of the books, as for a service without a run."""
+        self._books = books
+        self._folder = folder
+        self._claims: dict[
+            str, list[tuple[Sequence[str], asyncio.Future[Sequence[Claimed]]]]
+        ] = {}  # by owner
+
+    async def claim(self, keys: Sequence[str], owner: str) -> Sequence[Claimed]:
+        """Claims that come within a moment travel in one call."""
+        answer: asyncio.Future[Sequence[Claimed]] = asyncio.get_running_loop().create_future()
+        waiting = self._claims.setdefault(owner, [])
+        waiting.append((keys, answer))
+        if len(waiting) == 1:
+            await asyncio.sleep(_TOGETHER_S)
+            await self._claim_together(owner)
+        return await answer
+
+    async def _claim_together(self, owner: str) -> None:
+        waiting = self._claims.pop(owner)
+        try:
+            claimed = iter(await self._call("claim", [key for keys, _ in waiting for key in keys], owner))
+        except BaseException as error:
+            for _, answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+            raise
+        for keys, answer in waiting:
+            part = [next(claimed) for _ in keys]
+            if not answer.done():
+                answer.set_result(part)
+
+    async def wait(self, key: str, owner: str) -> StoredAnswer | None:
+        return await self._call("wait", key, owner)
+
+    async def store(self, owner: str, answers: Mapping[str, StoredAnswer]) -> str:
+        return await self._call("store", owner, answers)
+
+    async def release(self, owner: str, keys: Sequence[str]) -> None:
+        await self._call("release", owner, keys)
+
+    async def renew(self, owner: str) -> None:
+        await self._call("renew", owner)
+
+    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease:
+        return await self._call("lease", account, limits, requests, tokens_each)
+
+    async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None:
+        await self._call("settle", account, tokens_estimated, tokens_used)
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        try:
+            return await self._books.call.remote(self._folder, method, *args)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ValorError):
+                raise type(error.cause)(str(error.cause)) from None
+            raise

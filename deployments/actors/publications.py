@@ -1,0 +1,167 @@
+"""The weights that a training run has published, in a named actor: every policy replica of the run follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from deployments.actors.named import NAMESPACE, open_named
+from valor_ray.errors import CheckpointError, PolicyError, ServiceError, ValorError
+from valor_ray.models.checkpoint import folder_tensors
+from valor_ray.runs.folder import replace_text
+from valor_ray.runs.publications import (
+    Carried,
+    Publication,
+    Publications,
+    Sequences,
+    publication_from,
+    publication_record,
+)
+
+BEAT_S = 2.0  # a replica says so often that it lives
+_GONE_S = 15.0  # several beats: a busy machine delays them
+_LOOK_S = 0.5  # how soon a publication notices that a replica is gone
+_AT_ONCE = 10_000  # calls, each a coroutine that may wait long
+_LATE_S = 60.0  # for an actor that starts again in the middle of a publication
+
+
+class Published:
+    """The actor. What is current is also in a file of the run folder, so that a restarted actor knows it."""
+
+    def __init__(self, run: str) -> None:
+        self._file = Path(run) / "published.json"
+        self._state = Publications(_GONE_S, self._read())
+        self._changed = asyncio.Condition()
+        self._publishing = asyncio.Lock()
+
+    def _read(self) -> Publication | None:
+        """The publication before a restart; None when its weights have gone: the learner publishes anew."""
+        record = json.loads(self._file.read_text()) if self._file.exists() else None
+        if record is None:  # nothing was published, or the first publication was refused
+            return None
+        found = publication_from(record)
+        return found if Path(found.folder).is_dir() else None
+
+    def _write(self) -> None:
+        current = self._state.current
+        replace_text(self._file, json.dumps(None if current is None else publication_record(current)))
+
+    async def publish(self, version: str, folder: str, probe: Sequences, timeout_s: float) -> list[Carried]:
+        """Make weights current. Returns when all live replicas, at least one, carry them: their answers.
+
+        Raises CheckpointError when the folder is broken or a replica refuses it, which changes nothing; PolicyError
+        when some do not carry them after timeout_s.
+        """
+        folder_tensors(Path(folder))
+        async with self._publishing:
+            number = self._state.publish(version, folder, probe).number
+            self._write()
+            await self._tell()
+            end = time.monotonic() + timeout_s
+            while True:
+                now = time.monotonic()
+                if reason := self._state.refusal(
+                    number
+                ):  # before all else: then another publication is current
+                    raise CheckpointError(f"{version} was refused by {reason}")
+                if self._state.complete(now):
+                    return self._state.answers(now)
+                if now > end:
+                    behind = ", ".join(self._state.behind(now)) or "none lives"
+                    raise PolicyError(
+                        f"Not every policy replica carries {version} after {timeout_s:.0f} s ({behind}). "
+                        "Logs: /tmp/ray/session_latest/logs/serve."
+                    )
+                await self._change(_LOOK_S)
+
+    async def wait_newer(self, replica: str, number: int, hold_s: float) -> Publication | None:
+        """What a replica that carries publication `number` (0: none) has to load; waits for it up to hold_s seconds."""
+        end = time.monotonic() + hold_s
+        self._state.called(replica, number, time.monotonic())
+        while (found := self._state.newer(number)) is None and (left := end - time.monotonic()) > 0:
+            await self._change(left)
+        return found
+
+    async def beat(self, replica: str, number: int) -> None:
+        """The replica lives."""
+        self._state.called(replica, number, time.monotonic())
+
+    async def carried(self, number: int, answer: Carried) -> None:
+        """The replica carries publication `number` and has scored its probe."""
+        self._state.carried(number, answer, time.monotonic())
+        await self._tell()
+
+    async def refused(self, replica: str, number: int, reason: str) -> None:
+        """The replica cannot carry publication `number`, which is then withdrawn."""
+        self._state.refused(replica, number, reason)
+        self._write()
+        await self._tell()
+
+    async def status(self) -> dict[str, Any]:
+        """{"version", "live", "behind"}: the current version or None, and replicas."""
+        now = time.monotonic()
+        current = self._state.current
+        version = None if current is None else current.version
+        return {"version": version, "live": self._state.live(now), "behind": self._state.behind(now)}
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _change(self, timeout_s: float) -> None:
+        """Wait for something to change, up to timeout_s seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait()
+
+
+def published_name(run: str) -> str:
+    """Name of the actor of the training run in a folder."""
+    return f"valor-published-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+
+
+def open_published(run: str) -> ActorHandle:
+    """The actor of a training run's folder, made by whoever asks first. It stays until `close_published`."""
+    return open_named(Published, published_name(run), run, at_once=_AT_ONCE)
+
+
+def close_published(run: str) -> None:
+    """End the actor of a run, on a cluster that goes on."""
+    with suppress(ValueError):  # never opened
+        ray.kill(ray.get_actor(published_name(run), NAMESPACE))
+
+
+def publish(
+    run: str,
+    version: str,
+    folder: Path,
+    probe: Sequence[tuple[Sequence[int], Sequence[int]]],
+    timeout_s: float,
+) -> list[Carried]:
+    """Publish weights to all policy replicas that follow the run; returns when they carry them.
+
+    probe: (prompt, completion) token ids that each replica scores with the new weights. Raises CheckpointError,
+    PolicyError as `Published.publish`, ServiceError when Ray fails.
+    """
+    sequences = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in probe)
+    call = open_published(run).publish.remote(version, str(folder.resolve()), sequences, timeout_s)
+    try:
+        return ray.get(call, timeout=timeout_s + _LATE_S)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ValorError):
+            raise type(error.cause)(str(error.cause)) from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise ServiceError(
+            f"{version} could not be published: {type(error).__name__}: {error} The same command goes on from the last "
+            "checkpoint."
+        ) from error

@@ -1,0 +1,1 @@
+"""The HTTP front door: its routes, what comes in, what goes out, and the page."""

@@ -1,0 +1,63 @@
+"""The ingress: the HTTP app over the handles of the other deployments. It owns the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from deployments.http.app import Parts, make_app
+from deployments.ports import RemoteDepth, RemoteDetector, RemoteJudge, RemotePolicy
+from valor_ray.config.tree import Config
+from valor_ray.program.sandbox import Sandbox
+
+STATUS_TIMEOUT_S = 3.0  # a part that takes longer to say how it is counts as not well
+
+
+@serve.deployment(name="front_door")
+@serve.ingress()
+class FrontDoor:
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self,
+        config: Config,
+        policy: DeploymentHandle,
+        detector: DeploymentHandle,
+        depth: DeploymentHandle,
+        judge: DeploymentHandle,
+    ) -> None:
+        self._config = config
+        self._handles = {"policy": policy, "detector": detector, "depth": depth, "judge": judge}
+        self._sandbox = Sandbox(config.sandbox)
+        await self._sandbox.start()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Serve after the constructor."""
+        parts = Parts(
+            policy=RemotePolicy(self._handles["policy"]),
+            detector=RemoteDetector(self._handles["detector"]),
+            depth=RemoteDepth(self._handles["depth"]),
+            judge=RemoteJudge(self._handles["judge"]),
+            sandbox=self._sandbox,
+            status=self._status,
+        )
+        return make_app(self._config, parts)
+
+    async def _status(self) -> dict[str, dict[str, Any]]:
+        found = await asyncio.gather(*(_part_status(handle) for handle in self._handles.values()))
+        return dict(zip(self._handles, found, strict=True))
+
+    async def __del__(self) -> None:
+        await self._sandbox.close()
+
+
+async def _part_status(handle: DeploymentHandle) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(STATUS_TIMEOUT_S):
+            return {"status": "ok", **(await handle.status.remote())}
+    except (TimeoutError, RayError, RayServeException) as error:
+        return {"status": "unavailable", "reason": type(error).__name__}

@@ -1,0 +1,86 @@
+"""The judge gateway as a Serve deployment: every replica adds throughput, the books are shared by all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from ray import serve
+
+from deployments.actors.judge_ledger import RemoteLedger, open_books
+from deployments.parts.judge_metrics import JudgeMetrics
+from valor_ray.config.tree import JudgeConfig
+from valor_ray.errors import JudgeError
+from valor_ray.judges.gateway.connect import Judges, gateways_of, open_chat
+from valor_ray.judges.vqa import VqaJudge
+from valor_ray.records import ChatReply, ChatRequest, Picture
+
+_GAUGES_EVERY_S = 2.0
+
+
+@serve.deployment(name="judge")
+class JudgeDeployment:
+    async def __init__(self, config: JudgeConfig, folder: str | None = None) -> None:  # type: ignore[misc]  # awaited
+        """folder: where answers are kept when the config names no cache_dir; None: for this service's life only."""
+        self._config = config
+        self._folder = config.cache_dir or folder or ""
+        self._books = open_books()
+        self._metrics = JudgeMetrics()
+        self._connecting = asyncio.Lock()
+        self._url = ""
+        self._chat: Judges | None = None
+        await self._connect()
+        self._reporting = asyncio.create_task(self._report())
+
+    async def ask(self, requests: list[ChatRequest]) -> list[ChatReply]:
+        """All at the same time; ports.Chat. Raises JudgeError when every further call must fail."""
+        return await (await self._connect()).ask(requests)
+
+    async def vqa(self, picture: Picture, question: str) -> str:
+        """Short lower-case answer about the picture. Raises JudgeError."""
+        try:
+            return await VqaJudge(await self._connect(), self._config).vqa(picture, question)
+        except JudgeError:
+            before = self._url
+            chat = await self._connect(again=True)
+            if self._url == before:
+                raise
+            return await VqaJudge(chat, self._config).vqa(picture, question)  # the offline judge had died
+
+    async def status(self) -> dict[str, Any]:
+        books = await self._books.status.remote(self._folder)
+        endpoint = self._config.base_url or "offline judge"
+        return {"endpoint": endpoint, "model": self._config.model, **books, **self._gauges()}
+
+    def _gauges(self) -> dict[str, float]:
+        total: Counter[str] = Counter()
+        for gateway in gateways_of(self._chat) if self._chat else ():
+            total.update(gateway.gauges())
+        return dict(total)
+
+    async def _connect(self, again: bool = False) -> Judges:
+        """The chat; the offline judge, where it is wanted, is looked for first and when `again`."""
+        if self._chat is not None and not again:
+            return self._chat
+        async with self._connecting:
+            endpoint = self._config
+            if endpoint.base_url is None:
+                url = await self._books.offline_judge.remote(endpoint.model, endpoint.noise, endpoint.delay_s)
+                endpoint = endpoint.model_copy(update={"base_url": url, "api_key_env": None})
+            if self._chat is None or endpoint.base_url != self._url:
+                if self._chat is not None:
+                    await self._chat.close()
+                self._url = str(endpoint.base_url)
+                self._chat = open_chat(
+                    endpoint, RemoteLedger(self._books, self._folder), self._metrics.observe
+                )
+            return self._chat
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(_GAUGES_EVERY_S)
+            if self._chat is not None:
+                self._metrics.state(self._gauges())
+                if self._config.base_url is None:
+                    await self._connect(again=True)  # a killed offline judge is replaced before work notices

@@ -1,0 +1,121 @@
+import asyncio
+import base64
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteJudge, Service
+from valor_ray.errors import JudgeError, ServiceError
+from valor_ray.images import from_array
+from valor_ray.records import Detection
+
+PICTURE = from_array(np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3))
+
+
+def npy(array: np.ndarray) -> str:
+    data = io.BytesIO()
+    np.save(data, array)
+    return base64.b64encode(data.getvalue()).decode()
+
+
+class Server(ThreadingHTTPServer):
+    """Speaks the protocol of `valor serve`; `replies` by path, `seen` requests."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, dict[str, Any], str | None]] = []
+        self.replies: dict[str, tuple[int, Any]] = {
+            "/v1/detect": (200, {"detections": [{"bbox": [1, 2, 3, 4], "label": "car", "score": 0.5}]}),
+            "/v1/depth": (200, {"depth": npy(np.full((4, 6), 2, np.float32)), "focal_px": 7}),
+            "/v1/vqa": (200, {"answer": "red"}),
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append((self.path, body, self.headers.get("Authorization")))
+        status, content = self.server.replies[self.path]
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def ask(url: str, port: str, token: str | None = None) -> Any:
+    async def main() -> Any:
+        async with Service(url, token) as service:
+            if port == "detect":
+                return await RemoteDetector(service).detect(PICTURE, ("car", "tv"), box_threshold=0.1)
+            if port == "depth":
+                return await RemoteDepth(service).depth(PICTURE)
+            return await RemoteJudge(service).vqa(PICTURE, "which colour?")
+
+    return asyncio.run(main())
+
+
+def test_the_ports_work_over_http(server: Server) -> None:
+    assert ask(server.url, "detect", "t0ken") == [Detection((1.0, 2.0, 3.0, 4.0), "car", 0.5)]
+    depth = ask(server.url, "depth")
+    assert depth.depth.dtype == np.float32 and depth.depth.shape == (4, 6) and depth.focal_px == 7.0
+    assert ask(server.url, "vqa") == "red"
+    (_, detect, token), _, (_, vqa, none) = server.seen
+    assert (detect["phrases"], detect["box_threshold"]) == (["car", "tv"], 0.1)
+    assert (vqa["question"], token, none) == ("which colour?", "Bearer t0ken", None)
+    kind, _, data = vqa["image"].partition(",")
+    assert kind == "data:image/png;base64"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), PICTURE.rgb)
+
+
+def test_a_refusal_carries_the_servers_words(server: Server) -> None:
+    server.replies["/v1/vqa"] = (503, {"error": {"code": "judge", "message": "the judge is down"}})
+    with pytest.raises(JudgeError, match="HTTP 503: the judge is down"):
+        ask(server.url, "vqa")
+    server.replies["/v1/detect"] = (500, b"<html>oh no</html>")
+    with pytest.raises(ServiceError, match="HTTP 500: <html>oh no"):
+        ask(server.url, "detect")
+
+
+@pytest.mark.parametrize("port", ["detect", "depth", "vqa"])
+def test_another_servers_answer_is_not_taken_for_ours(server: Server, port: str) -> None:
+    server.replies[f"/v1/{port}"] = (200, {"hello": 1})
+    with pytest.raises((ServiceError, JudgeError), match="another format"):
+        ask(server.url, port)
+
+
+def test_depth_of_another_size_is_refused(server: Server) -> None:
+    server.replies["/v1/depth"] = (200, {"depth": npy(np.zeros((2, 2), np.float32)), "focal_px": 7})
+    with pytest.raises(ServiceError, match=r"depth of \(2, 2\)"):
+        ask(server.url, "depth")
+
+
+def test_no_server_says_what_to_start() -> None:
+    with pytest.raises(ServiceError, match=r"No answer from http://127.0.0.1:9 .*Start `valor serve`"):
+        ask("http://127.0.0.1:9", "detect")

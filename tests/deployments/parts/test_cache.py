@@ -1,0 +1,84 @@
+"""Results kept by content: once computed, once waited for, forgotten in order of use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from deployments.parts.cache import ContentCache
+
+
+class Work:
+    """Counts how often each key is computed."""
+
+    def __init__(self, seconds: float = 0) -> None:
+        self.done: list[str] = []
+        self._seconds = seconds
+
+    def of(self, key: str) -> Callable[[], Awaitable[str]]:
+        async def make() -> str:
+            await asyncio.sleep(self._seconds)
+            self.done.append(key)
+            if key == "bad":
+                raise ValueError("bad")
+            return key.upper()
+
+        return make
+
+
+def test_equal_keys_are_computed_once_also_when_asked_at_the_same_time() -> None:
+    async def run() -> None:
+        work, cache = Work(0.01), ContentCache[str](4)
+        assert await asyncio.gather(*(cache.get("a", work.of("a")) for _ in range(5))) == ["A"] * 5
+        assert await cache.get("a", work.of("a")) == "A"
+        assert work.done == ["a"] and (cache.hits, cache.misses) == (5, 1)
+
+    asyncio.run(run())
+
+
+def test_the_least_recently_used_is_forgotten() -> None:
+    async def run() -> None:
+        work, cache = Work(), ContentCache[str](2)
+        for key in ("a", "b", "a", "c", "a", "b"):
+            await cache.get(key, work.of(key))
+        assert work.done == ["a", "b", "c", "b"] and len(cache) == 2
+
+    asyncio.run(run())
+
+
+def test_without_entries_nothing_is_kept() -> None:
+    async def run() -> None:
+        work, cache = Work(), ContentCache[str](0)
+        for _ in range(2):
+            await cache.get("a", work.of("a"))
+        assert work.done == ["a", "a"] and len(cache) == 0
+
+    asyncio.run(run())
+
+
+def test_failures_reach_everyone_who_waits_and_are_not_kept() -> None:
+    async def run() -> None:
+        work, cache = Work(0.01), ContentCache[str](2)
+        got = await asyncio.gather(
+            *(cache.get("bad", work.of("bad")) for _ in range(2)), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in got] == [ValueError, ValueError]
+        with pytest.raises(ValueError, match="bad"):
+            await cache.get("bad", work.of("bad"))
+        assert work.done == ["bad", "bad"]
+
+    asyncio.run(run())
+
+
+def test_a_caller_who_hangs_up_does_not_take_the_result_from_the_others() -> None:
+    async def run() -> None:
+        work, cache = Work(0.05), ContentCache[str](2)
+        first = asyncio.ensure_future(cache.get("a", work.of("a")))
+        second = asyncio.ensure_future(cache.get("a", work.of("a")))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        assert await second == "A" and work.done == ["a"]
+
+    asyncio.run(run())

@@ -1,0 +1,174 @@
+"""The judge gateway and the sandbox pool on a real Ray: shared books, dead replicas, metrics, nothing of the key."""
+
+import asyncio
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from ray.serve.handle import DeploymentHandle
+
+from deployments.actors.judge_ledger import NAME, RemoteLedger, open_books
+from deployments.actors.named import NAMESPACE
+from deployments.actors.sandbox_pool import RemoteSyntax, open_pool
+from deployments.ports import RemoteChat
+from deployments.serving import judging
+from valor_ray.config.tree import Config
+from valor_ray.judges.plan_heads import read_verdict, verdict_requests
+from valor_ray.perf.mock_judge import MockJudge
+from valor_ray.records import ChatReply
+
+KEY = "sk-planted-key-in-the-environment"
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockJudge]:
+    with MockJudge(median_s=0.2, sigma=0.2) as judge:
+        yield judge
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("answers")
+
+
+@pytest.fixture(scope="module")
+def handle(mock: MockJudge, folder: Path) -> Iterator[DeploymentHandle]:
+    os.environ["VALOR_TEST_JUDGE_KEY"] = KEY
+    settings = [f"judge.base_url={mock.base_url}", "judge.api_key_env=VALOR_TEST_JUDGE_KEY"]
+    settings += ["judge.replicas=2", "judge.hedge=false", "judge.first_in_flight=8", "judge.max_in_flight=8"]
+    try:
+        with judging(Config.load("local", settings), folder) as gateway:
+            yield gateway
+    finally:
+        del os.environ["VALOR_TEST_JUDGE_KEY"]
+
+
+async def judged(handle: DeploymentHandle, names: list[str]) -> list[list[ChatReply]]:
+    chat = RemoteChat(handle)
+    requests = [
+        list(verdict_requests(f"Is the {n} left?", f"1. Find {n}.", f"x = {n!r}").values()) for n in names
+    ]
+    return await asyncio.gather(*(chat.ask(group) for group in requests))
+
+
+@pytest.mark.timeout(180)
+def test_equal_requests_are_paid_once_whichever_replica_gets_them(
+    handle: DeploymentHandle, mock: MockJudge
+) -> None:
+    before = mock.stats()["calls"]
+    groups = asyncio.run(judged(handle, ["cup"] * 12))
+    assert all(read_verdict(reply).value is True for group in groups for reply in group)
+    assert mock.stats()["calls"] - before == 4
+    asyncio.run(judged(handle, ["cup"] * 3))
+    assert mock.stats()["calls"] - before == 4
+
+
+def test_a_killed_replica_loses_nothing_and_repeats_nothing_stored(
+    handle: DeploymentHandle, mock: MockJudge, folder: Path
+) -> None:
+    async def run() -> tuple[list[list[ChatReply]], int]:
+        task = asyncio.create_task(judged(handle, [f"thing {n}" for n in range(60)]))
+        while (await status(handle))["answers"] - stored < 40:
+            await asyncio.sleep(0.05)
+        replicas = [p for p in psutil.process_iter() if is_judge(p)]
+        assert len(replicas) == 2
+        os.kill(replicas[0].pid, signal.SIGKILL)
+        return await task, replicas[0].pid
+
+    async def status(handle: DeploymentHandle) -> dict:
+        return await open_books().status.remote(str(folder))
+
+    stored = asyncio.run(status(handle))["answers"]
+    before = mock.stats()["calls"]
+    groups, _ = asyncio.run(run())
+    assert all(read_verdict(reply).value is True for group in groups for reply in group)
+    calls = mock.stats()["calls"] - before
+    assert asyncio.run(status(handle))["answers"] - stored == 240
+    assert 240 <= calls <= 240 + 16  # what the dead one had in flight, or had just got and not stored
+
+
+def is_judge(process: psutil.Process) -> bool:
+    try:
+        ours = process.environ().get("VALOR_TEST_SESSION") == os.environ["VALOR_TEST_SESSION"]
+        return ours and any("ServeReplica:valor-judge" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def test_books_that_die_come_back_with_their_answers(
+    handle: DeploymentHandle, mock: MockJudge, folder: Path
+) -> None:
+    asyncio.run(judged(handle, ["before"]))
+    before = mock.stats()["calls"]
+    ray.kill(ray.get_actor(NAME, NAMESPACE), no_restart=False)
+    groups = asyncio.run(judged(handle, ["before", "after"]))
+    assert all(read_verdict(reply).value is True for group in groups for reply in group)
+    assert mock.stats()["calls"] - before == 4
+
+
+def test_ledgers_of_different_folders_share_the_budget_and_nothing_else(
+    handle: DeploymentHandle, tmp_path: Path
+) -> None:
+    async def use() -> None:
+        one, two = (RemoteLedger(open_books(), str(tmp_path / name)) for name in ("one", "two"))
+        assert list(await one.claim(["k"], "a")) == [None]
+        assert list(await two.claim(["k"], "b")) == [None]
+        limits = (600, None)
+        leases = [await ledger.lease("an account", limits, 16, 100) for ledger in (one, two) * 30]
+        assert sum(lease.granted for lease in leases) <= 600
+
+    asyncio.run(use())
+
+
+def test_sandbox_pool_checks_programs_and_comes_back_when_it_is_killed(handle: DeploymentHandle) -> None:
+    async def check(codes: list[str]) -> list[bool | None]:
+        syntax = RemoteSyntax(open_pool(Config.load().sandbox))
+        return [verdict.value for verdict in await asyncio.gather(*(syntax(code) for code in codes))]
+
+    codes = ["final_answer = 1", "final_answer = gd_detect(img_pth, 'cup')[0]", "import os"]
+    assert asyncio.run(check(codes)) == [True, False, False]
+    ray.kill(open_pool(Config.load().sandbox), no_restart=False)
+    assert asyncio.run(check(codes)) == [True, False, False]
+
+
+@pytest.mark.timeout(120)
+def test_metrics_of_every_head_are_exported_and_the_key_is_nowhere(
+    handle: DeploymentHandle, folder: Path
+) -> None:
+    asyncio.run(judged(handle, ["metric"]))
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    text = asyncio.run(exported(url))
+    for name in (
+        "valor_judge_answers",
+        "valor_judge_latency_seconds",
+        "valor_judge_tries",
+        "valor_judge_state",
+    ):
+        assert name in text, name
+    for head in ("logic", "attribute", "spatial", "adherence"):
+        assert f'head="{head}"' in text
+    assert 'outcome="answered"' in text and 'verdict="yes"' in text and KEY not in text
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    told = [path for place in (session / "logs", folder) for path in place.rglob("*") if path.is_file()]
+    assert len(told) > 5 and not [path for path in told if KEY.encode() in path.read_bytes()]
+
+
+async def exported(url: str) -> str:
+    """The metrics once the judge's are among them: Ray collects them every few seconds."""
+    text = ""
+    for _ in range(80):
+        try:
+            with urllib.request.urlopen(url) as answer:
+                text = answer.read().decode()
+        except OSError:
+            text = ""
+        if "valor_judge_state" in text and 'head="adherence"' in text:
+            break
+        await asyncio.sleep(0.5)
+    return text

@@ -1,0 +1,269 @@
+"""The learner on trl: the silent traps (STACK.md), what stops it, and that it goes on exactly where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_run as tiny
+import torch
+
+from valor_ray.errors import ConfigError
+from valor_ray.models.vllm.weights import read_weights
+from valor_ray.reasoning.learner.learn import check_shape
+from valor_ray.reasoning.training.folder import TrainFolder
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_policy(tmp_path_factory.mktemp("policy"))
+
+
+def test_fresh_samples_have_ratio_one_and_weights_move(policy: Path, tmp_path: Path) -> None:
+    hand = tiny.Hand()
+    end, records = tiny.run_learner(tiny.settings(policy), tmp_path, hand)
+    assert (end.steps, end.stopped) == (3, None)
+    for record in records:
+        assert record["ratio_max"] == pytest.approx(1, abs=1e-4)
+        assert record["logprob_gap"] < 1e-4
+    assert records[-1]["kl"] > 0 and sorted(hand.published) == [0, 1, 2, 3]
+
+
+def test_stale_samples_are_corrected_by_a_ratio_that_leaves_one(policy: Path, tmp_path: Path) -> None:
+    _, records = tiny.run_learner(tiny.settings(policy), tmp_path, tiny.Hand(lag=1))
+    assert records[0]["ratio_max"] == pytest.approx(1, abs=1e-4)  # there is nothing older yet
+    for record in records[1:]:
+        assert abs(record["ratio_max"] - 1) > 1e-3 and record["lag_max"] == 1
+        assert record["logprob_gap"] < 1e-4  # of the published weights: stale samples are no gap
+
+
+def test_loss_has_the_paper_terms(policy: Path, tmp_path: Path) -> None:
+    """First step by hand: ratio 1 and no divergence, so the loss is minus the mean advantage: 0 here."""
+    _, records = tiny.run_learner(tiny.settings(policy, "grpo.steps=1"), tmp_path, tiny.Hand())
+    assert records[0]["loss"] == pytest.approx(0, abs=1e-5) and records[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert records[0]["grad_norm"] > 0
+
+
+def test_rows_without_reward_do_not_matter(policy: Path, tmp_path: Path) -> None:
+    """A step of six rows has the loss and gradient of their mean, though the batch is filled up to eight."""
+
+    def six(step: int, rows: list[dict[str, Any]]) -> None:
+        del rows[3], rows[3]
+        for row in rows:
+            row["advantage"] = 1.0
+
+    _, records = tiny.run_learner(tiny.settings(policy, "grpo.steps=1"), tmp_path, tiny.Hand(change=six))
+    assert records[0]["loss"] == pytest.approx(-1, abs=1e-5)
+
+
+def test_step_without_useful_rows_moves_nothing(policy: Path, tmp_path: Path) -> None:
+    def none(step: int, rows: list[dict[str, Any]]) -> None:
+        if step == 2:
+            rows.clear()
+
+    hand = tiny.Hand(change=none)
+    _, records = tiny.run_learner(tiny.settings(policy), tmp_path, hand)
+    states = [hand.models[step].state_dict() for step in range(4)]
+    assert tiny.difference(states[1], states[2]) == 0
+    assert tiny.difference(states[2], states[3]) > 0 and len(records) == 3
+
+
+def test_killed_learner_goes_on_to_the_same_weights(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy, "grpo.steps=4")
+    tiny.run_learner(config, tmp_path / "whole", tiny.Hand())
+
+    class Killed(Exception):
+        pass
+
+    def dies(step: int, rows: list[dict[str, Any]]) -> None:
+        if step == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        tiny.run_learner(config, tmp_path / "cut", tiny.Hand(change=dies))
+    hand = tiny.Hand()
+    end, records = tiny.run_learner(config, tmp_path / "cut", hand)
+    assert end.steps == 4 and [record["step"] for record in records] == [3, 4]
+    assert min(hand.published) == 2  # the replicas get the checkpoint's weights before anything is sampled
+    assert tiny.difference(tiny.weights(tmp_path / "whole"), tiny.weights(tmp_path / "cut")) <= 1e-6
+
+
+def test_finished_learner_publishes_what_it_made_and_trains_no_further(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy)
+    tiny.run_learner(config, tmp_path, tiny.Hand())
+    before, hand = tiny.weights(tmp_path), tiny.Hand()
+    end, records = tiny.run_learner(config, tmp_path, hand)
+    assert end.steps == 3 and records == [] and list(hand.published) == [3]
+    assert tiny.difference(before, hand.models[3].state_dict()) == 0
+
+
+@pytest.mark.parametrize(
+    ("poison", "reason"),
+    [(float("nan"), "loss of step 2 is nan"), (float("inf"), "loss|gradient"), (1e9, "gradient of step 2")],
+)
+def test_broken_step_stops_at_the_last_good_checkpoint(
+    policy: Path, tmp_path: Path, poison: float, reason: str
+) -> None:
+    def spoil(step: int, rows: list[dict[str, Any]]) -> None:
+        if step == 2:
+            rows[1]["advantage"] = poison
+
+    hand = tiny.Hand(change=spoil)
+    end, records = tiny.run_learner(tiny.settings(policy), tmp_path, hand)
+    assert end.steps == 1 and end.stopped is not None
+    assert any(word in end.stopped for word in reason.split("|"))
+    assert max(hand.published) == 1 and len(records) == 1
+    assert all(bool(torch.isfinite(value).all()) for value in tiny.weights(tmp_path).values())
+
+
+def test_policy_that_runs_away_is_stopped_before_it_is_published(policy: Path, tmp_path: Path) -> None:
+    hand = tiny.Hand()
+    config = tiny.settings(policy, "grpo.max_kl=1e-6", "grpo.learning_rate=1e-2")
+    end, _ = tiny.run_learner(config, tmp_path, hand)
+    assert end.stopped is not None and "grpo.max_kl" in end.stopped
+    assert max(hand.published) == 1  # step 1 starts at no divergence; step 2 shows what it did
+
+
+def test_replica_with_stale_weights_raises_an_alarm(policy: Path, tmp_path: Path) -> None:
+    class Stale(tiny.Hand):  # type: ignore[name-defined, misc]
+        def publish(self, step: int, folder: Path, probe: Any) -> Any:
+            good = super().publish(step, folder, probe)
+            old = self.models[0]
+            return type(good)(1, [[tiny.logprobs_of(old, prompt, tokens) for prompt, tokens in probe]])
+
+    said: list[str] = []
+    _, records = tiny.run_learner(tiny.settings(policy), tmp_path, Stale(), said)
+    assert records[-1]["logprob_gap"] > 1e-3 and any("ALARM" in line for line in said)
+
+
+def test_lora_weights_are_published_merged(policy: Path, tmp_path: Path) -> None:
+    hand = tiny.Hand()
+    end, records = tiny.run_learner(tiny.settings(policy, "grpo.lora_rank=4"), tmp_path, hand)
+    assert end.steps == 3 and hand.models[0].state_dict().keys() == hand.models[3].state_dict().keys()
+    assert tiny.difference(hand.models[0].state_dict(), hand.models[3].state_dict()) > 0
+    assert all(record["logprob_gap"] < 1e-4 for record in records)  # merged weights are the learner's
+    saved = TrainFolder(tmp_path).policy_weights(3)
+    assert tiny.difference(hand.models[3].state_dict(), tiny.model_in(saved).state_dict()) == 0
+
+
+def test_adapters_are_not_sharded(policy: Path) -> None:
+    with pytest.raises(ConfigError, match=r"grpo\.fsdp=false"):
+        check_shape(tiny.settings(policy, "grpo.lora_rank=4", "grpo.fsdp=true").grpo)
+
+
+def test_small_updates_are_not_lost_to_a_short_forward_pass(policy: Path, tmp_path: Path) -> None:
+    hand = tiny.Hand()
+    config = tiny.settings(policy, "grpo.dtype=bfloat16", "grpo.learning_rate=1e-6", "grpo.steps=1")
+    tiny.run_learner(config, tmp_path, hand)
+    assert 0 < tiny.difference(hand.models[0].state_dict(), hand.models[1].state_dict()) < 1e-5
+
+
+def test_engine_gets_weights_in_its_own_precision(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy, "policy.dtype=bfloat16", "grpo.steps=1")
+    tiny.run_learner(config, tmp_path, tiny.Hand())
+    (newest,) = (tmp_path / "weights").glob("step-000001")
+    assert {tensor.dtype for _, tensor in read_weights(newest)} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in tiny.weights(tmp_path).values()} == {torch.float32}
+
+
+def test_gap_is_measured_at_temperature_one(policy: Path, tmp_path: Path) -> None:
+    _, records = tiny.run_learner(tiny.settings(policy, "grpo.temperature=0.7"), tmp_path, tiny.Hand(lag=1))
+    assert records[-1]["logprob_gap"] < 1e-4  # stale samples have no gap of their own: this is the probe's
+
+
+def test_weights_of_a_learner_that_died_make_room_for_those_made_again(policy: Path, tmp_path: Path) -> None:
+    config = tiny.settings(policy)
+    tiny.run_learner(config, tmp_path, tiny.Hand())
+    (tmp_path / "checkpoints" / "step-000003").rename(tmp_path / "gone")
+    (tmp_path / "checkpoints" / "step-000002").rename(tmp_path / "gone too")
+    there: list[list[str]] = []
+
+    class Looks(tiny.Hand):  # type: ignore[name-defined, misc]
+        def batch(self, step: int) -> Any:
+            there.append(sorted(path.name for path in (tmp_path / "weights").iterdir()))
+            return super().batch(step)
+
+    tiny.run_learner(config, tmp_path, Looks())
+    assert "step-000001" in there[0] and "step-000003" not in there[0]
+
+
+def test_tied_embeddings_are_trained_and_published(tmp_path: Path) -> None:
+    policy, hand = tiny.write_policy(tmp_path / "policy", tied=True), tiny.Hand()
+    _, records = tiny.run_learner(tiny.settings(policy), tmp_path / "run", hand)
+    assert all(record["logprob_gap"] < 1e-4 for record in records)
+
+
+def test_checkpoints_are_whole_and_few(policy: Path, tmp_path: Path) -> None:
+    hand = tiny.Hand()
+    tiny.run_learner(tiny.settings(policy, "grpo.steps=5", "grpo.keep_checkpoints=2"), tmp_path, hand)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-000001", "step-000004", "step-000005"] and hand.kept == [1, 2, 3, 4, 5]
+    for name in names:
+        assert (tmp_path / "checkpoints" / name / "optimizer.pt").exists()
+
+
+def test_steps_that_do_not_fit_micro_batches_are_refused(policy: Path) -> None:
+    with pytest.raises(ConfigError, match=r"grpo\.micro_batch=2"):
+        check_shape(tiny.settings(policy, "grpo.micro_batch=3").grpo)
+
+
+def _process(rank: int, port: int, policy: str, run: str, world: int, *overrides: str) -> None:
+    """One learner process of several, as Ray Train starts them."""
+    import json
+    import os
+
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }  # fmt: skip
+    import tiny_run as mine
+
+    config = mine.settings(
+        Path(policy), f"grpo.workers={world}", "grpo.micro_batch=1", "grpo.steps=2", *overrides
+    )
+
+    class Shared(mine.Hand):  # type: ignore[name-defined, misc]
+        """Every process takes the same step; the first publishes for all."""
+
+        def batch(self, step: int) -> Any:
+            from transformers import Qwen3ForCausalLM
+
+            if step - 1 not in self.models:
+                import time
+
+                folder = Path(run) / "weights" / f"step-{step - 1:06d}"
+                while not folder.exists():
+                    time.sleep(0.05)
+                self.models[step - 1] = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            return super().batch(step)
+
+    _, records = mine.run_learner(config, Path(run), Shared())
+    if rank == 0:
+        (Path(run) / "records.json").write_text(json.dumps(records))
+
+
+def _learn(policy: Path, run: Path, world: int, *overrides: str) -> list[dict[str, Any]]:
+    """The metrics of a run by so many learner processes."""
+    import json
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(_process, (port, str(policy), str(run), world, *overrides), nprocs=world)
+    return list(json.loads((run / "records.json").read_text()))
+
+
+def test_two_processes_have_the_loss_of_one(policy: Path, tmp_path: Path) -> None:
+    one = _learn(policy, tmp_path / "one", 1)
+    for name, overrides in (("two", ()), ("sharded", ("grpo.fsdp=true",))):
+        for first, other in zip(one, _learn(policy, tmp_path / name, 2, *overrides), strict=True):
+            for figure in ("loss", "grad_norm", "kl", "ratio_mean"):
+                assert other[figure] == pytest.approx(first[figure], abs=1e-3), (name, figure)
+            assert other["logprob_gap"] < 1e-4, (
+                name
+            )  # also of sharded weights, which all processes score together
+        assert tiny.difference(tiny.weights(tmp_path / "one"), tiny.weights(tmp_path / name)) < 1e-3

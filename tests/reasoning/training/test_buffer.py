@@ -1,0 +1,182 @@
+"""Whose turn it is, what a step trains on, what is too old."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from valor_ray.reasoning.training.buffer import RolloutBuffer
+from valor_ray.reasoning.training.rollout import Outcome
+
+
+def row(step: int, shard: int, group: int, fate: str = "used", version: int | None = None) -> dict[str, Any]:
+    wrote = step - 1 if version is None else version
+    return {
+        "rollout_id": f"{step}-{shard}-{group}",
+        "step": step,
+        "shard": shard,
+        "group": group,
+        "fate": fate,
+        "versions": [[f"step-{wrote:06d}", 5]],
+    }
+
+
+def outcome(step: int, shard: int = 0, *rows: dict[str, Any]) -> Outcome:
+    return Outcome(step, shard, list(rows) or [row(step, shard, 0)], [], 1.0, 2.0)
+
+
+def buffer(lag: int = 0, shards: int = 1, patience: float = 100) -> RolloutBuffer:
+    return RolloutBuffer(lag, shards, groups=2, patience_s=patience)
+
+
+async def pending(task: asyncio.Task[Any]) -> bool:
+    await asyncio.sleep(0.01)
+    return not task.done()
+
+
+async def _turns(lag: int) -> list[int]:
+    """The newest step that may start after each publication."""
+    held, newest = buffer(lag), []
+    turns = {step: asyncio.create_task(held.turn(step)) for step in range(1, 8)}
+    for version in range(3):
+        await held.published(version)
+        await asyncio.sleep(0.01)
+        newest.append(max(step for step, turn in turns.items() if turn.done()))
+    await held.stop("enough")
+    assert not all(await asyncio.gather(*turns.values()))  # those let go are told not to sample
+    return newest
+
+
+def test_on_policy_steps_wait_for_the_weights_before_them() -> None:
+    assert asyncio.run(_turns(0)) == [1, 2, 3]
+
+
+def test_lag_lets_so_many_steps_start_earlier() -> None:
+    assert asyncio.run(_turns(2)) == [3, 4, 5]
+
+
+def test_nothing_is_sampled_before_the_start_weights_are_published() -> None:
+    async def check() -> None:
+        held = buffer(lag=5)
+        waiting = asyncio.create_task(held.turn(1))
+        assert await pending(waiting)
+        await held.published(0)
+        assert await waiting
+
+    asyncio.run(check())
+
+
+def test_step_waits_for_all_shards_and_keeps_their_order() -> None:
+    async def check() -> None:
+        held = buffer(shards=2)
+        waiting = asyncio.create_task(held.batch(1))
+        await held.put(outcome(1, 1))
+        assert await pending(waiting)
+        await held.put(outcome(1, 0))
+        found = await waiting
+        assert found is not None and [r["shard"] for r in found.rows] == [0, 1]
+        assert found.counts["groups"] == 2 and found.lags == [0, 0]
+
+    asyncio.run(check())
+
+
+def test_samples_older_than_the_lag_leave_the_batch_and_are_counted() -> None:
+    async def check() -> None:
+        held = buffer(lag=1)
+        await held.put(
+            outcome(5, 0, row(5, 0, 0, version=4), row(5, 0, 1, version=3), row(5, 0, 2, version=2))
+        )
+        found = await held.batch(5)
+        assert found is not None and found.lags == [0, 1]
+        assert found.counts["dropped_stale"] == 1
+
+    asyncio.run(check())
+
+
+def test_oldest_span_of_a_sample_decides_its_age() -> None:
+    async def check() -> None:
+        held = buffer(lag=1)
+        mixed = row(5, 0, 0) | {"versions": [["step-000002", 3], ["step-000004", 9]]}
+        await held.put(outcome(5, 0, mixed))
+        found = await held.batch(5)
+        assert found is not None and found.rows == [] and found.counts["dropped_stale"] == 1
+
+    asyncio.run(check())
+
+
+def test_useless_groups_are_counted_and_not_trained_on() -> None:
+    async def check() -> None:
+        held = buffer()
+        rows = (row(1, 0, 0), row(1, 0, 1, "equal"), row(1, 0, 2, "missing"), row(1, 0, 3))
+        await held.put(outcome(1, 0, *rows))
+        found = await held.batch(1)
+        assert found is not None
+        assert [r["group"] for r in found.rows] == [0, 3] and len(found.all_rows) == 4
+        assert found.counts == {
+            "groups": 4, "equal_groups": 1, "refilled": 2, "useful_groups": 2, "dropped_missing": 1, "dropped_stale": 0,
+        }  # fmt: skip
+
+    asyncio.run(check())
+
+
+def test_stuck_shard_does_not_freeze_the_learner_and_its_rows_are_late() -> None:
+    async def check() -> None:
+        held = buffer(shards=2, patience=0.05)
+        await held.put(outcome(1, 0))
+        found = await held.batch(1)
+        assert found is not None and len(found.rows) == 1
+        await held.trained(1)
+        await held.put(outcome(1, 1))
+        for shard in (0, 1):
+            await held.put(outcome(2, shard))
+        after = await held.batch(2)
+        assert after is not None and after.counts["dropped_stale"] == 1
+
+    asyncio.run(check())
+
+
+def test_learner_that_starts_again_gets_the_steps_since_its_checkpoint_again() -> None:
+    async def check() -> None:
+        held = buffer()
+        for step in (1, 2, 3):
+            await held.put(outcome(step))
+        await held.trained(1)
+        for step in (2, 3, 2):
+            found = await held.batch(step)
+            assert found is not None and found.step == step
+
+    asyncio.run(check())
+
+
+def test_stop_lets_the_learner_go() -> None:
+    async def check() -> None:
+        held = buffer()
+        waiting = asyncio.create_task(held.batch(1))
+        assert await pending(waiting)
+        await held.stop("judge refused the key")
+        assert await waiting is None
+
+    asyncio.run(check())
+
+
+def test_every_learner_process_gets_the_same_step() -> None:
+    async def check() -> None:
+        held = buffer(shards=2, patience=0.05)
+        await held.put(outcome(1, 0))
+        first = await held.batch(1)  # does without the second shard
+        await held.put(outcome(1, 1))
+        await held.stop("in between")
+        second = await held.batch(1)
+        assert first is not None and second is first
+
+    asyncio.run(check())
+
+
+def test_samples_of_the_start_weights_are_replayed_at_any_step() -> None:
+    async def check() -> None:
+        held = RolloutBuffer(None, 1, groups=1, patience_s=1)
+        await held.put(Outcome(9, 0, [row(9, 0, 0) | {"versions": [["base", 5]]}], [], 0.0, 0.0))
+        found = await held.batch(9)
+        assert found is not None and found.lags == [8] and found.counts["dropped_stale"] == 0
+
+    asyncio.run(check())

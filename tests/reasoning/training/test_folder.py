@@ -1,0 +1,281 @@
+"""The run folder: one run of one setting at a time, and what a killed run finds when it goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from valor_ray.config.tree import Config
+from valor_ray.errors import ConfigError
+from valor_ray.queries.read import Query
+from valor_ray.reasoning.training.folder import FolderBook, Recorder, TrainFolder
+from valor_ray.reasoning.training.rollout import Outcome, Sample
+from valor_ray.runs.folder import read_records
+
+QUERIES = [Query("a", "How many balls?"), Query("b", "Which is left, “a” or b?")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> TrainFolder:
+    made = TrainFolder(tmp_path)
+    made.prepare(Config.load("local"))
+    return made
+
+
+def outcome(step: int, shard: int = 0, rows: int = 3, audit: int = 0) -> Outcome:
+    return Outcome(
+        step,
+        shard,
+        [{"rollout_id": f"s{step}-{shard}-{i}", "step": step, "shard": shard} for i in range(rows)],
+        [{"query_id": f"canary-{i}", "step": step, "shard": shard} for i in range(audit)],
+        0.0,
+        0.0,
+    )
+
+
+def record(folder: TrainFolder, *outcomes: Outcome) -> None:
+    recorder = Recorder(folder)
+    for one in outcomes:
+        recorder.record(one)
+    recorder.close()
+
+
+def places(folder: TrainFolder, after: int = 0) -> list[tuple[int, int, int]]:
+    return [(one.step, one.shard, len(one.rollouts)) for one in folder.recorded(after)]
+
+
+def write_steps(path: Path, *steps: int) -> None:
+    path.write_text("".join(json.dumps({"step": step, "loss": step / 10}) + "\n" for step in steps))
+
+
+def steps_in(path: Path) -> list[int]:
+    return [row["step"] for row in read_records(path)]
+
+
+# settings and queries of the run
+
+
+def test_other_settings_are_refused_and_named(folder: TrainFolder) -> None:
+    with pytest.raises(ConfigError) as refused:
+        folder.prepare(Config.load("local", ["grpo.kl=0.5", "judge.noise=0.3", "grpo.steps=3"]))
+    said = str(refused.value)
+    assert "grpo.kl 0.01 -> 0.5" in said and "judge.noise 0.0 -> 0.3" in said and "another --run" in said
+    assert "grpo.steps" not in said  # a run may be made longer
+    kept = yaml.safe_load(folder.config.read_text())
+    assert kept["grpo"]["kl"] == 0.01  # the refused ones have left no trace
+
+
+def test_settings_that_decide_nothing_may_change_and_are_kept(folder: TrainFolder) -> None:
+    folder.prepare(Config.load("local", ["grpo.threads=2", "policy.replicas=3", "grpo.steps=7"]))
+    kept = yaml.safe_load(folder.config.read_text())
+    assert (kept["grpo"]["threads"], kept["policy"]["replicas"], kept["grpo"]["steps"]) == (2, 3, 7)
+
+
+@pytest.mark.parametrize("content", [b"", b"- 1\n", b"grpo: [\n", b"\xff\xfe", b"grpo: 3\n"])
+def test_settings_that_cannot_be_read_are_an_error_with_advice(folder: TrainFolder, content: bytes) -> None:
+    folder.config.write_bytes(content)
+    with pytest.raises(ConfigError, match="another --run"):
+        folder.prepare(Config.load("local"))
+
+
+def test_secret_of_an_url_is_not_written_and_is_no_difference(tmp_path: Path) -> None:
+    config = Config.load("local", ["judge.base_url=https://me:secret@host/v1"])
+    for _ in range(2):
+        TrainFolder(tmp_path).prepare(config)
+    assert "secret" not in (tmp_path / "config.yaml").read_text()
+
+
+def test_other_queries_are_refused(folder: TrainFolder) -> None:
+    folder.keep_queries(QUERIES)
+    folder.keep_queries(QUERIES)
+    for others in (QUERIES[:1], QUERIES[::-1], [Query("a", "How many cubes?"), QUERIES[1]]):
+        with pytest.raises(ConfigError, match="another --run"):
+            folder.keep_queries(others)
+    assert [row["query_id"] for row in read_records(folder.queries)] == ["a", "b"]
+
+
+def test_folder_of_scores_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rewards.jsonl").write_text("")
+    with pytest.raises(ConfigError, match="valor score"):
+        TrainFolder(tmp_path).prepare(Config.load("local"))
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_steps_keep_their_shards_when_replicas_come_and_go(folder: TrainFolder) -> None:
+    assert folder.shards(Config.load("local", ["policy.replicas=2"])) == 2
+    for replicas in (1, 3):
+        assert TrainFolder(folder.path).shards(Config.load("local", [f"policy.replicas={replicas}"])) == 2
+
+
+# what a killed run goes on with
+
+
+def test_canaries_of_an_order_that_was_not_recorded_go(folder: TrainFolder) -> None:
+    record(folder, outcome(1, audit=1), outcome(2, audit=2))
+    folder.rollouts.write_bytes(folder.rollouts.read_bytes()[:-5])
+    folder.go_back(0)
+    assert steps_in(folder.audit) == [1]
+
+
+def test_samples_of_recorded_orders_go_and_those_of_others_stay(folder: TrainFolder) -> None:
+    record(folder, outcome(1))
+    book = FolderBook(folder.samples)
+    for order in ("s000001-0", "s000002-0"):
+        book.keep(order, 0, [])
+    folder.go_back(0)
+    assert [path.name for path in folder.samples.iterdir()] == ["s000002-0-0.json"]
+
+
+def test_recorded_orders_come_back_whole_after_a_step(folder: TrainFolder) -> None:
+    record(folder, outcome(1), outcome(2, 1, 2), outcome(2, 0, 4), outcome(3))
+    assert places(folder) == [(1, 0, 3), (2, 1, 2), (2, 0, 4), (3, 0, 3)]
+    assert places(folder, after=1) == [(2, 1, 2), (2, 0, 4), (3, 0, 3)]
+    assert places(folder, after=3) == []
+
+
+def test_torn_line_goes_and_with_it_its_order(folder: TrainFolder) -> None:
+    record(folder, outcome(1), outcome(2))
+    whole = folder.rollouts.read_bytes()
+    for cut in (1, 20, len(whole.splitlines()[-1]) + 5):  # within the last line, and in the one before
+        folder.rollouts.write_bytes(whole[:-cut])
+        folder.go_back(0)
+        assert places(folder) == [(1, 0, 3)]
+    record(folder, outcome(2))
+    assert folder.rollouts.read_bytes() == whole
+
+
+def test_part_of_an_order_goes(folder: TrainFolder) -> None:
+    record(folder, outcome(1), outcome(1, 1))
+    lines = folder.rollouts.read_bytes().splitlines(keepends=True)
+    for kept, whole in ((6, 2), (5, 1), (4, 1), (3, 1), (2, 0), (1, 0), (0, 0)):
+        folder.rollouts.write_bytes(b"".join(lines[:kept]))
+        folder.go_back(0)
+        assert len(places(folder)) == whole
+
+
+def test_spoilt_line_is_an_error_that_names_it(folder: TrainFolder) -> None:
+    record(folder, outcome(1))
+    folder.rollouts.write_bytes(b"{broken\n" + folder.rollouts.read_bytes())
+    with pytest.raises(ConfigError, match=r"rollouts\.jsonl line 1"):
+        folder.go_back(0)
+
+
+def test_steps_after_the_checkpoint_are_made_again_and_their_rollouts_stay(folder: TrainFolder) -> None:
+    record(folder, *(outcome(step, audit=1) for step in (1, 2, 3)))
+    write_steps(folder.metrics, 1, 2, 3)
+    write_steps(folder.evaluation, 0, 3)
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 4, "lo')
+    folder.go_back(2)
+    assert (steps_in(folder.metrics), steps_in(folder.evaluation)) == ([1, 2], [0])
+    assert len(places(folder)) == 3 and steps_in(folder.audit) == [1, 2, 3]
+
+
+def test_new_folder_has_nothing_to_go_back_from(folder: TrainFolder) -> None:
+    folder.go_back(0)
+    assert places(folder) == [] and folder.step_of(folder.newest_checkpoint()) == 0
+
+
+# samples that are not judged yet
+
+
+def sample(value: float, text: str = "reply") -> Sample:
+    return Sample(
+        "s000001-0-00-0", 1, 0, 0, 0, "a", "How many?", text, (7, 8), (1, 2, 3), (value, -0.1, -1e-30),
+        (("step-000000", 2), ("step-000001", 1)), "stop",
+    )  # fmt: skip
+
+
+def test_kept_samples_come_back_bit_for_bit(folder: TrainFolder) -> None:
+    book = FolderBook(folder.samples)
+    values = (-1 / 3, -0.1 - 0.2, -math.pi * 1e-17, -0.0, -5e-324, -87.33654475055312)
+    kept = [sample(value, f'line\n"é\u2028{value}') for value in values]
+    book.keep("s000001-0", 0, kept)
+    back = FolderBook(folder.samples).kept("s000001-0", 0)
+    assert back == kept and back is not None
+    assert [one.logprobs[0].hex() for one in back] == [value.hex() for value in values]
+
+
+def test_samples_belong_to_a_part_of_an_order_and_go_when_it_is_recorded(folder: TrainFolder) -> None:
+    book = FolderBook(folder.samples)
+    for order_id, part in (("s000001-0", 0), ("s000001-0", 1), ("s000001-1", 0), ("s000001-10", 0)):
+        book.keep(order_id, part, [sample(-1.0, f"{order_id} {part}")])
+    found = book.kept("s000001-0", 1)
+    assert found is not None and found[0].reply == "s000001-0 1"
+    assert book.kept("s000001-0", 2) is None
+    record(folder, outcome(1, 0))
+    left = sorted(path.name for path in folder.samples.iterdir())
+    assert left == ["s000001-1-0.json", "s000001-10-0.json"]
+
+
+# checkpoints
+
+
+def test_first_and_newest_checkpoints_are_kept(folder: TrainFolder) -> None:
+    for step in range(5, 30, 5):
+        written = folder.checkpoints / "part" / f"checkpoint-{step}"
+        written.mkdir(parents=True)
+        (written / "model").write_text(str(step))
+        folder.keep_checkpoint(written, step, newest=2)
+    names = sorted(path.name for path in folder.checkpoints.glob("step-*"))
+    assert names == ["step-000005", "step-000020", "step-000025"]
+    newest = folder.newest_checkpoint()
+    assert newest is not None and folder.step_of(newest) == 25 and (newest / "model").read_text() == "25"
+
+
+def test_checkpoint_that_is_made_again_takes_the_place_of_the_old_one(folder: TrainFolder) -> None:
+    for text in ("old", "new"):
+        written = folder.checkpoints / "part"
+        written.mkdir()
+        (written / "model").write_text(text)
+        folder.keep_checkpoint(written, 5, newest=1)
+    assert (folder.checkpoints / "step-000005" / "model").read_text() == "new"
+
+
+def test_checkpoint_in_the_making_is_not_the_newest(folder: TrainFolder) -> None:
+    (folder.checkpoints / "part" / "checkpoint-9").mkdir(parents=True)
+    assert folder.newest_checkpoint() is None
+
+
+# one run at a time
+
+HOLD = """\
+import sys, pathlib
+from valor_ray.reasoning.training.folder import TrainFolder
+with TrainFolder(pathlib.Path(sys.argv[1])).locked():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_second_process_is_refused_until_the_first_one_is_gone(tmp_path: Path) -> None:
+    held: Any = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert held.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(ConfigError, match=f"process {held.pid}.*another --run"),
+            TrainFolder(tmp_path).locked(),
+        ):
+            pass
+    finally:
+        held.kill()  # as the kernel would: nobody tidies up
+        held.wait()
+        held.stdin.close()
+        held.stdout.close()
+    with TrainFolder(tmp_path).locked():
+        pass
+
+
+def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(ConfigError, match="can be written"), TrainFolder(tmp_path / "run").locked():
+        pass

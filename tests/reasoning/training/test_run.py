@@ -1,0 +1,420 @@
+"""`train` from queries to report, on an engine that learns nothing: the order of things; what a second start does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from valor_ray.config.tree import Config
+from valor_ray.errors import ConfigError
+from valor_ray.judges.audit import canaries
+from valor_ray.queries.read import Query
+from valor_ray.reasoning.learner.learn import LearnerEnd
+from valor_ray.reasoning.training import run as train_run
+from valor_ray.reasoning.training.folder import TrainFolder
+from valor_ray.reasoning.training.host import TrainWork
+from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.run import plan, train
+from valor_ray.reasoning.training.schedule import Order
+from valor_ray.records import Head
+from valor_ray.runs.folder import read_records
+
+QUERIES = [Query(f"q{i}", f"How many balls are on table {i}?") for i in range(10)]
+STEPS, EVERY = 6, 2
+
+
+def settings(*overrides: str) -> Config:
+    return Config.load(
+        "local",
+        [
+            f"grpo.steps={STEPS}", f"grpo.save_every={EVERY}", "grpo.prompts=2", "grpo.samples=2",
+            "grpo.micro_batch=2", "policy.replicas=2", *overrides,
+        ],
+    )  # fmt: skip
+
+
+class Killed(BaseException):
+    """As kill -9: nobody catches it."""
+
+
+def outcome(order: Order, canary: bool = False, version: str | None = None) -> Outcome:
+    rows = [
+        {
+            "rollout_id": f"{order.order_id}-00-{i}", "step": order.step, "shard": order.shard, "group": 0,
+            "query_id": order.queries[0].query_id, "question": order.queries[0].question, "reply": "…",
+            "fate": "used", "value": float(i), "advantage": i - 0.5,
+            "versions": [[version or f"step-{order.step - 1:06d}", 3]],
+        }
+        for i in range(2)
+    ]  # fmt: skip
+    wrong = next(known for known in canaries() if Head.LOGIC in known.expected)
+    verdicts = {head.value: not wrong.expected.get(head, False) for head in Head} | {"format": True}
+    audit = [{"canary": wrong.canary_id, "step": order.step, **verdicts}] if canary else []
+    return Outcome(order.step, order.shard, rows, audit, 0.0, 0.0)
+
+
+def metrics(step: int, **others: Any) -> dict[str, Any]:
+    return {
+        "step": step, "reward": step / 10, "all_heads": None, "kl": 0.0125, "loss": 0.1, "useful_groups": 2,
+        "seconds": {"wait": 1.0, "learn": 2.04, "publish": 0.5, "sample": 1.0, "judge": 1.0}, "time": 1.0,
+    } | others  # fmt: skip
+
+
+class Engine:
+    """train_engine.TrainEngine and its Running: records orders and makes steps as the real ones would."""
+
+    policy: Any = "the policy"
+
+    def __init__(
+        self, *, kill_at: int = 0, stop_at: int = 0, bad_judge: bool = False, log: list[str] | None = None
+    ) -> None:
+        """kill_at: the step in which everything dies. stop_at: the step at which the learner gives up."""
+        self.kill_at, self.stop_at, self.bad_judge = kill_at, stop_at, bad_judge
+        self.log: list[str] = [] if log is None else log
+        self.work: TrainWork | None = None
+
+    @contextmanager
+    def running(self, config: Config, folder: TrainFolder, say: Callable[[str], None]) -> Iterator[Engine]:
+        self.log.append("start")
+        yield self
+        self.log.append("end")
+
+    def call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(work)
+
+    def carry(self, step: int, folder: Path) -> None:
+        assert folder.is_dir() and int(folder.name.removeprefix("step-")) == step
+        self.log.append(f"carry {step}")
+
+    def learn(self, work: TrainWork) -> LearnerEnd:
+        self.work = work
+        self.log.append("learn")
+        if not work.learner:
+            for order in work.orders:
+                self._sample(work, order)
+            return LearnerEnd(0, None)
+        done = work.folder.step_of(work.folder.newest_checkpoint())
+        for step in range(done + 1, work.steps + 1):
+            for order in work.orders:
+                if order.step == step:
+                    self._sample(work, order)
+            if step == self.stop_at:
+                return LearnerEnd(done, "the loss of step 3 is nan")
+            self._step(work, step)
+        return LearnerEnd(work.steps, None)
+
+    def _sample(self, work: TrainWork, order: Order) -> None:
+        if order.step == self.kill_at and order.shard:
+            raise Killed  # the first half of this step is recorded
+        work.record(outcome(order, self.bad_judge, None if work.learner else "base"))
+
+    def _step(self, work: TrainWork, step: int) -> None:
+        work.step_done(metrics(step))
+        if step % EVERY == 0:
+            (work.folder.checkpoints / f"step-{step:06d}").mkdir()
+
+
+class Evaluation:
+    """train_run.Evaluation with made-up figures; may die while it asks."""
+
+    def __init__(self, log: list[str], dies_at: int | None = None) -> None:
+        self.log, self.dies_at = log, dies_at
+
+    async def ask(self, policy: Any, step: int, say: Callable[[str], None]) -> dict[str, Any]:
+        assert policy == "the policy"
+        self.log.append(f"evaluate {step}")
+        if step == self.dies_at:
+            raise Killed
+        return {
+            "step": step, "n": 100, "accuracy": 0.5 + step / 100, "ci": [0.4, 0.6], "well_formed": 0.9,
+            "by_family": {"count": {"n": 100, "right": 50 + step}}, "seconds": 1.0,
+        }  # fmt: skip
+
+
+def start(
+    run: Path,
+    *overrides: str,
+    said: list[str] | None = None,
+    evaluate: bool = True,
+    dies_at: int | None = None,
+    learner: bool = True,
+    **engine: Any,
+) -> tuple[dict[str, Any] | None, Engine]:
+    """One start of a run: its report (None when it was killed) and the engine that it had."""
+    made = Engine(**engine)
+    try:
+        report = train(
+            run,
+            settings(*overrides),
+            QUERIES,
+            made,
+            Evaluation(made.log, dies_at) if evaluate else None,
+            say=([] if said is None else said).append,
+            learner=learner,
+        )
+    except Killed:
+        return None, made
+    return report, made
+
+
+def steps_in(path: Path) -> list[int]:
+    return [row["step"] for row in read_records(path)]
+
+
+def test_evaluation_comes_before_the_first_and_after_the_last_step(tmp_path: Path) -> None:
+    report, engine = start(tmp_path)
+    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
+    assert report is not None and report.get("stopped") is None
+    assert (report["steps"], report["planned_steps"]) == (6, 6)
+    assert (report["accuracy_start"], report["accuracy_end"], report["gain"]) == (0.5, 0.56, 0.06)
+    assert report["rollouts"]["used"] == 24
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
+    assert steps_in(tmp_path / "evaluation.jsonl") == [0, 6]
+    assert (tmp_path / "report.html").exists() and list((tmp_path / "tensorboard").iterdir())
+
+
+def test_engine_gets_every_order_of_the_run(tmp_path: Path) -> None:
+    _, engine = start(tmp_path)
+    assert engine.work is not None and engine.work.steps == STEPS and engine.work.recorded == []
+    assert [(order.step, order.shard) for order in engine.work.orders] == [
+        (step, shard) for step in range(1, 7) for shard in range(2)
+    ]
+
+
+def test_killed_run_goes_on_with_what_it_recorded(tmp_path: Path) -> None:
+    assert start(tmp_path, kill_at=4)[0] is None
+    assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3]  # the newest checkpoint holds 2
+    said: list[str] = []
+    report, engine = start(tmp_path, said=said)
+    assert engine.log == ["start", "learn", "carry 6", "evaluate 6", "end"]  # version 0 has been asked
+    work = engine.work
+    assert work is not None
+    assert [(one.step, one.shard) for one in work.recorded] == [(3, 0), (3, 1), (4, 0)]
+    assert [(one.step, one.shard) for one in work.orders] == [(4, 1), (5, 0), (5, 1), (6, 0), (6, 1)]
+    assert "going on: 2 of 6 steps made, 3 orders of later steps recorded" in said
+    assert report is not None and report["rollouts"]["all"] == 24  # every sample once
+    places = [(row["step"], row["shard"]) for row in read_records(tmp_path / "rollouts.jsonl")]
+    assert places == [(step, shard) for step in range(1, 7) for shard in range(2) for _ in range(2)]
+
+
+def test_finished_run_starts_no_engine(tmp_path: Path) -> None:
+    first, _ = start(tmp_path)
+    said: list[str] = []
+    again, engine = start(tmp_path, said=said)
+    assert engine.log == [] and again == first and "all 6 steps have been made by an earlier run" in said
+
+
+def test_run_killed_in_its_last_evaluation_measures_the_weights_that_it_trained(tmp_path: Path) -> None:
+    assert start(tmp_path, dies_at=6)[0] is None
+    report, engine = start(tmp_path)
+    assert engine.log == ["start", "carry 6", "evaluate 6", "end"]
+    assert report is not None and report["accuracy_end"] == 0.56
+    assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
+
+
+def test_run_killed_in_its_first_evaluation_asks_again(tmp_path: Path) -> None:
+    assert start(tmp_path, dies_at=0)[0] is None
+    _, engine = start(tmp_path)
+    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
+
+
+def test_stopped_run_says_why_and_is_not_measured(tmp_path: Path) -> None:
+    report, engine = start(tmp_path, stop_at=3)
+    assert engine.log == ["start", "evaluate 0", "learn", "end"]
+    assert report is not None and report["stopped"] == "the loss of step 3 is nan"
+    assert report["steps"] == 2 and report["accuracy_end"] is None
+    assert "the loss of step 3 is nan" in (tmp_path / "report.html").read_text()
+
+
+def test_stopped_run_can_go_on(tmp_path: Path) -> None:
+    start(tmp_path, stop_at=3)
+    report, engine = start(tmp_path)
+    assert engine.log == ["start", "learn", "carry 6", "evaluate 6", "end"]
+    assert report is not None and report["steps"] == 6 and report["stopped"] is None
+
+
+def test_rollouts_only_samples_and_judges_and_nothing_else(tmp_path: Path) -> None:
+    report, engine = start(tmp_path, evaluate=False, learner=False, kill_at=3)
+    assert report is None
+    report, engine = start(tmp_path, evaluate=False, learner=False)
+    assert engine.log == ["start", "learn", "end"] and engine.work is not None and not engine.work.learner
+    assert [(one.step, one.shard) for one in engine.work.orders][:2] == [(3, 1), (4, 0)]
+    assert report is not None and report["rollouts"]["all"] == 24 and report["steps"] == 0
+
+
+def test_rollouts_only_with_all_of_them_starts_no_engine(tmp_path: Path) -> None:
+    start(tmp_path, evaluate=False, learner=False)
+    report, engine = start(tmp_path, evaluate=False, learner=False)
+    assert engine.log == [] and report is not None and report["rollouts"]["all"] == 24
+
+
+def test_rollouts_taken_without_a_learner_are_for_a_replay(tmp_path: Path) -> None:
+    """At their later steps they would all be too old, and the learner would learn from nothing."""
+    start(tmp_path, evaluate=False, learner=False)
+    with pytest.raises(ConfigError, match=f"--replay {tmp_path}"):
+        start(tmp_path)
+    _, engine = start(tmp_path, evaluate=False, learner=False)
+    assert engine.log == []  # they are all there
+
+
+def test_replicas_may_come_and_go_between_two_starts(tmp_path: Path) -> None:
+    start(tmp_path, kill_at=4)
+    _, engine = start(tmp_path, "policy.replicas=1")
+    assert engine.work is not None and engine.work.shards == 2
+    assert [(order.step, order.shard) for order in engine.work.orders] == [
+        (4, 1),
+        (5, 0),
+        (5, 1),
+        (6, 0),
+        (6, 1),
+    ]
+    ids = [row["rollout_id"] for row in read_records(tmp_path / "rollouts.jsonl")]
+    assert len(set(ids)) == len(ids)
+
+
+def test_run_is_not_made_shorter_than_it_is(tmp_path: Path) -> None:
+    start(tmp_path)
+    _, engine = start(tmp_path, "grpo.steps=4")
+    assert engine.log == [] and steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
+
+
+def test_longer_run_goes_on_where_the_shorter_one_ended(tmp_path: Path) -> None:
+    start(tmp_path)
+    report, engine = start(tmp_path, "grpo.steps=8")
+    assert engine.log == ["start", "learn", "carry 8", "evaluate 8", "end"] and engine.work is not None
+    assert {order.step for order in engine.work.orders} == {7, 8}
+    assert report is not None and report["steps"] == 8
+    assert steps_in(tmp_path / "evaluation.jsonl") == [0, 6, 8]
+
+
+def test_canaries_that_are_judged_wrong_raise_an_alarm_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    start(tmp_path, "grpo.steps=20", said=said, bad_judge=True)
+    alarms = [line for line in said if "logic" in line]
+    assert len(alarms) == 1 and len(steps_in(tmp_path / "audit.jsonl")) == 40
+
+
+def test_step_is_told_in_one_line_with_the_time_that_is_left(tmp_path: Path) -> None:
+    said: list[str] = []
+    start(tmp_path, said=said)
+    lines = [line for line in said if line.startswith("step ")]
+    assert len(lines) == 6
+    assert lines[2] == (
+        "step 3/6: reward 0.300, all heads –, kl 0.013, 2 useful groups (wait 1.0, learn 2.0, publish 0.5 s), "
+        "about 0 min left"
+    )
+
+
+def test_time_left_counts_the_steps_of_this_start_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(tmp_path, kill_at=4)
+    clock = count(0, 600)  # each look at it is ten minutes later than the one before
+    monkeypatch.setattr(train_run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    said: list[str] = []
+    start(tmp_path, said=said, evaluate=False)
+    left = [line.partition(", about ")[2] for line in said if line.startswith("step ")]
+    assert left == ["", "20 min left", "10 min left", "0 min left"]  # the first waits for the start, too
+
+
+def test_curves_of_a_run_killed_before_its_first_checkpoint_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purged = []
+    board = train_run.Board
+    monkeypatch.setattr(
+        train_run,
+        "Board",
+        lambda folder, purge, project: purged.append(purge) or board(folder, purge, project),
+    )
+    for kill_at in (2, 4, 0):  # newest checkpoint when each starts: none, none, 2
+        start(tmp_path, kill_at=kill_at)
+    assert purged == [1, 1, 3]
+
+
+def test_step_that_a_restarted_learner_makes_again_is_recorded_once(tmp_path: Path) -> None:
+    class Again(Engine):
+        def _step(self, work: TrainWork, step: int) -> None:
+            super()._step(work, step)
+            if step == 3:
+                for old in (2, 3):
+                    work.step_done(metrics(old))
+
+    train(tmp_path, settings(), QUERIES, Again(), None, say=lambda line: None)
+    assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with (
+        TrainFolder(tmp_path).locked(),
+        pytest.raises(ConfigError, match="another run"),
+    ):
+        start(tmp_path)
+
+
+# plan
+
+PLANNED = (
+    "grpo.steps=5", "grpo.prompts=4", "grpo.samples=3", "grpo.micro_batch=2", "grpo.workers=2", "grpo.reserve=0.5",
+    "reward.audit_every=20", "judge.price_in=10", "judge.price_out=100",
+)  # fmt: skip
+
+
+def test_plan_by_hand() -> None:
+    found = plan(settings(*PLANNED), QUERIES)
+    said = found.pop("cost_assumes")
+    assert found == {
+        "queries": 10,
+        "steps": 5,
+        "epochs": 2.0,  # 5 x 4 / 10
+        "replies": 60,  # 5 x 4 x 3
+        "replies_with_reserve": 90,  # 5 x (4 + 2) x 3
+        "micro_batches_per_step": 3,  # 12 / (2 x 2)
+        "judge_calls": 240,  # 4 judged heads
+        "judge_calls_at_most": 372,  # 4 x (90 + 3 canaries)
+        "judge_cost_usd": 4.8,  # 240 x (1200 x 10 + 80 x 100) / 1e6
+        "checkpoints": 3,  # after 2, 4, 5
+        "policy_replicas": 2,
+        "learner_processes": 2,
+    }
+    assert "1200" in said and "80" in said
+
+
+def test_plan_does_not_call_a_judge_without_prices_free() -> None:
+    found = plan(settings("judge.base_url=https://host/v1"), QUERIES)
+    assert found["judge_cost_usd"] is None and "judge.price_in" in found["cost_assumes"]
+    assert plan(settings(), QUERIES)["judge_cost_usd"] == 0
+
+
+def test_plan_without_steps_takes_the_epochs() -> None:
+    found = plan(settings("grpo.steps=null", "grpo.epochs=3"), QUERIES)
+    assert (found["steps"], found["epochs"]) == (15, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "advice"),
+    [(["grpo.micro_batch=3"], "grpo.micro_batch=2"), (["grpo.prompts=12"], "grpo.prompts=10")],
+)
+def test_plan_refuses_what_the_run_would_refuse(overrides: list[str], advice: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=advice):
+        plan(settings(*overrides), QUERIES)
+    with pytest.raises(ConfigError, match=advice):
+        start(tmp_path / "run", *overrides)
+    assert not (tmp_path / "run").exists()
+
+
+def test_checkpoints_on_the_way_are_asked_when_training_is_over(tmp_path: Path) -> None:
+    _, engine = start(tmp_path, "grpo.eval_every=2")
+    assert engine.log == [
+        "start", "evaluate 0", "learn",
+        "carry 2", "evaluate 2", "carry 4", "evaluate 4", "carry 6", "evaluate 6", "end",
+    ]  # fmt: skip

@@ -1,0 +1,144 @@
+"""The figures of a step: importance ratios over the tokens that count, rewards over the rollouts that have them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from valor_ray.reasoning.training.buffer import StepBatch
+from valor_ray.reasoning.training.step_figures import (
+    TokenFigures,
+    rollout_figures,
+    step_token_figures,
+    token_figures,
+)
+from valor_ray.records import Head
+
+CLIP = 0.2
+
+
+def figures_of(
+    learner: list[list[float]],
+    behaviour: list[list[float]],
+    advantages: list[float],
+    mask: list[list[int]] | None = None,
+    fresh: list[bool] | None = None,
+    reference: list[list[float]] | None = None,
+) -> TokenFigures:
+    then = torch.tensor(behaviour)
+    batch = {
+        "old_per_token_logps": then,
+        "completion_mask": torch.ones_like(then).long() if mask is None else torch.tensor(mask),
+        "advantages": torch.tensor(advantages),
+        "fresh": torch.tensor([True] * len(advantages) if fresh is None else fresh),
+    }
+    if reference is not None:
+        batch["ref_per_token_logps"] = torch.tensor(reference)
+    now = torch.tensor(learner)
+    return token_figures(now, 0.5 - now, batch, CLIP)
+
+
+@pytest.mark.parametrize(
+    ("times", "advantage", "cut"),
+    [
+        (1.0, 1.0, 0.0),
+        (1.19, 1.0, 0.0),
+        (1.21, 1.0, 1.0),  # already likelier by more than the clip, and to be made likelier still
+        (1.21, -1.0, 0.0),  # may be made less likely again
+        (0.79, -1.0, 1.0),
+        (0.79, 1.0, 0.0),
+        (0.81, -1.0, 0.0),
+        (5.0, 0.0, 0.0),  # an advantage of 0 has no gradient that a clip could cut
+    ],
+)
+def test_clipped_are_tokens_whose_gradient_the_loss_cuts_off(
+    times: float, advantage: float, cut: float
+) -> None:
+    found = figures_of([[math.log(times) - 2]], [[-2.0]], [advantage])
+    assert found.clip_share == cut and found.tokens == 1
+    assert found.ratio_mean == found.ratio_max == pytest.approx(times, rel=1e-5)
+    assert found.gap == pytest.approx(abs(math.log(times)), abs=1e-5)
+
+
+def test_masked_tokens_do_not_count() -> None:
+    found = figures_of([[-1.0, 50.0]], [[-1.0, 0.0]], [1.0], mask=[[1, 0]], reference=[[-2.0, 0.0]])
+    k3 = math.exp(-1) + 1 - 1
+    assert found == TokenFigures(1, 1.0, 1.0, 0.0, entropy=1.5, kl=pytest.approx(k3), gap=0.0)
+
+
+def test_without_a_reference_there_is_no_divergence() -> None:
+    assert figures_of([[-1.0]], [[-1.0]], [1.0]).kl is None
+    assert step_token_figures([figures_of([[-1.0]], [[-1.0]], [1.0])]).kl is None
+
+
+EMPTY = TokenFigures(0, 0.0, 0.0, 0.0, 0.0, 0.0, None)  # a micro-batch that fills a step up
+
+
+def test_micro_batch_without_tokens_has_no_figures() -> None:
+    assert figures_of([[-1.0]], [[0.0]], [0.0], mask=[[0]], reference=[[0.0]]) == EMPTY
+
+
+def test_gap_is_that_of_fresh_samples_alone() -> None:
+    learner, behaviour = [[-1.5, -1.0], [-9.0, -1.0]], [[-1.0, -1.0], [-1.0, -1.0]]
+    assert figures_of(learner, behaviour, [1, 1], fresh=[True, False]).gap == pytest.approx(0.5)
+    assert figures_of(learner, behaviour, [1, 1], fresh=[False, False]).gap is None
+    assert figures_of(learner, behaviour, [1, 1]).gap == pytest.approx(8)
+
+
+def test_step_is_the_mean_over_tokens_and_the_extremes_over_micro_batches() -> None:
+    parts = [
+        TokenFigures(10, 1.0, 1.2, 0.1, entropy=2.0, kl=0.4, gap=None),
+        TokenFigures(30, 2.0, 3.0, 0.5, entropy=1.0, kl=0.8, gap=0.25),
+        EMPTY,
+    ]
+    found = step_token_figures(parts)
+    assert found == TokenFigures(40, 1.75, 3.0, pytest.approx(0.4), 1.25, pytest.approx(0.7), 0.25)
+
+
+def test_step_without_tokens_has_ratio_one_and_no_gap() -> None:
+    assert step_token_figures([]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, None, None)
+    assert step_token_figures([EMPTY]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0, None)
+
+
+# rollouts
+
+
+def rollout(value: float | None, tokens: int = 2, **heads: bool | None) -> dict[str, Any]:
+    verdicts: dict[str, bool | None] = dict.fromkeys((head.value for head in Head), True)
+    return verdicts | heads | {
+        "value": value, "token_ids": [0] * tokens, "calls": 3, "cache_hits": 1, "cost_usd": 0.25,
+    }  # fmt: skip
+
+
+def figures(rows: list[dict[str, Any]], lags: list[int]) -> dict[str, Any]:
+    return rollout_figures(StepBatch(1, [], rows, {"groups": 7}, lags, 0.0, 0.0))
+
+
+def test_figures_of_a_step_by_hand() -> None:
+    found = figures(
+        [
+            rollout(1.0),
+            rollout(0.5, 4, logic=False),
+            rollout(0.0, 6, format=False, logic=None, syntax=None),
+            rollout(None, 8, logic=None),
+        ],
+        [0, 1, 0],
+    )
+    assert found["reward"] == 0.5 and found["all_heads"] == pytest.approx(1 / 3, abs=1e-6)
+    assert found["well_formed"] == 0.75 and found["heads"]["format"] == 0.75
+    assert found["heads"]["logic"] == 0.5  # of the two that were judged: a missing verdict is no zero
+    assert found["heads"]["syntax"] == 1.0
+    assert (found["lag_mean"], found["lag_max"]) == (pytest.approx(1 / 3, abs=1e-6), 1)
+    assert (found["reply_tokens"], found["judge_calls"], found["cache_hits"]) == (5, 12, 4)
+    assert found["judge_cost_usd"] == 1.0 and found["groups"] == 7
+
+
+def test_where_nothing_is_known_stands_null() -> None:
+    found = figures([rollout(None, **dict.fromkeys(head.value for head in Head))], [])
+    assert found["reward"] is None and found["all_heads"] is None
+    assert (found["lag_mean"], found["lag_max"]) == (None, None)
+    assert set(found["heads"].values()) == {None}
+    assert figures([], [])["reply_tokens"] is None

@@ -1,0 +1,281 @@
+"""The training report: replies stay text, every section is there, and a run that has just begun has a page too."""
+
+import json
+import random
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from valor_ray.judges.audit import canaries
+from valor_ray.measure.answers import wilson
+from valor_ray.records import Head
+from valor_ray.report.kit import plots
+from valor_ray.report.kit.curves import NOTHING, Line, chart, running_total, stacked
+from valor_ray.report.reasoning.page import write_train_page, write_train_page_again
+from valor_ray.report.reasoning.rollouts import SHOWN
+
+EVIL = "</pre></article></script><script>alert(1)</script><img src=x onerror=alert(1)>$cards \" ' & \ud800"
+FAMILIES = ("count", "distance", "size", "relation", "exists", "colour")
+PLAN = "1. Detect every red ball.\n2. Count the boxes; no box gives 0."
+CODE = 'balls = gd_detect(img_pth, "red ball")\nfinal_answer = len(balls)'
+
+
+def lines(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def rollout(rng: random.Random, step: int, group: int, sample: int, text: str = "") -> dict:
+    skill = min(0.95, 0.45 + 0.012 * step)
+    verdicts: dict = {head.value: rng.random() < skill for head in Head}
+    verdicts["format"] = rng.random() < 0.85 + 0.004 * step
+    weights = {"logic": 0.3, "syntax": 0.1, "attribute": 0.2, "spatial": 0.2, "adherence": 0.2}
+    if not verdicts["format"]:
+        verdicts = dict.fromkeys(verdicts) | {"format": False}
+    value = sum(share * (verdicts[head] or 0) for head, share in weights.items()) * verdicts["format"]
+    fate = "equal" if group == 3 else "used"
+    if verdicts["format"] and rng.random() < 0.02:
+        verdicts["logic"], value, fate = None, None, "missing"
+    reply = (
+        f"<plan>\n{PLAN} #{step}.{sample}\n</plan>\n<answer>\n{CODE}\n</answer>"
+        if verdicts["format"]
+        else "three balls"
+    )
+    tokens = list(range(60 + rng.randrange(90)))
+    behind = max(0, step - rng.randrange(2))
+    return {
+        "rollout_id": f"s{step:06d}-0-{group:02d}-{sample}", "step": step, "shard": 0, "group": group, "sample": sample,
+        "query_id": f"q{group}", "question": text or f"How many red balls are left of the box? ({group})",
+        "reply": text + reply, "prompt_ids": [1, 2], "token_ids": tokens, "logprobs": [-0.5] * len(tokens),
+        "versions": [[f"step-{behind:06d}", len(tokens)]], "finish_reason": "stop", "fate": fate,
+        "advantage": rng.gauss(0, 1) if fate == "used" else None, "value": value, **verdicts,
+        "reasons": {head: text + "The plan counts what was asked for." for head, yes in verdicts.items()
+                    if yes is not None or verdicts["format"]},
+        "by": {}, "calls": 4, "cache_hits": 0, "prompt_tokens": 900, "completion_tokens": 80, "cost_usd": 0.0004,
+        "latency_s": {}, "seconds": 1.2, "of": 64,
+    }  # fmt: skip
+
+
+def metrics(rng: random.Random, step: int) -> dict:
+    grown = 1 - 0.95**step
+    noise = lambda size: rng.gauss(0, size)  # noqa: E731
+    return {
+        "step": step, "reward": 0.55 + 0.25 * grown + noise(0.02), "all_heads": 0.2 + 0.35 * grown + noise(0.03),
+        "well_formed": min(1.0, 0.88 + 0.1 * grown), "loss": noise(0.02), "grad_norm": 0.6 + abs(noise(0.2)),
+        "heads": {head.value: min(1.0, 0.6 + 0.05 * n + 0.2 * grown + noise(0.02)) for n, head in enumerate(Head)},
+        "kl": 0.03 * grown + abs(noise(0.002)), "entropy": 0.8 - 0.2 * grown, "clip_share": abs(noise(0.02)),
+        "ratio_mean": 1 + noise(0.01), "ratio_max": 1.5 + abs(noise(0.4)), "lag_mean": rng.random(), "lag_max": 1,
+        "logprob_gap": 10 ** (-4.5 + noise(0.3)), "groups": 8, "equal_groups": rng.randrange(3),
+        "refilled": rng.randrange(3), "dropped_missing": rng.randrange(2), "dropped_stale": int(step % 9 == 5),
+        "reply_tokens": 120 - 20 * grown + noise(3), "judge_calls": 220 + rng.randrange(60),
+        "cache_hits": rng.randrange(40), "judge_cost_usd": 0.02 + rng.random() / 100,
+        "seconds": {"wait": 2 + abs(noise(2)), "learn": 9 + noise(0.5), "publish": 0.6, "sample": 6 + noise(1),
+                    "judge": 4 + abs(noise(2))},
+        "time": 1.77e9 + 14 * step,
+    }  # fmt: skip
+
+
+def evaluate(folder: Path, rng: random.Random, step: int, marks: dict[str, bool]) -> dict:
+    families = {query_id: FAMILIES[n % len(FAMILIES)] for n, query_id in enumerate(marks)}
+    rows = [
+        {"query_id": query_id, "question": "?", "family": families[query_id], "look": "", "truth": 1, "answer": 1,
+         "right": right, "error": None, "unasked": False, "seconds": 0.5}
+        for query_id, right in marks.items()
+    ]  # fmt: skip
+    lines(folder / "evaluation" / f"step-{step:06d}" / "answers.jsonl", rows)
+    n, right = len(marks), sum(marks.values())
+    by_family = {
+        family: {
+            "n": sum(of == family for of in families.values()),
+            "right": sum(marks[query_id] for query_id, of in families.items() if of == family),
+        }
+        for family in FAMILIES
+    }
+    return {
+        "step": step, "n": n, "accuracy": round(right / n, 4), "ci": list(wilson(right, n)),
+        "well_formed": 0.9 + 0.001 * step, "by_family": by_family, "seconds": 60.0,
+    }  # fmt: skip
+
+
+def make_run(folder: Path, steps: int = 40, text: str = "", questions: int = 504) -> Path:
+    """A run folder as docs/design/training.md has it; counting gets worse in it, all the rest better."""
+    rng = random.Random(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    grpo = {"steps": steps, "prompts": 8, "samples": 8, "gap_alarm": 0.001, "learning_rate": 2e-4}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"grpo": grpo, "reward": {"audit_alarm": 0.7}}))
+    lines(folder / "metrics.jsonl", [metrics(rng, step) for step in range(1, steps + 1)])
+    lines(
+        folder / "rollouts.jsonl",
+        [
+            rollout(rng, step, group, sample, text)
+            for step in range(1, steps + 1)
+            for group in range(8)
+            for sample in range(8)
+        ],
+    )
+    marks = {f"e{n}": rng.random() < 0.5 for n in range(questions)}
+    evaluations = [evaluate(folder, rng, 0, marks)]
+    for step in range(20, steps + 1, 20):
+        for n, query_id in enumerate(marks):
+            worse = FAMILIES[n % len(FAMILIES)] == "count"
+            if rng.random() < 0.15:
+                marks[query_id] = not worse
+        evaluations.append(evaluate(folder, rng, step, marks))
+    lines(folder / "evaluation.jsonl", evaluations)
+    audited = []
+    for n in range(60):
+        canary = canaries()[n % len(canaries())]
+        given = {head.value: canary.expected.get(head, True) for head in Head}
+        if n % 7 == 0:
+            given["logic"] = not given["logic"]
+        audited.append(
+            {"reply_id": f"canary:{canary.canary_id}", "canary": canary.canary_id, "step": n, "value": 0.5, **given,
+             "question": canary.question, "reply": canary.reply, "reasons": dict.fromkeys(given, text + "because")}
+        )  # fmt: skip
+    lines(folder / "audit.jsonl", audited)
+    return folder
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.seen.append(tag)
+        assert not any(name.startswith("on") or name in ("src", "href") for name, _ in attrs)
+        if tag not in ("meta", "input", "path", "rect", "circle", "polygon"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag) -> None:
+        if tag in self.open:
+            assert self.open.pop() == tag
+
+
+def tags(page: str) -> list[str]:
+    parser = Tags()
+    parser.feed(page)
+    assert not parser.open
+    return parser.seen
+
+
+def test_every_section_of_a_finished_run_has_its_data(tmp_path: Path) -> None:
+    page = write_train_page(make_run(tmp_path)).read_text()
+    seen = tags(page)
+    assert seen.count("svg") == 16 and NOTHING not in page
+    assert "Significantly worse than before: count." in page
+    for part in ("Best", "Worst", "Missing", "Equal groups", "Canaries", "Newest", "Oldest"):
+        assert 0 < page.count(f'<article data-part="{part}"') <= SHOWN
+    assert "alarm 0.001" in page and "known verdicts: " in page
+    assert re.search(r"advantage [+-]\d", page) and "written by step-0000" in page
+    assert "http" not in page.replace("http-equiv", "") and "url(" not in page  # one file that loads nothing
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["steps"] == 40 and report["by_family"]["count"]["significantly_worse"]
+
+
+def test_replies_reasons_and_names_cannot_write_html(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, steps=2, text=EVIL, questions=12)
+    row = {"step": 4, "n": 5, "accuracy": 0.5, "ci": [0, 1], "by_family": {EVIL: {"n": 5, "right": 2}}}
+    lines(folder / "evaluation.jsonl", [row])
+    odd = {"rollout_id": EVIL, "question": EVIL, "reply": EVIL, "fate": EVIL, "finish_reason": EVIL, "step": EVIL,
+           "versions": [[EVIL, EVIL]], "value": 0.5, "format": EVIL, "reasons": {"format": EVIL},
+           "advantage": EVIL}  # fmt: skip
+    with (folder / "rollouts.jsonl").open("a") as file:
+        file.write(
+            json.dumps(odd) + "\n" + json.dumps({"reasons": [EVIL], "versions": EVIL, "reply": [1]}) + "\n"
+        )
+    (folder / "config.yaml").write_text(yaml.safe_dump({"grpo": {"queries": EVIL.replace("\ud800", "")}}))
+    seen = tags(write_train_page(folder).read_text())
+    assert seen.count("script") == 1 and "img" not in seen
+
+
+@pytest.mark.parametrize("files", [(), ("metrics.jsonl",), ("rollouts.jsonl",), ("evaluation.jsonl",)])
+def test_a_run_that_has_just_begun_or_was_killed_has_a_page(tmp_path: Path, files: tuple[str, ...]) -> None:
+    whole = make_run(tmp_path / "whole", steps=1, questions=6)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("config.yaml", *files):
+        (folder / name).write_bytes((whole / name).read_bytes())
+    for name in files:
+        with (folder / name).open("a") as file:
+            file.write('{"step": 2, "rewa')
+    page = write_train_page(folder).read_text()
+    tags(page)
+    assert NOTHING in page
+
+
+def test_page_made_again_still_says_why_the_run_stopped(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, steps=3, questions=12)
+    write_train_page(folder, "the loss of step 4 is nan")
+    for _ in range(2):
+        assert "the loss of step 4 is nan" in write_train_page_again(folder).read_text()
+    assert json.loads((folder / "report.json").read_text())["stopped"] == "the loss of step 4 is nan"
+
+
+def test_run_that_went_on_after_it_stopped_loses_the_reason(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, steps=3, questions=12)
+    write_train_page(folder, "the loss of step 4 is nan")
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(metrics(random.Random(0), 4)) + "\n")
+    assert "is nan" not in write_train_page_again(folder).read_text()
+    write_train_page(folder, "the loss of step 5 is nan")
+    write_train_page(folder)  # at its end
+    assert "is nan" not in write_train_page_again(folder).read_text()
+
+
+@pytest.mark.parametrize("report", ["", "{", "[]", '{"stopped": 3, "steps": 9}', '{"stopped": "x"}'])
+def test_page_is_made_again_whatever_report_json_holds(tmp_path: Path, report: str) -> None:
+    folder = make_run(tmp_path, steps=2, questions=12)
+    (folder / "report.json").write_text(report)
+    write_train_page_again(folder)
+    assert json.loads((folder / "report.json").read_text())["stopped"] is None
+
+
+def test_null_and_odd_figures_leave_gaps(tmp_path: Path) -> None:
+    row = {
+        "step": 1,
+        "reward": None,
+        "kl": "NaN",
+        "logprob_gap": 0,
+        "heads": None,
+        "seconds": None,
+        "lag_max": [],
+    }
+    lines(tmp_path / "metrics.jsonl", [row, row | {"step": 2, "reward": 0.5, "logprob_gap": -1.0}])
+    assert "nan" not in write_train_page(tmp_path).read_text()
+
+
+def test_curves_stay_inside_their_frame_and_break_at_gaps() -> None:
+    points = [(0.0, 1.0), (1.0, None), (2.0, -3.0), (3.0, 1e6)]
+    text = chart(
+        [Line("a", points, [(0.0, 0.0, 2.0), (3.0, 1.0, 2e6)]), Line("b", [(2.0, 7.0)])], "y", alarm=5.0
+    )
+    numbers = [float(n) for n in re.findall(r'(?:x|y|cx|cy|width|height)="(-?[\d.]+)"', text)]
+    assert min(numbers) >= 0 and max(numbers) <= plots.WIDTH
+    curve = re.search(r'class="curve c0" d="([^"]*)"', text)
+    assert curve and (curve[1].count("M"), curve[1].count("L")) == (2, 1)
+    assert "step 2: a -3, b 7" in text
+
+
+def test_a_log_axis_leaves_out_zeros_and_holds_the_alarm() -> None:
+    text = chart([Line("gap", [(1.0, 0.0), (2.0, 1e-5), (3.0, 2e-3)])], "y", log=True, alarm=0.05)
+    assert "alarm 0.05" in text and ">1e-5<" in text and ">0.1<" in text
+    assert chart([Line("gap", [(1.0, 0.0)])], "y", log=True) == NOTHING
+
+
+def test_long_runs_keep_their_peaks_and_a_small_page() -> None:
+    points = [(float(n), 100.0 if n == 7777 else 1.0) for n in range(20_000)]
+    text = chart([Line("a", points)], "y") + stacked({"a": points, "b": points}, "s")
+    assert len(text) < 120_000 and "M" in text
+    assert f" {plots.TOP:.1f}" in text  # the peak reaches the top
+
+
+def test_stacked_bars_and_running_totals() -> None:
+    text = stacked({"wait": [(1.0, 1.0), (2.0, None)], "learn": [(1.0, 3.0), (2.0, 2.0)]}, "s")
+    assert text.count('class="fill') == 4 and "step 1: wait 1, learn 3" in text
+    assert stacked({"wait": [(1.0, None)]}, "s") == NOTHING
+    assert running_total([(1.0, 2.0), (2.0, None), (3.0, 1.0)]) == [(1.0, 2.0), (2.0, 2.0), (3.0, 3.0)]

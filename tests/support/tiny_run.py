@@ -1,0 +1,144 @@
+"""A tiny policy, rollouts by its own hand, and a learner over them without engine: what learner tests are made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from valor_ray.config.tree import CHECKPOINTS, Config
+from valor_ray.reasoning.learner.learn import LearnerEnd, Published, learn
+from valor_ray.reasoning.training.buffer import StepBatch
+from valor_ray.reasoning.training.folder import TrainFolder
+
+PROMPTS, SAMPLES = 2, 4
+COUNTS = {
+    "groups": 2, "equal_groups": 0, "refilled": 0, "useful_groups": 2, "dropped_missing": 0, "dropped_stale": 0,
+}  # fmt: skip
+
+
+def write_policy(folder: Path, *, tied: bool = False, seed: int = 0) -> Path:
+    """A Qwen3 of one layer with the shipped tokenizer, in Hugging Face format."""
+    torch.manual_seed(seed)
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINTS / "policy")
+    config = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32, max_position_embeddings=512, tie_word_embeddings=tied, bos_token_id=None,
+        eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def settings(policy: Path, *overrides: str) -> Config:
+    return Config.load(
+        "local",
+        [
+            f"policy.model={policy}", f"grpo.prompts={PROMPTS}", f"grpo.samples={SAMPLES}", "grpo.micro_batch=2",
+            "grpo.steps=3", "grpo.save_every=1", "grpo.learning_rate=1e-3", *overrides,
+        ],
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def logprobs_of(model: Any, prompt: list[int], tokens: list[int]) -> list[float]:
+    logits = model(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
+    return torch.log_softmax(logits, -1).gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
+
+
+def rollouts(model: Any, step: int, lag: int = 0) -> list[dict[str, Any]]:
+    """Rewarded samples of made-up tokens, with the log-probabilities that `model` gives them."""
+    rng = np.random.default_rng(step)
+    rows = []
+    for group in range(PROMPTS):
+        prompt = [int(token) for token in rng.integers(3, 400, 6 + group)]
+        for sample in range(SAMPLES):
+            tokens = [int(token) for token in rng.integers(3, 400, int(rng.integers(5, 12)))]
+            rows.append(
+                {
+                    "rollout_id": f"s{step:06d}-0-{group:02d}-{sample}",
+                    "step": step,
+                    "shard": 0,
+                    "group": group,
+                    "sample": sample,
+                    "prompt_ids": prompt,
+                    "token_ids": tokens,
+                    "logprobs": logprobs_of(model, prompt, tokens),
+                    "versions": [[f"step-{step - 1 - lag:06d}", len(tokens)]],
+                    "fate": "used",
+                    "advantage": float((-1, -0.4, 0.4, 1)[sample]),
+                    "lag": lag,
+                    "value": sample / 4,
+                    **dict.fromkeys(("format", "syntax", "logic", "attribute", "spatial", "adherence"), True),
+                    "calls": 4,
+                    "cache_hits": 0,
+                    "cost_usd": 0.0,
+                }
+            )
+    return rows
+
+
+class Hand:
+    """Source and publisher of a test: rollouts by the newest published weights (or older ones), or given ones."""
+
+    def __init__(
+        self, lag: int = 0, change: Callable[[int, list[dict[str, Any]]], None] | None = None
+    ) -> None:
+        self.lag, self.change = lag, change
+        self.published: dict[int, Path] = {}
+        self.models: dict[int, Any] = {}
+        self.kept: list[int] = []
+
+    def batch(self, step: int) -> StepBatch:
+        rows = rollouts(self.models[max(0, step - 1 - self.lag)], step, min(self.lag, step - 1))
+        if self.change is not None:
+            self.change(step, rows)
+        return StepBatch(step, rows, rows, dict(COUNTS), [row["lag"] for row in rows], 0.0, 0.0)
+
+    def trained(self, step: int) -> None:
+        self.kept.append(step)
+
+    def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
+        model = model_in(folder)
+        self.published[step], self.models[step] = folder, model
+        return Published(1, [[logprobs_of(model, prompt, tokens) for prompt, tokens in probe]])
+
+
+def run_learner(
+    config: Config, run: Path, hand: Hand, said: list[str] | None = None
+) -> tuple[LearnerEnd, list[Mapping[str, Any]]]:
+    """A start of the learner over a run folder: its end, and the metrics records of the steps that it made."""
+    records: list[Mapping[str, Any]] = []
+    folder = TrainFolder(run)
+    run.mkdir(parents=True, exist_ok=True)
+    if (
+        os.environ.get("RANK", "0") == "0"
+    ):  # of several processes the first prepares it, as a driver does for all
+        folder.prepare(config)
+    end = learn(
+        config, folder, config.grpo.steps or 0, hand, hand, (said if said is not None else []).append, records.append
+    )  # fmt: skip
+    return end, records
+
+
+def model_in(folder: Path) -> Any:
+    return Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    newest = TrainFolder(run).newest_checkpoint()
+    assert newest is not None
+    return load_file(newest / "model.safetensors")
+
+
+def difference(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> float:
+    assert a.keys() == b.keys()
+    return max(float((a[name] - b[name]).abs().max()) for name in a)

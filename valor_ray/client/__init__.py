@@ -1,0 +1,1 @@
+"""A running `valor serve` from outside: asking it, and its models behind our ports."""

@@ -1,0 +1,80 @@
+"""`valor ask`: one question about one picture file, answered by a running `valor serve`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from valor_ray.client.ask import DEFAULT_URL, ask
+from valor_ray.commands.options import add_json, print_json
+
+HELP = "Ask a question about a picture (needs a running `valor serve`)."
+EPILOG = """\
+example:
+  valor ask photo.png "How many red boxes are there?"
+
+Exit code 0: there is an answer; 1: there is none (its `error` says why); 2: wrong usage or settings.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "image", type=Path, metavar="IMAGE", help="picture file (PNG, JPEG, WebP, GIF, TIFF, BMP)"
+    )
+    parser.add_argument("question", metavar="QUESTION", help="what you want to know about it")
+    parser.add_argument("--url", default=DEFAULT_URL, help=f"address of the server (default {DEFAULT_URL})")
+    parser.add_argument(
+        "--token-env",
+        default=None,
+        metavar="NAME",
+        help="environment variable with the server's bearer token",
+    )
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    result = ask(args.image, args.question, url=args.url, token=_token(args.token_env))
+    if args.json:
+        print_json(result)
+    else:
+        _show(result)
+    return 1 if result["error"] else 0
+
+
+def _token(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    from valor_ray.config.tree import ServerConfig  # the one place that reads the environment
+
+    return ServerConfig(token_env=variable).token()
+
+
+def _show(result: dict[str, Any]) -> None:
+    """The answer alone on stdout; how it came about on stderr."""
+    if result["plan"]:
+        print(f"plan\n{_indented(result['plan'])}\n\nprogram\n{_indented(result['code'])}\n", file=sys.stderr)
+    for call in result["trace"]:
+        arguments = ", ".join(f"{name}={_short(value)}" for name, value in call["args"].items())
+        outcome = call["error"] or _short(call["result"])
+        print(
+            f"  line {call['line']}: {call['tool']}({arguments}) -> {outcome}  [{call['ms']:.0f} ms]",
+            file=sys.stderr,
+        )
+    if result["error"]:
+        print(f"valor ask: {result['error']}", file=sys.stderr)
+    else:
+        answer = result["answer"]
+        print(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+    print(f"({result['seconds']:.1f} s)", file=sys.stderr)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines())
+
+
+def _short(value: object, limit: int = 100) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

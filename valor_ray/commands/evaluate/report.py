@@ -1,0 +1,101 @@
+"""`valor report`: the page of a run folder, made from its records."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from valor_ray.commands.options import add_json, print_json
+from valor_ray.errors import ConfigError
+
+HELP = "Make the page of a run: curves, before and after, rollouts to read."
+EPILOG = """\
+examples:
+  valor report runs/train                 the page of a training run, also while it goes on or after a kill
+  valor report runs/train --json          its numbers alone, e.g. `| jq .gain_ci`
+  valor report runs/score                 the page of a scored file again
+
+RUN is the folder given to `valor train reasoning --run` or `valor score --out`. It gets report.html (one file, no
+server needed: copy it anywhere) and report.json. gain_ci is the 95 % interval of the change of the held-out accuracy
+over the same questions; a family of questions is significantly worse when its interval lies below 0.
+
+Exit code 0: the page is written; 1: it cannot be written; 2: RUN is no run folder.
+"""
+_TRAINING = (
+    "metrics.jsonl",
+    "rollouts.jsonl",
+    "queries.jsonl",
+    "evaluation.jsonl",
+)  # any of them, and config.yaml
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "run_folder", type=Path, metavar="RUN", help="the folder of a training or scoring run"
+    )
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    try:
+        page, report, lines = _write(args.run_folder)
+    except OSError as error:
+        raise ConfigError(f"Cannot read {args.run_folder}: {error}.") from error
+    if args.json:
+        print_json(report)
+    else:
+        print("\n".join([*lines, f"page: {page.resolve()}"]))
+    return 0
+
+
+def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """The page, the numbers, and the lines that are printed. Raises ConfigError when the folder is no run."""
+    if (folder / "rewards.jsonl").exists():
+        from valor_ray.report.score.again import write_score_page
+
+        report = write_score_page(folder)
+        return folder / "report.html", report, _scored(report)
+    if (folder / "config.yaml").exists() and any((folder / name).exists() for name in _TRAINING):
+        from valor_ray.report.reasoning.page import write_train_page_again
+
+        page = write_train_page_again(folder)
+        report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+        return page, report, _trained(report)
+    raise ConfigError(_no_run(folder))
+
+
+def _no_run(folder: Path) -> str:
+    problem = "is no folder" if not folder.is_dir() else "is no run folder"
+    return (
+        f"{folder} {problem}. The folder of a training run holds config.yaml with metrics.jsonl, rollouts.jsonl, "
+        "queries.jsonl or evaluation.jsonl (made by `valor train reasoning --run DIR`); that of a scored file holds "
+        "rewards.jsonl (made by `valor score --replies FILE --out DIR`)."
+    )
+
+
+def _scored(report: Mapping[str, Any]) -> list[str]:
+    mean = report["mean_reward"]
+    return [
+        f"mean reward {'–' if mean is None else f'{mean:.3f}'} over {report['scored']} of {report['replies']} replies"
+    ]
+
+
+def _trained(report: Mapping[str, Any]) -> list[str]:
+    planned = f" of {report['planned_steps']}" if report["planned_steps"] else ""
+    lines = [f"{report['steps']}{planned} steps, {report['rollouts']['all']} rollouts"]
+    for title, name in (("reward", "reward"), ("all six heads yes", "all_heads")):
+        start, end = report[f"{name}_start"], report[f"{name}_end"]
+        if start is not None and end is not None:
+            lines.append(f"{title} {start:.3f} -> {end:.3f}")
+    start, end, interval = report["accuracy_start"], report["accuracy_end"], report["gain_ci"]
+    if start is not None:
+        after = "" if end is None else f" -> {end:.1%}"
+        sure = "" if interval is None else f", change {interval[0]:+.1%} … {interval[1]:+.1%} (95 %)"
+        lines.append(f"held-out accuracy {start:.1%}{after}{sure}")
+    worse = [name for name, family in report["by_family"].items() if family["significantly_worse"]]
+    if worse:
+        lines.append(f"significantly worse: {', '.join(worse)}")
+    return lines

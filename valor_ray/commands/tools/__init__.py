@@ -1,0 +1,1 @@
+"""Commands for looking closer: run-program, tabletop, doctor."""

@@ -1,0 +1,75 @@
+"""`valor doctor`: is this machine ready for these settings, and what to do if not."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from valor_ray.commands.options import add_json, add_profile, load_config, print_json
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+
+HELP = "Check this machine: versions, memory, sandbox, port, model files; list the settings."
+EPILOG = """\
+examples:
+  valor doctor
+  valor doctor --profile gpu --json
+  valor doctor --settings                  every setting: key, value, what it does
+  valor doctor --settings judge --profile judge.yaml
+
+Exit code 1 when something that is needed is missing; each finding says what to do.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--settings",
+        nargs="?",
+        const="",
+        metavar="PREFIX",
+        help="check nothing: list the settings, or those whose keys begin with PREFIX, with their values",
+    )
+    add_profile(parser)
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    config = load_config(args)
+    if args.settings is not None:
+        _show_settings(config, args.settings, args.json)
+        return 0
+    from dataclasses import asdict
+
+    from valor_ray.doctor.checks import examine
+
+    checks = []
+    for check in examine(config):
+        checks.append(check)
+        if not args.json:
+            mark = "ok  " if check.ok else "FAIL" if check.needed else "note"
+            print(f"{mark}  {check.name:<15} {check.detail}")
+            if check.fix:
+                print(f"      {'':<15} -> {check.fix}")
+    well = all(check.ok for check in checks if check.needed)
+    if args.json:
+        print_json({"ok": well, "checks": [asdict(check) for check in checks]})
+    elif well:
+        print("Ready. Next: valor demo --out demo/")
+    return 0 if well else 1
+
+
+def _show_settings(config: Config, prefix: str, as_json: bool) -> None:
+    """Raises ConfigError when no key begins with the prefix."""
+    from valor_ray.doctor.checks import settings
+
+    found = settings(config, prefix)
+    if as_json:
+        print_json({"settings": found})
+        return
+    wide = max(len(setting["key"]) for setting in found)
+    for setting in found:
+        value = setting["value"]
+        text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+        print(f"{setting['key']:<{wide}}  {text:<20}  {setting['description']}")

@@ -1,0 +1,1 @@
+"""Commands and jobs of training: queries, replies, rewards, GRPO."""

@@ -1,0 +1,239 @@
+"""`valor train reasoning`: GRPO on judged rewards, without labels."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.commands.options import (
+    EVAL_FILES,
+    JUDGE_FILE,
+    add_json,
+    add_profile,
+    interrupt_on_signals,
+    load_config,
+    print_json,
+)
+from valor_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from valor_ray.benchmarks.held_out import HeldOut
+    from valor_ray.config.tree import Config
+    from valor_ray.queries.read import Query
+
+DATA, EVALUATION = (
+    "data",
+    "evaluation",
+)  # in the run folder: rendered scenes; held-out questions and their answers
+HELP = "Improve the policy by reinforcement learning on judged rewards, without labels."
+EPILOG = """\
+examples:
+  valor train reasoning --run runs/first                      the shipped tiny policy, offline, about 15 minutes
+  valor train reasoning --run runs/first --dry-run            what it would do: steps, replies, judge calls
+  valor train reasoning --run runs/mine --profile judge.yaml --queries photos/
+"""
+_REASONING = "Improve the policy by GRPO on six judged rewards, without labels."
+_REASONING_EPILOG = f"""\
+examples:
+  valor train reasoning --run runs/first
+  valor train reasoning --run runs/mine --profile judge.yaml --queries photos/ --dry-run
+  valor train reasoning --run runs/short --set grpo.steps=10 --set grpo.max_lag=0
+  valor train reasoning --run runs/again --replay runs/first            the learner alone, on recorded rollouts
+  ray job submit -- python -m jobs.train_reasoning --run /shared/run    on a cluster, with the same options
+  valor serve --set policy.model=runs/first/weights/step-000080         use what was trained
+
+SOURCE is JSON lines or parquet (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes are
+rendered. `python -m jobs.write_queries` writes questions for bare pictures. Columns with answers are never read. The
+policy does not see the pictures.
+
+--eval-data is {EVAL_FILES}
+Without it tabletop questions are asked, whatever is trained on; none at all: --set grpo.eval_questions=0.
+
+RUN gets config.yaml, rollouts.jsonl (every reply once, with its rewards and reasons), metrics.jsonl, tensorboard/,
+evaluation.jsonl (held-out questions before and after), weights/ (the newest, Hugging Face format, to be used),
+checkpoints/ (to go on from), report.html.
+Stop it anywhere; the same command goes on: nothing recorded is sampled or judged again.
+
+{JUDGE_FILE}
+`valor doctor --settings grpo` lists every setting of the training with its value.
+
+Exit code 0: all steps made; 1: stopped before (the reason is printed, the last good checkpoint stays); 2: wrong
+usage or settings; 130: Ctrl-C.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    sub = kinds.add_parser(
+        "reasoning",
+        help=_REASONING,
+        description=_REASONING,
+        epilog=_REASONING_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    sub.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder")
+    sub.add_argument(
+        "--queries", metavar="SOURCE", help="what to train on; the same as --set grpo.queries=SOURCE"
+    )
+    sub.add_argument(
+        "--eval-data",
+        type=Path,
+        metavar="DIR",
+        help="your own held-out questions, see below (default: tabletop questions; "
+        "none: --set grpo.eval_questions=0)",
+    )
+    modes = sub.add_mutually_exclusive_group()
+    modes.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    modes.add_argument("--replay", type=Path, metavar="RUN", help="learn from the rollouts that RUN recorded")
+    modes.add_argument("--rollouts-only", action="store_true", help="sample and judge, without a learner")
+    sub.add_argument("--in-process", action="store_true", help="one process without Ray, for debugging")
+    add_profile(sub)
+    add_json(sub)
+
+
+def run(args: Namespace) -> int:
+    interrupt_on_signals()
+    config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
+    if args.replay is None and not args.dry_run:
+        config.judge.check_keys()
+    with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone
+        report = _work(args, config)
+    if args.json:
+        print_json(report)
+    elif args.dry_run:
+        for name, value in report.items():
+            print(f"{name:<26}{'–' if value is None else value}")
+    else:
+        _show(report, args)
+    return 1 if report.get("stopped") else 0
+
+
+def _work(args: Namespace, config: Config) -> dict[str, Any]:
+    from valor_ray.reasoning.learner.learn import check_shape
+    from valor_ray.reasoning.training.local import LocalEngine, Replay
+    from valor_ray.reasoning.training.run import plan, replay, train
+    from valor_ray.runs.folder import locked
+
+    if args.replay is not None or args.in_process:
+        config = _one_learner(config)
+    check_shape(config.grpo)
+    if args.replay is not None:
+        return replay(args.folder, config, Replay(config, args.replay), say=_say)
+    if args.dry_run:
+        return plan(config, _planned_queries(args, config))
+    with locked(args.folder, "--run"):
+        queries = training_queries(config, args.folder)
+        plan(config, queries)  # refuses at once what would be refused after the rendering
+        held_out = None
+        if config.grpo.eval_questions and not args.rollouts_only:
+            held_out = _held_out(args, config)
+        _check_apart(queries, held_out)
+    if args.in_process:
+        engine: Any = LocalEngine()
+    else:
+        from deployments.reasoning import RayTraining
+
+        engine = RayTraining()
+    return train(args.folder, config, queries, engine, held_out, say=_say, learner=not args.rollouts_only)
+
+
+def _one_learner(config: Config) -> Config:
+    """Where there is no Ray Train, one process learns; that changes no figure."""
+    return config.model_copy(update={"grpo": config.grpo.model_copy(update={"workers": 1})})
+
+
+def _planned_queries(args: Namespace, config: Config) -> list[Query]:
+    """What a run would ask, checked as far as that needs no rendering; writes nothing."""
+    from valor_ray.queries.read import Query
+
+    if args.folder.exists() and not args.folder.is_dir():
+        raise ConfigError(f"--run {args.folder} is a file. Give a folder.")
+    if config.grpo.queries is None and not (args.folder / DATA).exists():
+        return [Query(str(i), "about a tabletop scene") for i in range(_tabletop_queries(config))]
+    queries = training_queries(config, args.folder)
+    at_hand = args.eval_data is not None or (args.folder / EVALUATION / DATA).exists()
+    _check_apart(queries, _held_out(args, config) if at_hand and config.grpo.eval_questions else None)
+    return queries
+
+
+def training_queries(config: Config, folder: Path) -> list[Query]:
+    """The queries that the settings name; without any, tabletop scenes are rendered into the run folder."""
+    from valor_ray.queries.read import read_queries
+
+    source = config.grpo.queries
+    if source is None:
+        from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_queries
+
+        scenes = -(-_tabletop_queries(config) // QUESTIONS_PER_SCENE)
+        data = folder / DATA
+        if not data.exists():
+            _say(f"rendering {scenes} scenes to ask about")
+            part = folder / "data.part"
+            write_queries(part, scenes, config.grpo.seed)
+            part.rename(data)
+        source = str(data)
+    return read_queries(source, config.grpo.query_limit, _say)
+
+
+def _tabletop_queries(config: Config) -> int:
+    return config.grpo.query_limit or 800
+
+
+def _held_out(args: Namespace, config: Config) -> HeldOut:
+    from valor_ray.benchmarks.held_out import HeldOut
+
+    if args.eval_data is None and not (args.folder / EVALUATION / DATA).exists():
+        _say(f"rendering scenes for {config.grpo.eval_questions} held-out questions")
+    try:
+        return HeldOut(config, args.folder / EVALUATION, config.grpo.eval_questions, args.eval_data)
+    except ConfigError as error:
+        if args.eval_data is None:
+            raise
+        raise ConfigError(f"--eval-data {error}") from error
+
+
+def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
+    """Raises ConfigError when a training query is an evaluation question, or an example of the prompts."""
+    from valor_ray.queries.read import check_apart, prompt_examples
+
+    asked = held_out.queries if held_out is not None else []
+    evaluation = [(query.query_id, query.question, str(query.image)) for query in asked]
+    check_apart(queries, evaluation, prompt_examples())
+
+
+def _show(report: dict[str, Any], args: Namespace) -> None:
+    def share(name: str) -> str:
+        value = report.get(name)
+        return "–" if value is None else f"{value:.3f}"
+
+    print(f"steps {report['steps']}, {report['minutes'] or 0:.1f} minutes of training")
+    print(f"mean reward     {share('reward_start')} -> {share('reward_end')}")
+    print(f"all six heads   {share('all_heads_start')} -> {share('all_heads_end')}")
+    print(f"right answers   {share('accuracy_start')} -> {share('accuracy_end')}", end="")
+    if report.get("gain_ci"):
+        low, high = report["gain_ci"]
+        print(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
+    print(f"\npage: {(args.folder / 'report.html').resolve()}")
+    if report.get("stopped"):
+        print(f"stopped: {report['stopped']}")
+    if (weights := _trained_weights(args.folder)) is not None:
+        own = [word for word in args.overrides if word.startswith("policy.") and "policy.model=" not in word]
+        words = ["" if args.profile == "local" else f" --profile {shlex.quote(args.profile)}"]
+        words += [f" --set {shlex.quote(word)}" for word in (*own, f"policy.model={weights.resolve()}")]
+        print(f"use it: valor serve{''.join(words)}   (the same with valor eval)")
+
+
+def _trained_weights(folder: Path) -> Path | None:
+    """The newest weights of a run; None where there are none but those that it has started from."""
+    whole = [path for path in (folder / "weights").glob("step-*") if path.suffix != ".part"]
+    newest = max(whole, default=None)
+    return None if newest is None or newest.name == "step-000000" else newest
+
+
+def _say(line: str) -> None:
+    print(f"valor train: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,113 @@
+"""`valor score`: the six rewards of every reply of a file."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from valor_ray.commands.options import (
+    JUDGE_FILE,
+    add_json,
+    add_profile,
+    interrupt_on_signals,
+    load_config,
+    positive,
+    print_json,
+)
+
+HELP = "Give each reply of a file its six rewards, with reasons, by LLM verifiers."
+EPILOG = f"""\
+examples:
+  valor score --replies replies.jsonl --out runs/score
+  valor score --replies replies.jsonl --out runs/mine --profile judge.yaml --set judge.replicas=4
+  python -m jobs.sample_replies --queries scenes/queries.jsonl --n 4 --out replies.jsonl     # where replies come from
+
+FILE is JSON lines or parquet, one reply a row: query_id, question, reply; several replies of a query are normal.
+A row is named by its reply_id when it has one, else QUERY_ID#1, QUERY_ID#2, ... in the order of the file.
+
+OUT gets rewards.jsonl (one line a reply: reward, the six verdicts, reasons, tokens, cost), missing.jsonl (no verdict:
+judged again by the next run), failed.jsonl (rows that cannot be scored, and why), audit.jsonl, metrics.jsonl,
+config.yaml, report.json, and report.html to look at. Every judge answer is kept in OUT/judge_cache (or in
+judge.cache_dir): the same command goes on where it was stopped, and pays nothing twice.
+Without judge.base_url the offline judge is used; it knows tabletop questions.
+
+{JUDGE_FILE}
+Exit code 0: every reply has its reward; 1: some rows are missing or failed; 2: wrong usage or settings; 130: Ctrl-C.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--replies", type=Path, required=True, metavar="FILE", help="JSONL or parquet, see below"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where rewards and report go")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
+    parser.add_argument(
+        "--in-process", action="store_true", help="without Ray: starts at once, for small files and debugging"
+    )
+    add_profile(parser)
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    from valor_ray.reasoning.scoring.host import Engine
+    from valor_ray.reasoning.scoring.run import score
+
+    config = load_config(args)
+    config.judge.check_keys()
+    interrupt_on_signals()
+    engine: Engine
+    if args.in_process:
+        from valor_ray.reasoning.scoring.local import LocalEngine
+
+        engine = LocalEngine()
+    else:
+        engine = _Ray()
+    with redirect_stdout(
+        sys.stderr
+    ):  # Ray prints there about workers that died; stdout is for the result alone
+        report = score(args.replies, args.out, config, engine, limit=args.limit, say=_say)
+    if args.json:
+        print_json(report)
+    else:
+        _show(report, args.out)
+    return 1 if report["missing"] or report["failed"] else 0
+
+
+class _Ray:
+    """The engine of jobs/score.py; Ray is imported when there is work for it."""
+
+    def __init__(self) -> None:
+        self._engine: Any = None
+
+    def rows(self, work: Any) -> Any:
+        from deployments.scoring import RayEngine
+
+        self._engine = RayEngine(_say)
+        return self._engine.rows(work)
+
+    def trouble(self) -> str:
+        return "" if self._engine is None else str(self._engine.trouble())
+
+
+def _show(report: dict[str, Any], out: Path) -> None:
+    print(f"{'head':<12}{'yes':>8}{'no':>8}{'missing':>9}{'rate':>8}   95 % interval")
+    for name, head in report["heads"].items():
+        rate = "–" if head["rate"] is None else f"{head['rate']:.1%}"
+        low, high = head["ci95"]
+        print(
+            f"{name:<12}{head['yes']:>8}{head['no']:>8}{head['missing']:>9}{rate:>8}   {low:.1%} – {high:.1%}"
+        )
+    mean = "–" if report["mean_reward"] is None else f"{report['mean_reward']:.3f}"
+    print(
+        f"mean reward {mean} over {report['scored']} of {report['replies']} replies; {report['missing']} missing, "
+        f"{report['failed']} failed; {report['calls']} calls, {report['cache_hits']} answers from the cache, "
+        f"${report['cost_usd']:.4f}; {report['seconds']:.1f} s\npage: {(out / 'report.html').resolve()}"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"valor score: {line}", file=sys.stderr, flush=True)

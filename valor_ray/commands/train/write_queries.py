@@ -1,0 +1,128 @@
+"""Has a VLM write a question for each picture, to train on: query_id, image, question a line.
+
+    python -m jobs.write_queries --images photos/ --out photos/queries.jsonl --profile judge.yaml
+    python -m jobs.write_queries --images list.jsonl --out q.jsonl --profile gpu --per-image 6 --limit 400
+
+In: a folder of pictures, or JSON lines with a field `image`. For each picture the VLM behind the judge's endpoint
+writes several questions; the one whose kind (count, size, relation, attribute, other) is rarest so far is kept. Beside
+--out: failed.jsonl, the pictures without a question and why; judge_cache/, every answer (or judge.cache_dir). Needs no
+Ray. Killed, the same command goes on and pays nothing twice; changed options hold for pictures without a question.
+
+Exit code 0: every picture has its question; 1: some have none, or the judge refuses; 2: wrong usage or settings;
+130: Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.commands.options import (
+    JUDGE_FILE,
+    add_json,
+    add_profile,
+    exit_code,
+    interrupt_on_signals,
+    load_config,
+    positive,
+    print_json,
+)
+from valor_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+    from valor_ray.judges.gateway.connect import Judges
+
+_LOOK_EVERY_S = 10.0  # whether the judge answers
+
+
+def parser() -> argparse.ArgumentParser:
+    words = argparse.ArgumentParser(
+        prog="python -m jobs.write_queries", description=__doc__, epilog=JUDGE_FILE
+    )
+    words.formatter_class = argparse.RawDescriptionHelpFormatter
+    words.add_argument("--images", required=True, metavar="DIR|FILE", help="pictures, or JSONL naming them")
+    words.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
+    words.add_argument(
+        "--per-image", type=positive, default=4, metavar="N", help="questions the VLM writes (4)"
+    )
+    words.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
+    words.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of the choice among questions of one kind (0)"
+    )
+    add_profile(words)
+    add_json(words)
+    return words
+
+
+async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
+    """The summary. Raises ConfigError, JudgeError, StorageError."""
+    from valor_ray.queries.pictures import list_shots
+    from valor_ray.queries.write import Writing
+    from valor_ray.runs.folder import locked
+    from valor_ray.wiring import judging
+
+    if config.judge.base_url is None:
+        raise ConfigError(
+            "judge.base_url is not set, and the offline judge cannot write questions. Name a VLM in a file and give it "
+            f"with --profile.\n{JUDGE_FILE.rstrip()}"
+        )
+    if args.out.is_dir():
+        raise ConfigError(f"--out {args.out} is a folder. Give a file, as {args.out / 'queries.jsonl'}.")
+    config.judge.check_keys()
+    shots = list_shots(args.images, args.limit)
+    with locked(args.out.parent, "--out"):
+        async with judging(config.judge, args.out.parent / "judge_cache") as chat:
+            watching = asyncio.create_task(_watch(chat))
+            try:
+                return await Writing(args.out, args.seed, _say).run(shots, chat, config, args.per_image)
+            finally:
+                watching.cancel()
+
+
+async def _watch(chat: Judges) -> None:
+    from valor_ray.judges.gateway.connect import gateways_of
+
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        for gateway in gateways_of(chat):
+            if not gateway.up:
+                _say(f"{gateway.config.base_url} does not answer; waiting until it does")
+
+
+def main() -> int:
+    args = parser().parse_args()
+    interrupt_on_signals()
+    return exit_code(
+        "write_queries",
+        lambda: _work(args),
+        as_json=args.json,
+        interrupted="interrupted; the same command goes on",
+    )
+
+
+def _work(args: argparse.Namespace) -> int:
+    summary = asyncio.run(run(args, load_config(args)))
+    if args.json:
+        print_json(summary)
+    else:
+        _show(summary, args.out)
+    return 1 if summary["failed"] + summary["missing"] + summary["unusable"] else 0
+
+
+def _show(summary: dict[str, Any], out: Path) -> None:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in summary["kinds"].items())
+    print(
+        f"{summary['written']} questions written to {out}, {summary['before']} were there; of all: {kinds}\n"
+        f"bad pictures: {summary['failed']}; without an answer: {summary['missing']}; with no question of use: "
+        f"{summary['unusable']} (see {out.with_name('failed.jsonl')})\n"
+        f"{summary['calls']} calls, {summary['cache_hits']} answers from the cache, ${summary['cost_usd']:.4f}; "
+        f"{summary['seconds']:.1f} s"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"write_queries: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""The settings: one typed tree, the profiles and `--set` that fill it."""

@@ -1,0 +1,1 @@
+"""`valor doctor`: is this machine ready, and what to do if not."""

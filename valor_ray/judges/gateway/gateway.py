@@ -1,0 +1,378 @@
+"""The judge gateway: never pays twice, never exceeds the account, loses nothing (DESIGN §6). No Ray in it.
+
+One Gateway speaks to one endpoint. A request goes: disk cache and single flight (ledger) → its turn (admission) → tries
+with back-off and a hedge → checked against its schema → stored → given out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.errors import JudgeError
+from valor_ray.judges.gateway.answers import StoredAnswer, request_key
+from valor_ray.judges.gateway.call.failures import explain
+from valor_ray.judges.gateway.call.hedge import Hedge
+from valor_ray.judges.gateway.call.schema import fits
+from valor_ray.judges.gateway.call.transport import ENDPOINT_DOWN, Kind, Outcome, Transport, request_body
+from valor_ray.judges.gateway.ledger import BUSY, CLAIM_S, LedgerPort
+from valor_ray.judges.gateway.limits.admission import Admission
+from valor_ray.records import ChatReply, ChatRequest, Usage
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import EndpointConfig, JudgeConfig
+
+_log = logging.getLogger(__name__)
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
+_BROKEN_TRIES = 2  # a reply that breaks the schema is asked for once more
+_LOOK_AGAIN_S = 0.25  # for a hedge, while it is not known how long calls usually take
+_TRIES_AT_A_TIME = 3  # of one request: a hedge may hang, too
+_STORE_AFTER_S = 0.005  # answers that come together are stored together
+
+
+@dataclass(frozen=True)
+class CallEvent:
+    """One finished request, for metrics and accounts."""
+
+    head: str
+    outcome: str  # Kind, or "cached", "broken", "impatient"
+    verdict: str  # the "verdict" field of the answer, if it has one
+    usage: Usage
+    throttled: int  # tries that got 429
+    hedged: bool
+
+
+@dataclass
+class _Work:
+    """What happened to one request so far."""
+
+    request: ChatRequest
+    started: float
+    tries: int = 0
+    failures: int = 0
+    broken: int = 0
+    throttled: int = 0
+    hedged: bool = False
+
+
+class Gateway:
+    """ports.Chat over one endpoint; belongs to the event loop of its first call. `close` ends its connections."""
+
+    def __init__(
+        self,
+        config: EndpointConfig,
+        settings: JudgeConfig,
+        ledger: LedgerPort,
+        api_key: str | None = None,
+        observe: Callable[[CallEvent], None] | None = None,
+    ) -> None:
+        """`api_key`: what to send, None: what `config.api_key_env` names. Raises ConfigError when that is not set."""
+        if config.base_url is None:
+            raise JudgeError("judge.base_url is not set: start the offline judge first and pass its URL.")
+        self.config = config
+        self._settings = settings
+        self._ledger = ledger
+        self._observe = observe or (lambda event: None)
+        self._transport = Transport(config, api_key if api_key is not None else config.api_key())
+        self._account = f"{config.base_url} {config.api_key_env}"
+        self._admission = Admission(config, ledger, self._account, settings.first_in_flight)
+        self._hedge = Hedge()
+        self._owner = uuid.uuid4().hex
+        self._flying: dict[str, asyncio.Task[ChatReply]] = {}
+        self._unstored: dict[str, StoredAnswer] = {}
+        self._storing: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._answered = False  # whether the endpoint ever answered
+        self._fatal: JudgeError | None = None
+        self._warned = False
+        self._totals = {"calls": 0, "cache_hits": 0, "tries": 0, "missing": 0, "hedges": 0, "cost_usd": 0.0}
+
+    @property
+    def up(self) -> bool:
+        """Whether the endpoint is thought to answer."""
+        return self._fatal is None and not self._admission.breaker.open
+
+    def gauges(self) -> dict[str, float]:
+        return {**self._admission.concurrency.gauges(), "breaker_open": float(not self.up), **self._totals}
+
+    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+        """All at the same time. Raises JudgeError when every call to this endpoint must fail (key, model, address)."""
+        if self._fatal is not None:
+            raise self._fatal
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+        keys = [request_key(request, self.config.model) for request in requests]
+        tasks = {key: self._flying[key] for key in keys if key in self._flying}
+        shared = set(tasks)
+        new = {key: request for key, request in zip(keys, requests, strict=True) if key not in tasks}
+        claims = await self._ledger.claim(list(new), self._owner) if new else ()
+        known: dict[str, ChatReply] = {}
+        unused: list[str] = []  # claims that we hold and will not use
+        for (key, request), claim in zip(new.items(), claims, strict=True):
+            if claim is not None and claim != BUSY:
+                known[key] = self._cached(request, claim)
+            elif key in self._flying:  # another call of ours came in between
+                tasks[key] = self._flying[key]
+                shared.add(key)
+                if (
+                    claim is None
+                ):  # that one was told BUSY before we were told to ask: it waits for this claim
+                    unused.append(key)
+            else:
+                tasks[key] = self._flying[key] = asyncio.create_task(self._fetch(key, request, claim is None))
+                tasks[key].add_done_callback(partial(self._landed, key))
+        if unused:
+            await self._ledger.release(self._owner, unused)
+        waiting = []
+        for key in keys:
+            if key not in known:
+                waiting.append(_shared(tasks[key]) if key in shared else asyncio.shield(tasks[key]))
+                shared.add(key)
+        answers = iter(await asyncio.gather(*waiting)) if waiting else iter(())
+        return [known[key] if key in known else next(answers) for key in keys]
+
+    async def close(self) -> None:
+        for task in (self._renewing, *self._flying.values()):
+            if task is not None:
+                task.cancel()
+        if self._storing is not None:
+            await self._storing
+        self._admission.close()
+        await self._transport.close()
+
+    def _landed(self, key: str, task: asyncio.Task[ChatReply]) -> None:
+        del self._flying[key]
+        if not task.cancelled():
+            task.exception()  # whoever still waits gets it; perhaps nobody does
+
+    def _cached(self, request: ChatRequest, answer: StoredAnswer) -> ChatReply:
+        self._totals["cache_hits"] += 1
+        usage = Usage(cached=True, model=answer.model)
+        self._tell(request, "cached", answer.content, usage)
+        return ChatReply(answer.content, usage=usage)
+
+    async def _fetch(self, key: str, request: ChatRequest, mine: bool) -> ChatReply:
+        """Ask the endpoint, or wait for another gateway that is asking the same."""
+        if not mine:
+            answer = await self._ledger.wait(key, self._owner)
+            if answer is not None:
+                return self._cached(request, answer)
+        stored = False
+        try:
+            reply = await self._ask_endpoint(request)
+            if reply.content is not None:
+                await self._store(key, reply)
+                stored = True
+            return reply
+        finally:
+            if not stored:
+                await self._ledger.release(self._owner, [key])
+
+    async def _ask_endpoint(self, request: ChatRequest) -> ChatReply:
+        work = _Work(request, time.monotonic())
+        patience = self._settings.patience_s if request.patience_s is None else request.patience_s
+        body = request_body(request, self.config.model)
+        self._totals["calls"] += 1
+        self._hedge.on_call()
+        try:
+            async with asyncio.timeout(patience + 1e-3):
+                outcome, content = await self._until_answered(work, body)
+        except TimeoutError:
+            reason = f"The judge did not answer within {patience:g} s in all."
+            if work.throttled:
+                reason += f" {explain(Outcome(Kind.THROTTLED, status=429), self.config)}"
+            return self._missing(work, "impatient", reason)
+        if content is None:
+            return self._missing(work, outcome.kind.value, explain(outcome, self.config))
+        usage = self._usage(work, outcome)
+        self._tell(request, "answered", content, usage, work)
+        return ChatReply(content, usage=usage)
+
+    async def _until_answered(self, work: _Work, body: bytes) -> tuple[Outcome, Mapping[str, Any] | None]:
+        """Tries, with pauses, until there is an answer or the retries are used up."""
+        while True:
+            await self._admission.enter()
+            outcome = await self._hedged(work, body)
+            if self._fatal is not None:
+                raise self._fatal
+            content = _content(outcome, work.request.schema)
+            if content is not None or outcome.kind in (Kind.REFUSED, Kind.REJECTED):
+                return outcome, content
+            if outcome.kind is Kind.THROTTLED:
+                work.throttled += 1
+            elif outcome.kind in ENDPOINT_DOWN:
+                work.failures += self.up  # while it is down, failing is nobody's fault and waiting is right
+            else:
+                outcome = replace(outcome, kind=Kind.BROKEN, text=repr(outcome.text[:120]))
+                work.broken += 1
+            if work.failures > self._settings.retries or work.broken >= _BROKEN_TRIES:
+                return outcome, None
+            longest = min(_FIRST_BACKOFF_S * 2 ** (work.failures + work.throttled), _LONGEST_BACKOFF_S)
+            await asyncio.sleep((outcome.retry_after_s or 0) + random.uniform(0, longest))
+
+    async def _hedged(self, work: _Work, body: bytes) -> Outcome:
+        """One try, and further ones beside it while it takes much longer than calls usually do."""
+        tasks = {asyncio.create_task(self._try(work, body))}
+        since = time.monotonic()  # the newest try
+        not_before = since  # as a hedge that got 429 was told
+        outcome = Outcome(Kind.TIMEOUT)
+        try:
+            while tasks:
+                may_hedge = self._settings.hedge and len(tasks) < _TRIES_AT_A_TIME
+                late = may_hedge and await self._is_late(tasks, max(since, not_before))
+                if late and self._admission.try_hedge():
+                    since = time.monotonic()
+                    self._hedge.on_hedge()
+                    self._totals["hedges"] += 1
+                    work.hedged = True
+                    tasks.add(asyncio.create_task(self._try(work, body)))
+                done, tasks = await asyncio.wait(
+                    tasks, timeout=_LOOK_AGAIN_S if may_hedge else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    outcome = task.result()
+                    if outcome.kind is Kind.ANSWERED:
+                        return outcome
+                    not_before = time.monotonic() + (outcome.retry_after_s or 0.0)
+            return outcome
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _is_late(self, tasks: set[asyncio.Task[Outcome]], since: float) -> bool:
+        """Waits for the tries; True as soon as one more is worth it, False when one of them is done."""
+        while not any(task.done() for task in tasks):
+            after = self._hedge.after_s()
+            waited = time.monotonic() - since
+            if after is not None and waited >= after:
+                return True
+            # what is late is learnt while waiting: the first calls go out before any latency is known
+            await asyncio.wait(
+                tasks,
+                timeout=_LOOK_AGAIN_S if after is None else after - waited,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        return False
+
+    async def _try(self, work: _Work, body: bytes) -> Outcome:
+        """One HTTP request, and what it teaches the controllers. Its turn has been taken."""
+        state, breaker = self._admission.concurrency, self._admission.breaker
+        started = time.monotonic()
+        work.tries += 1
+        self._totals["tries"] += 1
+        try:
+            outcome = await self._transport.post(body)
+        except BaseException:  # cancelled: a hedge was faster, or nobody waits any more
+            state.on_abandoned()
+            breaker.on_abandoned()
+            self._admission.pump()
+            raise
+        now = time.monotonic()
+        if outcome.kind in ENDPOINT_DOWN:
+            state.on_failure(now)
+            if breaker.on_failure(now):
+                _log.warning("judge: %s Work waits until it is back.", explain(outcome, self.config))
+        else:
+            if outcome.kind is Kind.THROTTLED:
+                state.on_throttled(now, outcome.retry_after_s)
+            else:
+                state.on_success(now, now - started)
+                self._hedge.on_answer(now - started)
+            if breaker.on_answer():
+                _log.warning("judge: %s answers again.", self.config.base_url)
+            if outcome.status == 200:
+                self._answered = True
+                await self._admission.settle(outcome.prompt_tokens + outcome.completion_tokens)
+        hopeless = outcome.kind is Kind.MISNAMED and not self._answered
+        if hopeless or outcome.kind in (Kind.FORBIDDEN, Kind.UNKNOWN):
+            self._fatal = JudgeError(explain(outcome, self.config))
+            self._admission.fail(self._fatal)  # nobody waits for a key that is refused
+        self._admission.pump()
+        return outcome
+
+    async def _store(self, key: str, reply: ChatReply) -> None:
+        """On disk before it is used; answers that come together go together."""
+        assert reply.content is not None
+        usage = reply.usage
+        self._unstored[key] = StoredAnswer(
+            reply.content,
+            usage.model,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cost_usd,
+            time.time(),
+        )
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_together())
+        await asyncio.shield(self._storing)
+
+    async def _store_together(self) -> None:
+        await asyncio.sleep(_STORE_AFTER_S)
+        answers, self._unstored, self._storing = self._unstored, {}, None
+        warning = await self._ledger.store(self._owner, answers)
+        if warning and not self._warned:
+            self._warned = True
+            _log.warning("judge: %s", warning)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(CLAIM_S / 3)
+            if self._flying:
+                await self._ledger.renew(self._owner)
+
+    def _usage(self, work: _Work, outcome: Outcome) -> Usage:
+        cost = (
+            outcome.prompt_tokens * self.config.price_in + outcome.completion_tokens * self.config.price_out
+        )
+        return Usage(
+            latency_s=time.monotonic() - work.started,
+            prompt_tokens=outcome.prompt_tokens,
+            completion_tokens=outcome.completion_tokens,
+            cost_usd=cost / 1e6,
+            tries=work.tries,
+            model=self.config.model,
+        )
+
+    def _missing(self, work: _Work, outcome: str, reason: str) -> ChatReply:
+        self._totals["missing"] += 1
+        usage = Usage(time.monotonic() - work.started, tries=work.tries, model=self.config.model)
+        self._tell(work.request, outcome, {}, usage, work)
+        return ChatReply(None, reason, usage)
+
+    def _tell(
+        self,
+        request: ChatRequest,
+        outcome: str,
+        content: Mapping[str, Any],
+        usage: Usage,
+        work: _Work | None = None,
+    ) -> None:
+        self._totals["cost_usd"] += usage.cost_usd
+        throttled, hedged = (work.throttled, work.hedged) if work else (0, False)
+        verdict = str(content.get("verdict", ""))[:10]
+        self._observe(CallEvent(request.head, outcome, verdict, usage, throttled, hedged))
+
+
+async def _shared(task: asyncio.Task[ChatReply]) -> ChatReply:
+    """The answer to an equal request in flight: paid for once."""
+    reply = await asyncio.shield(task)
+    return replace(reply, usage=Usage(reply.usage.latency_s, cached=True, model=reply.usage.model))
+
+
+def _content(outcome: Outcome, schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The JSON object of an answer when it fits the schema."""
+    if outcome.kind is not Kind.ANSWERED:
+        return None
+    try:
+        value = json.loads(outcome.text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and fits(value, schema) else None

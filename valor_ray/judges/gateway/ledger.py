@@ -1,0 +1,138 @@
+"""The books of all gateways: stored answers, who is asking what, and each account's budget.
+
+One ledger serves all gateways that keep their answers in its folder: in one process as it is, in a cluster by an
+actor (deployments/actors/judge_ledger.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from valor_ray.errors import JudgeError
+from valor_ray.judges.gateway.answers import AnswerStore, StoredAnswer
+from valor_ray.judges.gateway.limits.budget import Budget, Lease
+
+CLAIM_S = 15.0  # a claim that its owner has not renewed for so long is anybody's
+BUSY: Literal["busy"] = "busy"  # another living owner is asking
+Claimed = StoredAnswer | Literal["busy"] | None
+Limits = tuple[int | None, int | None]  # requests and tokens per minute
+_Claim = tuple[str, asyncio.Future[None]]  # its owner; done when it was given up or answered
+
+
+class LedgerPort(Protocol):
+    """What a gateway needs of the ledger, near or far."""
+
+    async def claim(self, keys: Sequence[str], owner: str) -> Sequence[Claimed]: ...
+
+    async def wait(self, key: str, owner: str) -> StoredAnswer | None: ...
+
+    async def store(self, owner: str, answers: Mapping[str, StoredAnswer]) -> str: ...
+
+    async def release(self, owner: str, keys: Sequence[str]) -> None: ...
+
+    async def renew(self, owner: str) -> None: ...
+
+    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease: ...
+
+    async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None: ...
+
+
+class Ledger:
+    """Belongs to one event loop."""
+
+    def __init__(self, folder: Path, budgets: dict[str, Budget] | None = None) -> None:
+        """budgets: shared with other ledgers, by account. Raises JudgeError when the folder cannot be used."""
+        self._store = AnswerStore(folder)
+        self._claims: dict[str, _Claim] = {}
+        self._seen: dict[str, float] = {}  # owner -> when it last renewed
+        self._budgets = {} if budgets is None else budgets
+        self.hits = 0
+
+    @property
+    def warning(self) -> str:
+        return self._store.warning
+
+    async def claim(self, keys: Sequence[str], owner: str) -> Sequence[Claimed]:
+        """For each key the stored answer; None: the owner is to ask, and to store or release; BUSY: see `wait`.
+
+        Never waits, so that nobody holds a claim while waiting for another's.
+        """
+        self._seen[owner] = time.monotonic()
+        answers = self._store.get_many(keys)
+        self.hits += len(answers)
+        return [answers.get(key) or self._claim_one(key, owner) for key in keys]
+
+    def _claim_one(self, key: str, owner: str) -> Literal["busy"] | None:
+        held = self._claims.get(key)
+        if held is not None and not self._is_dead(held[0]):
+            return BUSY  # also when it is the owner's own, asked for by another of its tasks
+        self._take(key, owner)
+        return None
+
+    async def wait(self, key: str, owner: str) -> StoredAnswer | None:
+        """The answer that whoever holds the key gets; None when that one gave up or died, and the key is now ours."""
+        self._seen[owner] = time.monotonic()
+        while (held := self._claims.get(key)) is not None and not self._is_dead(held[0]):
+            await asyncio.wait([held[1]], timeout=CLAIM_S / 3)
+            if held[1].done():
+                found = self._store.get_many([key])
+                if found:
+                    self.hits += 1
+                    return found[key]
+        found = self._store.get_many([key])
+        if not found:
+            self._take(key, owner)
+        return found.get(key)
+
+    async def store(self, owner: str, answers: Mapping[str, StoredAnswer]) -> str:
+        """Put answers on disk, then let those who wait for them go on. Returns a warning when the disk refuses."""
+        warning = ""
+        try:
+            self._store.put_many(answers)
+        except JudgeError as error:
+            warning = str(error)
+        await self.release(owner, list(answers))
+        return warning
+
+    async def release(self, owner: str, keys: Sequence[str]) -> None:
+        """Give claims up: whoever waits for them asks itself."""
+        for key in keys:
+            held = self._claims.get(key)
+            if held is not None and held[0] == owner:
+                del self._claims[key]
+                if not held[1].done():
+                    held[1].set_result(None)
+
+    async def renew(self, owner: str) -> None:
+        """Called every few seconds by an owner that lives."""
+        self._seen[owner] = time.monotonic()
+
+    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease:
+        """Permits of an account; the limits of the first who asks hold for all."""
+        now = time.monotonic()
+        if account not in self._budgets:
+            self._budgets[account] = Budget(*limits, now)
+        return self._budgets[account].lease(now, requests, tokens_each)
+
+    async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None:
+        if account in self._budgets:
+            self._budgets[account].settle(tokens_estimated, tokens_used)
+
+    async def status(self) -> dict[str, Any]:
+        return {"answers": len(self._store), "hits": self.hits, "claims": len(self._claims)}
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _take(self, key: str, owner: str) -> None:
+        held = self._claims.pop(key, None)
+        if held is not None and not held[1].done():
+            held[1].set_result(None)
+        self._claims[key] = (owner, asyncio.get_running_loop().create_future())
+
+    def _is_dead(self, owner: str) -> bool:
+        return time.monotonic() - self._seen.get(owner, float("-inf")) > CLAIM_S

@@ -1,0 +1,1 @@
+"""Detection by GroundingDINO: loading, phrases, boxes, losses, and mends of transformers."""

@@ -1,0 +1,132 @@
+"""GroundingDINO behind the Detector port's shape, without Ray: pictures and phrases in, labelled boxes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from valor_ray.config.tree import DetectorConfig
+from valor_ray.errors import CheckpointError
+from valor_ray.models.grounding_dino.boxes import Thresholds, caption_detections
+from valor_ray.models.grounding_dino.load import load_detector
+from valor_ray.models.grounding_dino.phrases import Caption, SpecialTokens, plan_captions
+from valor_ray.records import Detection, Picture
+
+HARD_WIRED = SpecialTokens(cls=101, sep=102, dot=1012, pad=0)  # ids that the model's own code compares with
+_MOST_ELONGATED = (
+    8  # longer pictures are padded: their feature maps would hold fewer places than there are queries
+)
+_LONG_SIDE = 1333 / 800  # longest over shortest side of the network's input, as published
+
+
+@dataclass(frozen=True)
+class _Job:
+    picture: int  # place in the call
+    caption: Caption
+
+
+class GroundingDino:
+    """A loaded detector. Not thread-safe: one forward pass at a time.
+
+    `config.model`: a folder or hub id in transformers format, or an original-format `.pth`.
+    Raises CheckpointError when the weights are incomplete or do not fit.
+    """
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self.config = config
+        loaded = load_detector(config.model)
+        self._device = "cuda" if config.num_gpus and torch.cuda.is_available() else "cpu"
+        self.model = loaded.model.to(self._device).eval()
+        self._pictures = loaded.image_processor
+        self._tokenizer = loaded.tokenizer
+        self._budget = int(self.model.config.max_text_len)
+        self._size = _input_size(config.image_side)
+        self.input_side = config.image_side or int(self._pictures.size["shortest_edge"])  # px
+        found = SpecialTokens(
+            self._tokenizer.cls_token_id,
+            self._tokenizer.sep_token_id,
+            self._tokenizer.convert_tokens_to_ids("."),
+            self._tokenizer.pad_token_id,
+        )
+        if found != HARD_WIRED:
+            raise CheckpointError(
+                f"the tokenizer of {config.model} has {found} but GroundingDINO is written for {HARD_WIRED}: "
+                "use a BERT-uncased tokenizer, or one that keeps these ids"
+            )
+
+    def captions(self, phrases: Sequence[str]) -> list[Caption]:
+        """The prompts by which the phrases are put to the model."""
+        return plan_captions(phrases, self._tokens, HARD_WIRED, self._budget)
+
+    def detect(
+        self,
+        pictures: Sequence[Picture],
+        phrases: Sequence[Sequence[str]],
+        box_threshold: float | None = None,
+    ) -> list[list[Detection]]:
+        """Boxes of each picture's own phrases, best score first; boxes are corner pixels clipped to the picture.
+
+        A box is reported once a caption, under the phrase that fits it best, spelt as it was asked. `box_threshold`
+        replaces the configured one (mining uses a low one). No phrase, or phrases without words, give no boxes.
+        """
+        thresholds = Thresholds(
+            self.config.box_threshold if box_threshold is None else box_threshold, self.config.text_threshold
+        )
+        jobs = [
+            _Job(place, caption) for place, asked in enumerate(phrases) for caption in self.captions(asked)
+        ]
+        # Equal sizes share a batch, so that little of it is padding.
+        jobs.sort(key=lambda job: (pictures[job.picture].rgb.shape, job.picture))
+        found: list[list[Detection]] = [[] for _ in pictures]
+        for start in range(0, len(jobs), self.config.max_batch):
+            batch = jobs[start : start + self.config.max_batch]
+            for job, (chances, boxes) in zip(batch, self._forward(pictures, batch), strict=True):
+                picture = pictures[job.picture]
+                size = (picture.width, picture.height)
+                found[job.picture] += caption_detections(chances, boxes, job.caption, size, thresholds)
+        return [sorted(boxes, key=lambda box: -box.score) for boxes in found]
+
+    def _tokens(self, phrase: str) -> list[int]:
+        return list(self._tokenizer(phrase, add_special_tokens=False)["input_ids"])
+
+    @torch.inference_mode()
+    def _forward(
+        self, pictures: Sequence[Picture], batch: Sequence[_Job]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Token scores (queries, tokens) and corner boxes (queries, 4) in pixels of every job."""
+        shown = [_at_most_elongated(pictures[job.picture].rgb) for job in batch]
+        options = {"size": self._size} if self._size else {}
+        inputs = self._pictures(
+            images=shown, return_tensors="pt", input_data_format="channels_last", **options
+        )
+        longest = max(len(job.caption.token_ids) for job in batch)
+        input_ids = torch.full((len(batch), longest), HARD_WIRED.pad)
+        for row, job in enumerate(batch):
+            input_ids[row, : len(job.caption.token_ids)] = torch.tensor(job.caption.token_ids)
+        out = self.model(
+            pixel_values=inputs["pixel_values"].to(self._device),
+            pixel_mask=inputs["pixel_mask"].to(self._device),
+            input_ids=input_ids.to(self._device),
+            attention_mask=(input_ids != HARD_WIRED.pad).long().to(self._device),
+        )
+        chances = out.logits.sigmoid().float().cpu().numpy()
+        centre, half = out.pred_boxes[..., :2], out.pred_boxes[..., 2:] / 2
+        corners = torch.cat([centre - half, centre + half], -1).float().cpu().numpy()
+        scales = [np.array([rgb.shape[1], rgb.shape[0]] * 2, np.float32) for rgb in shown]
+        return [(chances[row], corners[row] * scale) for row, scale in enumerate(scales)]
+
+
+def _input_size(side: int | None) -> dict[str, int] | None:
+    return None if side is None else {"shortest_edge": side, "longest_edge": round(side * _LONG_SIDE)}
+
+
+def _at_most_elongated(rgb: np.ndarray) -> np.ndarray:
+    """The picture, padded below or on the right with black when one side is more than eight times the other."""
+    height, width = rgb.shape[:2]
+    tall, wide = max(height, -(-width // _MOST_ELONGATED)), max(width, -(-height // _MOST_ELONGATED))
+    if (tall, wide) == (height, width):
+        return rgb
+    return np.pad(rgb, ((0, tall - height), (0, wide - width), (0, 0)))

@@ -1,0 +1,1 @@
+"""The policy on vLLM: sampling, prompting, weights that are replaced while it runs."""

@@ -1,0 +1,374 @@
+"""The policy on vLLM's AsyncLLM: replies with the log-probabilities they were sampled from; weights change in place."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from valor_ray.config.tree import PolicyConfig, resolve_model
+from valor_ray.errors import CheckpointError, PolicyError
+from valor_ray.models.checkpoint import check_language_model
+from valor_ray.models.vllm.engine_end import own_engines
+from valor_ray.models.vllm.prompting import fitting_prompt, prompt_ids
+from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_weights
+from valor_ray.records import START_VERSION, Reply, Sampling
+
+_START_SECONDS = 600  # a large model on a slow disk; an engine that says nothing for longer hangs
+
+
+class VllmPolicy:
+    """Behind ports.Policy and ports.Sampler. `start` before use; `close` ends the engine's processes."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        self.config = config
+        self.model = resolve_model(config.model)
+        self.version = START_VERSION  # the name of the weights in use
+        self._engine: Any = None
+        self._tokenizer: Any = None
+        self._own = Sampling(config.temperature, config.top_p, config.max_tokens, config.top_k, config.min_p)
+        self._turns = Turns()
+        self._updated = False  # since the last batch of `sample` began
+        self._pause_turn = asyncio.Lock()  # who pauses the engine also resumes it
+        self._watch = Watch()
+        self._broken: str | None = None  # why the weights in the engine are not to be used
+
+    async def start(self) -> None:
+        """Load the model. Raises CheckpointError for a broken folder, PolicyError when the engine does not start."""
+        if Path(self.model).is_dir():
+            check_language_model(Path(self.model))
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._build), _START_SECONDS)
+        except TimeoutError as error:
+            raise PolicyError(
+                f"vLLM has not started {self.config.model!r} within {_START_SECONDS} s. If it was still loading the "
+                "model from the hub, fetch it first (hf download) and start again."
+            ) from error
+        except (RuntimeError, ValueError, OSError) as error:
+            raise PolicyError(
+                f"vLLM could not start {self.config.model!r}: {error}. `valor doctor` checks memory and versions."
+            ) from error
+        self._tokenizer = self._engine.get_tokenizer()
+        await self._engine.update_weight_version(self.version)
+        await self.generate(
+            "Is it ready?"
+        )  # the first reply builds kernels for seconds: no user should wait for that
+
+    def _build(self) -> None:
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        if self.config.kv_cache_gib is not None:
+            os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(self.config.kv_cache_gib)))
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # leave the cores to the others too
+        if self.config.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(self.config.threads)
+        from vllm import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+        own_engines()
+        # Kept here and not returned: the thread would hold it beyond `close`, and vLLM complain at exit.
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(
+                model=self.model,
+                dtype=self.config.dtype,
+                max_model_len=self.config.max_model_len,
+                enforce_eager=self.config.enforce_eager,
+                logprobs_mode="processed_logprobs",
+                disable_log_stats=True,
+                generation_config="vllm",
+                worker_extension_cls=WORKER_EXTENSION,
+                kv_cache_memory_bytes=None if current_platform.is_cpu() else self._kv_cache_bytes(),
+                tensor_parallel_size=max(1, int(self.config.num_gpus)),
+                # On CPU vLLM puts its worker into a process of its own; each of the two then spins on a core while it
+                # waits for the other, which everybody else here could use.
+                distributed_executor_backend=UniProcExecutor if current_platform.is_cpu() else None,
+                # A prompt cut in two takes back the random number of its first part, which ends an engine on CPU
+                # ("CPU Generator does not use offset") as soon as many seeded requests come together.
+                enable_chunked_prefill=False if current_platform.is_cpu() else None,
+            )
+        )
+
+    def _kv_cache_bytes(self) -> int | None:
+        gib = self.config.kv_cache_gib
+        return None if gib is None else int(gib * 2**30)
+
+    def prompt_ids(self, question: str) -> list[int]:
+        """Token ids of the chat prompt, the same in training and at inference."""
+        return prompt_ids(question, self._tokenizer, self.config)
+
+    def _fitting_prompt(self, question: str) -> list[int]:
+        return fitting_prompt(question, self._tokenizer, self.config)
+
+    def _params(self, sampling: Sampling, prompt: Sequence[int], n: int, seed: int | None) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        # One token less than fits, so that prompt and reply together can be scored.
+        room = self.config.max_model_len - len(prompt) - 1
+        return SamplingParams(
+            n=n,
+            seed=seed,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            min_p=sampling.min_p,
+            max_tokens=min(sampling.max_tokens, room),
+            logprobs=0,
+            output_kind=RequestOutputKind.FINAL_ONLY,  # STACK: needed for n > 1
+        )
+
+    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
+        """Sample n replies. Raises QuestionError when the question does not fit, PolicyError when the engine fails."""
+        self._check_usable()
+        prompt = self._fitting_prompt(question)
+        with self._watch.working(), _engine_errors():
+            async with self._turns.shared(), self._requests() as requests:
+                requests.append(await self._add(prompt, self._params(self._own, prompt, n, seed)))
+                final = await self._final(requests[0])
+        return self._replies(prompt, final)
+
+    async def sample(
+        self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
+    ) -> list[list[Reply]]:
+        """n replies to each question, bit for bit the same for the same weights, questions, seed and number of threads.
+
+        Log-probabilities depend in their last bits on what is computed together. So the batch has the engine to itself,
+        and the engine waits, with empty caches, until it has the whole batch. Raises QuestionError, PolicyError.
+        """
+        self._check_usable()
+        prompts = [self._fitting_prompt(question) for question in questions]
+        with self._watch.working(), _engine_errors():
+            async with self._turns.alone(), self._requests() as requests:
+                async with self._paused():
+                    self._updated = False
+                    for index, prompt in enumerate(prompts):
+                        params = self._params(sampling, prompt, n, question_seed(seed, index))
+                        requests.append(await self._add(prompt, params))
+                finals = [await self._final(request) for request in requests]
+        return [self._replies(prompt, final) for prompt, final in zip(prompts, finals, strict=True)]
+
+    async def score(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
+        """Log-probability at temperature 1 of each token of the second part, given all before it.
+
+        Waits for a batch of `sample` in work, unless new weights have come into that already.
+        sequences: (prompt token ids, completion token ids), together shorter than max_model_len. Raises PolicyError.
+        """
+        from vllm import SamplingParams
+
+        self._check_usable()
+        params = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
+        turn = nullcontext() if self._updated else self._turns.shared()
+        with self._watch.working(), _engine_errors():
+            async with turn, self._requests() as requests:
+                for prompt, tokens in sequences:
+                    requests.append(await self._add([*prompt, *tokens], params))
+                finals = [await self._final(request) for request in requests]
+        return [
+            [
+                float(options[token].logprob)
+                for token, options in zip(tokens, final.prompt_logprobs[len(prompt) :], strict=True)
+            ]
+            for (prompt, tokens), final in zip(sequences, finals, strict=True)
+        ]
+
+    async def load_weights(self, folder: Path, version: str) -> None:
+        """Put other weights of the same model into the running engine. Requests in work go on with them.
+
+        folder: Hugging Face format. version: the name that replies carry from now on. Raises CheckpointError: when the
+        folder does not fit, the old weights stay; when reading fails in the middle, the engine is useless, and
+        `healthy` says so.
+        """
+        self._check_usable()
+        await asyncio.to_thread(check_weights, folder, self._engine.model_config.hf_config)
+        with self._watch.working():
+            async with self._paused():
+                try:
+                    await self._engine.collective_rpc("load_checkpoint", args=(str(folder),))
+                    await self._engine.collective_rpc("repack_tied_head")
+                    await self._engine.update_weight_version(version)
+                except Exception as error:  # vLLM passes on what its worker raised as a bare Exception
+                    self._broken = f"{folder} could not be loaded: {error}"
+                    await self._engine.pause_generation(mode="abort")  # nothing may be sampled from a mixture
+                    raise CheckpointError(
+                        f"The weights in {folder} could not be read to their end ({error}). The engine now holds a "
+                        "mixture of old and new ones: start it again."
+                    ) from error
+                self.version, self._updated = version, True
+
+    @asynccontextmanager
+    async def _paused(self) -> AsyncIterator[None]:
+        """Nothing is computed in the block, nothing computed before is used after it, and requests keep their place."""
+        async with self._pause_turn:
+            await self._engine.pause_generation(mode="keep", clear_cache=True)
+            try:
+                yield
+            finally:
+                if self._broken is None:
+                    await self._engine.resume_generation()
+
+    async def _add(self, prompt: Sequence[int], params: Any) -> Any:
+        return await self._engine.add_request(uuid.uuid4().hex, {"prompt_token_ids": list(prompt)}, params)
+
+    @asynccontextmanager
+    async def _requests(self) -> AsyncIterator[list[Any]]:
+        """A list for what `_add` gives; the engine forgets those requests when the block is left early."""
+        requests: list[Any] = []
+        try:
+            yield requests
+        except BaseException:
+            await self._engine.abort([request.request_id for request in requests], internal=True)
+            raise
+
+    async def _final(self, request: Any) -> Any:
+        while True:
+            output = await request.get()
+            if output.finished:
+                break
+        self._watch.answered()
+        if output.outputs[0].finish_reason == "abort":
+            raise PolicyError(f"The policy engine gave up a request: {self._broken or 'it was aborted'}.")
+        return output
+
+    def _replies(self, prompt: Sequence[int], final: Any) -> list[Reply]:
+        return [self._reply(prompt, sample) for sample in final.outputs]
+
+    def _reply(self, prompt: Sequence[int], sample: Any) -> Reply:
+        ids = tuple(sample.token_ids)
+        chosen = tuple(
+            float(options[token].logprob) for token, options in zip(ids, sample.logprobs, strict=True)
+        )
+        versions = tuple((span.version, span.end - span.start) for span in sample.weight_versions or ())
+        return Reply(
+            text=sample.text,
+            token_ids=ids,
+            logprobs=chosen,
+            policy_version=versions[0][0] if versions else self.version,
+            finish_reason=sample.finish_reason or "stop",
+            prompt_ids=tuple(prompt),
+            versions=versions,
+        )
+
+    def _check_usable(self) -> None:
+        if self._engine is None:
+            raise PolicyError("The policy has not been started: await start() first.")
+        if self._broken is not None:
+            raise PolicyError(
+                f"The policy engine is useless: {self._broken}. It is replaced by its health check."
+            )
+
+    async def healthy(self) -> None:
+        """Raises PolicyError when the engine has died, holds half-loaded weights, or has work and does nothing."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        self._check_usable()
+        try:
+            await self._engine.check_health()
+        except EngineDeadError as error:
+            raise PolicyError(f"The policy engine died: {error}.") from error
+        states = self._engine.output_processor.request_states
+        idle_s = self._watch.idle_s(
+            {
+                name: state.detokenizer.num_output_tokens()
+                for name, state in states.items()
+                if state.detokenizer
+            }
+        )
+        if idle_s > self.config.hang_s:
+            raise PolicyError(
+                f"The policy engine has work and has made no token for {idle_s:.0f} s (policy.hang_s "
+                f"{self.config.hang_s:g}): it hangs."
+            )
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.shutdown()
+            self._engine = None
+
+
+class Turns:
+    """Many share the engine, or one has it alone, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._door = asyncio.Lock()
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        async with self._door:
+            self._inside += 1
+            self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        async with self._door:
+            await self._empty.wait()
+            yield
+
+
+class Watch:
+    """Notices work that does not go on: what `working` encloses, `answered`, and the tokens of unfinished requests."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock  # seconds
+        self._in_work = 0
+        self._moved = False  # something was answered since the last look
+        self._tokens: Mapping[str, int] = {}
+        self._since = clock()  # when work was last seen to go on
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        if not self._in_work:
+            self._since = self._clock()
+        self._in_work += 1
+        try:
+            yield
+        finally:
+            self._in_work -= 1
+
+    def answered(self) -> None:
+        self._moved = True
+
+    def idle_s(self, tokens: Mapping[str, int]) -> float:
+        """Seconds for which there has been work and no progress. tokens: written so far, of each request in work."""
+        moved = any(count > self._tokens.get(name, 0) for name, count in tokens.items())
+        if moved or self._moved or not self._in_work:
+            self._since = self._clock()
+        self._moved, self._tokens = False, dict(tokens)
+        return self._clock() - self._since
+
+
+def question_seed(seed: int, index: int) -> int:
+    """The engine's seed for the first sample of a question in a batch; it adds 1 for each further sample.
+
+    Hashed, because neighbours must not share seeds: question 0, sample 1 would equal question 1, sample 0.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:6])
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """vLLM's errors as PolicyError."""
+    from vllm.v1.engine.exceptions import VLLMServerError
+
+    try:
+        yield
+    except (VLLMServerError, ValueError) as error:
+        raise PolicyError(
+            f"The policy engine failed: {error}. It is restarted by its health check."
+        ) from error

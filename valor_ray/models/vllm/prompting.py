@@ -1,0 +1,60 @@
+"""The policy's chat prompt: the same text, roles and thinking mode in training, evaluation and service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.errors import ConfigError, QuestionError
+from valor_ray.tools import system_prompt
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import PolicyConfig
+
+LEAST_REPLY = 16  # tokens; a question that leaves fewer is refused
+
+
+def chat(question: str, name: str) -> list[dict[str, str]]:
+    """Messages for one question. `name`: "short" (the tabletop policy's) or "full" (the tools' whole API)."""
+    return [{"role": "system", "content": system_prompt(name)}, {"role": "user", "content": question}]
+
+
+def prompt_ids(question: str, tokenizer: Any, config: PolicyConfig) -> list[int]:
+    """Token ids of the chat prompt, the same in training and at inference. tokenizer: of transformers."""
+    text = tokenizer.apply_chat_template(
+        chat(question, config.prompt),
+        add_generation_prompt=True,
+        tokenize=False,
+        enable_thinking=config.thinking,
+    )
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def fitting_prompt(question: str, tokenizer: Any, config: PolicyConfig) -> list[int]:
+    """`prompt_ids`. Raises QuestionError when they leave no room for a reply."""
+    ids = prompt_ids(question, tokenizer, config)
+    if config.max_model_len - len(ids) < LEAST_REPLY:
+        raise QuestionError(
+            f"The question takes {len(ids)} of the policy's {config.max_model_len} tokens, which leaves no room for a "
+            "reply. Shorten it, or raise policy.max_model_len."
+        )
+    return ids
+
+
+def check_fitting(questions: Iterable[tuple[str, str]], model: str, config: PolicyConfig) -> None:
+    """Whether all questions, each after its id, fit. model: folder or hub id. Raises ConfigError naming the first."""
+    room = config.max_model_len - LEAST_REPLY - len(system_prompt(config.prompt).encode()) - _TEMPLATE
+    doubtful = [(name, question) for name, question in questions if len(question.encode()) > room]
+    if not doubtful:
+        return  # a token is a byte or more
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    for name, question in doubtful:
+        try:
+            fitting_prompt(question, tokenizer, config)
+        except QuestionError as error:
+            raise ConfigError(f"query {name!r}: {error}") from error
+
+
+_TEMPLATE = 200  # tokens that a chat template adds, at most

@@ -1,0 +1,1 @@
+"""What is loaded inside the sandbox: standard library, numpy and our tools only."""

@@ -1,0 +1,177 @@
+"""Inside the sandbox: a worker that runs one gated program after the other, each in fresh namespaces.
+
+It answers tool calls itself, from placeholder worlds, so that a whole survey is one message in and one out. What it
+says is checked by the driver like everything that comes out of the sandbox. Standard library, numpy and our tools only.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from valor_ray.errors import ToolError as ToolRefusal
+from valor_ray.program.gate import BUILTINS
+from valor_ray.program.inside import protocol
+from valor_ray.program.inside.child import Channel, ToolError, calling_line, failing_line, message_of
+from valor_ray.program.inside.values import Image, to_json
+from valor_ray.program.inside.wrap import compile_program
+from valor_ray.program.placeholders import PlaceholderTools, World
+from valor_ray.tools import check_call
+
+_BUILTINS: dict[str, Any] = {}
+
+
+class _Over(BaseException):
+    """A limit was passed; no gated program can catch it."""
+
+    def __init__(self, error: str, line: int | None = None) -> None:
+        super().__init__(error)
+        self.line = line
+
+
+class _Output:
+    """sys.stdout of one run, up to a limit."""
+
+    encoding = "utf-8"
+
+    def __init__(self, limit: int) -> None:
+        """limit: bytes of UTF-8."""
+        self._parts: list[bytes] = []
+        self._room = limit
+        self._limit = limit
+
+    @property
+    def text(self) -> str:
+        return b"".join(self._parts).decode("utf-8", "ignore")
+
+    def write(self, text: str) -> int:
+        data = text[: self._room + 1].encode("utf-8", "replace")
+        self._parts.append(data[: self._room])
+        if len(data) > self._room:
+            self._room = 0
+            raise _Over(f"the program printed more than {self._limit >> 10} KiB")
+        self._room -= len(data)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def serve(stubs: CodeType, channel: Channel) -> None:
+    """Until the driver closes the socket."""
+    import builtins
+
+    _BUILTINS.update({name: getattr(builtins, name) for name in BUILTINS})
+    while True:
+        request = channel.receive()
+        channel.send({"t": "surveyed", "results": _survey(request, stubs)})
+
+
+def _survey(request: dict[str, Any], stubs: CodeType) -> list[dict[str, Any]]:
+    """One result per world, up to the first that the program does not survive."""
+    try:
+        compiled = compile_program(request["code"])
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        return [_result("rejected", error=f"the program does not parse: {error}")]
+    results: list[dict[str, Any]] = []
+    for world in request["worlds"]:
+        results.append(_run(compiled, stubs, request, World(**{**world, "boxes": tuple(world["boxes"])})))
+        if results[-1]["status"] != "ok":
+            break
+    return results
+
+
+def _run(compiled: CodeType, stubs: CodeType, request: dict[str, Any], world: World) -> dict[str, Any]:
+    size = (request["size"][0], request["size"][1])
+    calls: list[list[Any]] = []
+    output = _Output(request["output"])
+    sys.stdout = sys.stderr = output
+    names = _namespace(size, stubs, _caller(PlaceholderTools(size, world), request, calls))
+    result: dict[str, Any]
+    try:
+        exec(compiled, names)
+        result = _finished(names.get("final_answer"))
+    except MemoryError as error:
+        traceback.clear_frames(error.__traceback__)
+        result = _result("memory")
+    except _Over as over:
+        result = _result("killed", error=str(over), line=over.line)
+    except BaseException as error:  # noqa: BLE001 the process boundary: whatever a program raises is its result
+        line = failing_line(error.__traceback__)
+        result = _result("error", error=f"{type(error).__name__}: {message_of(error)}", line=line)
+    if request["trace"]:
+        result |= {"trace": calls, "output": output.text}
+    else:
+        result["answer"] = None
+    return result
+
+
+def _caller(
+    tools: PlaceholderTools, request: dict[str, Any], calls: list[list[Any]]
+) -> Callable[[str, dict[str, Any]], Any]:
+    """The `_call` behind every tool function: checked as the driver would, answered on the spot."""
+    size, most, trace = tuple(request["size"]), request["calls"], request["trace"]
+    made = 0
+
+    def call(name: str, given: dict[str, Any]) -> Any:
+        nonlocal made
+        try:
+            args = {key: to_json(value, f"{name}: {key}") for key, value in given.items()}
+        except ValueError as error:
+            raise ToolError(str(error)) from None
+        line = calling_line() if trace or made >= most else 0
+        if made >= most:
+            raise _Over(f"the program made more than {most} tool calls", line)
+        made += 1
+        tool = name
+        try:
+            tool, args = check_call(name, args, size)
+            result = tools.answer(tool, args)
+        except ToolRefusal as refusal:
+            calls.append([tool, args, None, line, str(refusal)])
+            raise ToolError(str(refusal)) from None
+        if trace:  # a copy: the program may change what it was given
+            calls.append([tool, args, copy.deepcopy(result), line, None])
+        return result
+
+    return call
+
+
+def _namespace(size: tuple[int, int], stubs: CodeType, call: Callable[..., Any]) -> dict[str, Any]:
+    tools: dict[str, Any] = {"_call": call}
+    exec(stubs, tools)
+    return {
+        **{name: tool for name, tool in tools.items() if not name.startswith("_")},
+        "__name__": "__main__",
+        # the real one: the gate has looked at the program's own imports, and numpy imports parts of itself this way
+        "__builtins__": {**_BUILTINS, "__import__": __import__},
+        "np": np,
+        "math": math,
+        "image": Image(*size),
+        "ToolError": ToolError,
+    }
+
+
+def _finished(answer: Any) -> dict[str, Any]:
+    if answer is None:
+        return _result("error", error="the program ended without setting final_answer")
+    try:
+        value = to_json(answer, "final_answer")
+        size = len(protocol.body(value))
+    except (ValueError, RecursionError) as error:
+        return _result("error", error=str(error)[:200] or "final_answer is nested too deeply")
+    if size > protocol.MAX_ANSWER:
+        return _result("error", error=f"final_answer is longer than {protocol.MAX_ANSWER >> 10} KiB")
+    return _result("ok", answer=value)
+
+
+def _result(status: str, *, answer: Any = None, error: str = "", line: int | None = None) -> dict[str, Any]:
+    text = error[:500].encode("utf-8", "replace").decode("utf-8")
+    return {"status": status, "answer": answer, "error": text, "line": line}

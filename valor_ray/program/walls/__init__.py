@@ -1,0 +1,1 @@
+"""The walls around a program: limits, another user, Landlock, seccomp, bubblewrap."""

@@ -1,0 +1,58 @@
+"""Pictures that have no questions yet: those of a folder, or of a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from valor_ray.errors import ConfigError
+from valor_ray.queries.read import local_picture, located
+from valor_ray.queries.sources import open_source
+
+SUFFIXES = frozenset(".png .jpg .jpeg .webp .gif .tif .tiff .bmp .ppm .avif".split())
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture to ask about."""
+
+    query_id: str  # its path within the folder, or as the list has it
+    path: Path
+    error: str = ""  # why it cannot be asked about
+
+
+def list_shots(source: str, limit: int | None = None) -> list[Shot]:
+    """The first pictures of a folder (with its folders, by name) or of a JSONL file with a column `image`.
+
+    Raises ConfigError when there are none, or a row of the list names none.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise ConfigError(f"--images {source}: no picture ({' '.join(sorted(SUFFIXES))}) in that folder.")
+        return [_shot(path.relative_to(folder).as_posix(), path) for path in found[:limit]]
+    listed = open_source(source)
+    named: dict[str, Shot] = {}
+    for row in listed.rows:
+        image = row.fields.get("image")
+        if row.error or not isinstance(image, str) or not image:
+            wrong = row.error or "field 'image' must name a picture"
+            raise ConfigError(f"--images {listed.name}, {row.place}: {wrong}. Correct that row.")
+        named.setdefault(image, _shot(image, local_picture(located(image, listed.folder))))
+        if len(named) == limit:
+            break
+    if not named:
+        raise ConfigError(f"--images {source}: there are no rows in it.")
+    return list(named.values())
+
+
+def _shot(name: str, path: Path | None) -> Shot:
+    if path is None:
+        return Shot(name, Path(), "It is not on this machine. Download the picture and name the file.")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        name = name.encode("utf-8", "backslashreplace").decode()
+        return Shot(name, path, "Its name is not UTF-8, so no file can hold it. Rename the picture.")
+    return Shot(name, path.absolute())

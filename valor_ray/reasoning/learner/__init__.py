@@ -1,0 +1,1 @@
+"""The GRPO learner: from a batch of rollouts to new weights."""

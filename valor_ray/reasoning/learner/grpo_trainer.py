@@ -1,0 +1,368 @@
+"""trl's GRPOTrainer, fed with rollouts that others have sampled and rewarded.
+
+What trl 1.16 leaves to do (STACK.md): its own path ignores behaviour log-probabilities unless it owns a vLLM, so stale
+samples would go uncorrected. Here they are given as `old_per_token_logps`: the clipped ratio of the loss is then
+learner / behaviour, 1 for fresh samples and something else for stale ones.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import PrinterCallback, TrainerCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from valor_ray.config.tree import Config, GrpoConfig
+from valor_ray.reasoning.learner.micro_batches import micro_batches
+from valor_ray.reasoning.training.folder import MERGED, TrainFolder
+from valor_ray.reasoning.training.step_figures import (
+    TokenFigures,
+    rollout_figures,
+    step_token_figures,
+    token_figures,
+)
+from valor_ray.runs.publications import version_name
+
+if TYPE_CHECKING:
+    from valor_ray.reasoning.learner.learn import Publisher, Source
+    from valor_ray.reasoning.training.buffer import StepBatch
+
+_PROBES = 4  # sequences on which engine and learner are compared after each publication
+_EXPLODED = 1e4  # a gradient norm before clipping above which the step is taken for broken
+
+
+class LearningStopped(Exception):
+    """Learning ends here; the checkpoints of earlier steps stay."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path) -> GRPOConfig:
+    """The paper's setting in trl's words."""
+    total = grpo.prompts * grpo.samples
+    return GRPOConfig(
+        output_dir=str(out),
+        max_steps=steps,
+        num_generations=grpo.samples,
+        per_device_train_batch_size=grpo.micro_batch,
+        gradient_accumulation_steps=total // (grpo.micro_batch * grpo.workers),
+        max_completion_length=grpo.max_tokens,
+        temperature=grpo.temperature,
+        learning_rate=grpo.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=grpo.warmup_steps,
+        weight_decay=grpo.weight_decay,
+        max_grad_norm=grpo.max_grad_norm,
+        beta=grpo.kl,
+        epsilon=grpo.clip,
+        loss_type="grpo",
+        scale_rewards="group",
+        bf16=grpo.dtype == "bfloat16",
+        fp16=False,
+        use_cpu=grpo.num_gpus == 0,
+        fsdp="full_shard auto_wrap" if grpo.fsdp else "",
+        gradient_checkpointing=grpo.gradient_checkpointing,
+        ddp_find_unused_parameters=False,
+        seed=grpo.seed,
+        save_strategy="steps",
+        save_steps=grpo.save_every,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        ignore_data_skip=True,  # the source knows which step is which
+        dataloader_num_workers=0,
+    )
+
+
+class ValorGrpoTrainer(GRPOTrainer):
+    """`attach` before `train`."""
+
+    def attach(
+        self,
+        config: Config,
+        folder: TrainFolder,
+        source: Source,
+        publisher: Publisher,
+        say: Callable[[str], None],
+        record: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._config, self._folder, self._source, self._publisher = config, folder, source, publisher
+        self._say, self._write = say, record
+        self._rows_total = config.grpo.prompts * config.grpo.samples
+        self._micro_batches: list[dict[str, torch.Tensor]] = []  # of the step in work
+        self._scale = 1.0  # total rows / rows that count, of the step in work
+        self._loss = 0.0
+        self._parts: list[TokenFigures] = []  # of the micro-batches of the step in work
+        self._tokens = step_token_figures([])  # of the step just made
+        self._seconds: dict[str, float] = {}
+        self._step_batch: StepBatch | None = None
+        self._learning_since = 0.0
+        self._published_gap: float | None = None  # |engine - learner| on the probes of the last publication
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_AfterStep(self))
+
+    # what a step trains on
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, torch.Tensor]:
+        """trl's hook: the next micro-batch. The rows of trl's own dataset are placeholders."""
+        place = self._step % self.args.steps_per_generation
+        if place == 0:
+            self._micro_batches = self._next_step()
+        return self._micro_batches[place]
+
+    def _next_step(self) -> list[dict[str, torch.Tensor]]:
+        step = self.state.global_step + 1
+        asked = time.monotonic()
+        found = self._source.batch(step)
+        if found is None:
+            raise LearningStopped("the run was stopped")
+        self._learning_since = time.monotonic()
+        self._seconds = {
+            "wait": self._learning_since - asked,
+            "sample": found.sample_s,
+            "judge": found.judge_s,
+        }
+        self._step_batch, self._loss, self._parts = found, 0.0, []
+        self._scale = self._rows_total / max(1, len(found.rows))
+        batches = micro_batches(
+            found.rows,
+            total=self._rows_total,
+            micro=self.args.per_device_train_batch_size,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+            pad_id=self._tokenizer.pad_token_id,
+        )
+        moved = [
+            {name: value.to(self.accelerator.device) for name, value in batch.items()} for batch in batches
+        ]
+        if self.beta:
+            for batch in moved:
+                batch["ref_per_token_logps"] = self._reference(batch)
+        return moved
+
+    @torch.no_grad()
+    def _reference(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Log-probabilities of the start policy, (micro, C)."""
+        from trl.models.utils import disable_gradient_checkpointing
+        from trl.trainer.utils import use_adapter
+
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        keep = batch["completion_ids"].size(1)
+        if self.ref_model is not None:
+            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep)[0]
+        with (
+            disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
+            use_adapter(self.accelerator.unwrap_model(self.model), adapter_name=None),
+        ):
+            return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep)[0]
+
+    # the loss
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        self._last_logps = found[0].detach()
+        self._last_entropies = found[1]  # None unless trl asked for them, which its loss does
+        return found
+
+    def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """trl's, as a mean over the rows that count: trl's own mean also counts those that fill a step up."""
+        loss = super()._compute_loss(model, inputs) * self._scale
+        self._parts.append(
+            token_figures(self._last_logps, self._last_entropies.detach(), inputs, self._config.grpo.clip)
+        )
+        self._loss += float(loss.detach())
+        return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """HF's hook before the update: a broken step must not reach the weights; one without rows moves nothing.
+
+        All processes stop here or none does: one that stopped alone would leave the others waiting for it.
+        """
+        loss = sum(gather_object([self._loss]))
+        if not math.isfinite(loss):
+            raise LearningStopped(f"the loss of step {self.state.global_step + 1} is {loss}")
+        norm = super()._clip_grad_norm(model)
+        value = float(norm) if norm is not None else 0.0
+        if not math.isfinite(value) or value > _EXPLODED:
+            raise LearningStopped(
+                f"the gradient of step {self.state.global_step + 1} has the norm {value:.3g}"
+            )
+        assert self._step_batch is not None
+        if not self._step_batch.rows:
+            self.model.zero_grad(set_to_none=True)  # AdamW would move on by momentum
+        return norm
+
+    # after an update
+
+    def after_step(self) -> None:
+        """Publish the new weights, unless the policy has run away. Raises LearningStopped."""
+        self._tokens = step_token_figures(gather_object(self._parts))
+        kl, most = self._tokens.kl, self._config.grpo.max_kl
+        if kl is not None and kl > most:
+            raise LearningStopped(
+                f"the mean divergence from the start policy is {kl:.3g}, above grpo.max_kl {most:g}"
+            )
+        self._seconds["learn"] = time.monotonic() - self._learning_since
+        self._publish(self.state.global_step)
+
+    def begin(self) -> None:
+        """Publish the weights that training starts from, whatever the replicas carry."""
+        self._publish(self.state.global_step)
+
+    def _publish(self, step: int) -> None:
+        start = time.monotonic()
+        weights = self._folder.weights / version_name(step)
+        self._write_weights(weights)
+        probe = self._probe()
+        mine = self._score(probe)
+        if self.accelerator.is_main_process:
+            published = self._publisher.publish(step, weights, probe)
+            self._published_gap = _largest_gap(mine, published.logprobs) if published.logprobs else None
+            self._forget_weights(step)
+        self._seconds["publish"] = time.monotonic() - start
+
+    def _forget_weights(self, step: int) -> None:
+        """Keep the newest few; those after `step` are of a learner that died and is made again from a checkpoint."""
+        folders = sorted(self._folder.weights.iterdir())
+        later = [folder for folder in folders if folder.name > version_name(step)]
+        earlier = folders[: len(folders) - len(later)]
+        for old in [*later, *earlier[: -(self._config.grpo.max_lag + 2)]]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _write_weights(self, folder: Path) -> None:
+        """Hugging Face format in the engine's precision, whole or not at all; adapters are merged into it."""
+        state = self.accelerator.get_state_dict(self.model)  # a collective call under FSDP
+        if not self.accelerator.is_main_process:
+            return
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        model = self.accelerator.unwrap_model(self.model)
+        if hasattr(model, "merge_adapter"):
+            model.merge_adapter()
+            base = model.get_base_model()
+            state = {
+                name.removeprefix("base_model.model.").replace(".base_layer", ""): value
+                for name, value in model.state_dict().items()
+                if "lora_" not in name
+            }
+            base.save_pretrained(part, state_dict=self._as_engine(state))
+            model.unmerge_adapter()
+        else:
+            model.save_pretrained(part, state_dict=self._as_engine(state))
+        self._tokenizer.save_pretrained(part)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+
+    def _as_engine(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self._config.policy.dtype)
+        if dtype is None:
+            return dict(state)
+        cast = {value.data_ptr(): value.to(dtype) for value in state.values()}  # tied ones stay one tensor
+        return {name: cast[value.data_ptr()] for name, value in state.items()}
+
+    def _probe(self) -> list[tuple[list[int], list[int]]]:
+        """Sequences on which engine and learner are compared: of the step just trained, else one made of any tokens."""
+        rows = self._step_batch.rows[:_PROBES] if self._step_batch else []
+        if rows:
+            return [(list(row["prompt_ids"]), list(row["token_ids"])) for row in rows]
+        tokens = [i % len(self._tokenizer) for i in range(7, 7 + 24 * 37, 37)]
+        return [(tokens[:8], tokens[8:])]
+
+    @torch.no_grad()
+    def _score(self, probe: list[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
+        """The learner's log-probabilities at temperature 1 of the second parts. Sharded models need all processes."""
+        if not (self.is_fsdp_enabled or self.accelerator.is_main_process):
+            return []
+        model = self.model_wrapped if self.is_fsdp_enabled else self.accelerator.unwrap_model(self.model)
+        found = []
+        for prompt, tokens in probe:
+            ids = torch.tensor([[*prompt, *tokens]], device=self.accelerator.device)
+            with self.accelerator.autocast():
+                logits = model(input_ids=ids, logits_to_keep=len(tokens) + 1).logits[0, :-1].float()
+            said = torch.tensor(tokens, device=logits.device).unsqueeze(1)
+            found.append(logits.log_softmax(-1).gather(1, said).squeeze(1).cpu())
+        return found
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """trl's figures of a step, with ours, as one metrics record."""
+        super().log(logs, start_time)
+        if "grad_norm" not in logs or self._step_batch is None:
+            return  # the summary at the end of training
+        found, tokens = self._step_batch, self._tokens
+        gaps = [gap for gap in (tokens.gap, self._published_gap) if gap is not None]
+        gap = max(gaps, default=None)
+        if not self.accelerator.is_main_process:
+            return
+        if gap is not None and gap > self._config.grpo.gap_alarm:
+            self._say(
+                f"ALARM: engine and learner differ by {gap:.2g} in log-probability at step {found.step} "
+                f"(grpo.gap_alarm {self._config.grpo.gap_alarm:g}): the replicas do not carry the learner's weights"
+            )
+        self._write(
+            {
+                "step": found.step,
+                **rollout_figures(found),
+                "loss": float(logs["loss"]),
+                "grad_norm": float(logs["grad_norm"]),
+                "kl": tokens.kl,
+                "entropy": tokens.entropy,
+                "clip_share": tokens.clip_share,
+                "ratio_mean": tokens.ratio_mean,
+                "ratio_max": tokens.ratio_max,
+                "logprob_gap": gap,
+                "seconds": {name: round(value, 3) for name, value in self._seconds.items()},
+                "time": time.time(),
+            }
+        )
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """HF's checkpoint, whole or not at all, under the run's own name; the source may forget what it holds."""
+        super()._save_checkpoint(model, trial)
+        step = self.state.global_step
+        if self._config.grpo.lora_rank is not None:  # HF's holds the adapters alone
+            self._write_weights(Path(self.args.output_dir) / f"checkpoint-{step}" / MERGED)
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            grpo = self._config.grpo
+            self._folder.keep_checkpoint(
+                Path(self.args.output_dir) / f"checkpoint-{step}",
+                step,
+                grpo.keep_checkpoints,
+                grpo.eval_every,
+            )
+            self._source.trained(step)
+        self.accelerator.wait_for_everyone()
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None: the run folder says what the checkpoint is."""
+
+
+def _largest_gap(mine: list[torch.Tensor], replicas: list[list[list[float]]]) -> float:
+    """Largest difference of a token's log-probability between the learner and any replica."""
+    return max(
+        float((ours - torch.tensor(theirs)).abs().max())
+        for replica in replicas
+        for ours, theirs in zip(mine, replica, strict=True)
+    )
+
+
+class _AfterStep(TrainerCallback):
+    def __init__(self, trainer: ValorGrpoTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self._trainer.begin()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self._trainer.after_step()

@@ -1,0 +1,1 @@
+"""`valor score`: six rewards for each reply of a file."""

@@ -1,0 +1,1 @@
+"""`valor train reasoning`: from queries to steps, rollouts, records, and the run that holds them together."""

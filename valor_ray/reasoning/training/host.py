@@ -1,0 +1,110 @@
+"""What carries a training run: Ray (jobs/train_reasoning.py), or one process (train_local.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from valor_ray.ports import Policy
+from valor_ray.reasoning.training.advantage import Use
+from valor_ray.reasoning.training.buffer import RolloutBuffer
+from valor_ray.reasoning.training.rollout import Outcome, Rewarding, SampleBook, roll_out
+from valor_ray.records import Sampling
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+    from valor_ray.ports import Sampler
+    from valor_ray.reasoning.learner.learn import LearnerEnd
+    from valor_ray.reasoning.training.folder import TrainFolder
+    from valor_ray.reasoning.training.schedule import Order
+
+T = TypeVar("T")
+_AFTER_PATIENCE_S = 60.0  # a reward that takes longer than the judge's own patience and this hangs
+
+
+@dataclass(frozen=True)
+class TrainWork:
+    """A run's work from here on."""
+
+    config: Config
+    folder: TrainFolder
+    steps: int  # of the whole run
+    orders: Sequence[Order]  # not recorded yet
+    recorded: Sequence[Outcome]  # of steps that have no checkpoint yet
+    record: Callable[[Outcome], None]  # appends to the run folder
+    step_done: Callable[[Mapping[str, Any]], None]  # takes a metrics record
+    say: Callable[[str], None]
+    shards: int = 1  # orders of a step
+    learner: bool = True  # False: rollouts only
+
+
+class Running(Protocol):
+    """A started engine."""
+
+    policy: Policy  # as the service answers, for evaluation
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that uses `policy` to its end."""
+        ...
+
+    def carry(self, step: int, folder: Path) -> None:
+        """Have every replica carry the weights of a checkpoint. Raises PolicyError, CheckpointError."""
+        ...
+
+    def learn(self, work: TrainWork) -> LearnerEnd:
+        """Raises ValorError of what failed for good."""
+        ...
+
+
+class TrainEngine(Protocol):
+    def running(
+        self, config: Config, folder: TrainFolder, say: Callable[[str], None]
+    ) -> AbstractContextManager[Running]:
+        """The engine for as long as the block lasts. Raises ValorError when a part does not start."""
+        ...
+
+
+@dataclass
+class RolloutStep:
+    """The step from an order to its outcome, on whatever stands behind its ports."""
+
+    config: Config
+    sampler: Sampler
+    rewarder: Rewarding
+    book: SampleBook
+    sampling: Sampling = field(init=False)
+
+    def __post_init__(self) -> None:
+        grpo = self.config.grpo
+        self.sampling = Sampling(grpo.temperature, 1.0, grpo.max_tokens)
+
+    async def __call__(self, order: Order) -> Outcome:
+        """Raises PolicyError, JudgeError."""
+        return await roll_out(
+            order,
+            self.config.grpo.samples,
+            self.sampler,
+            self.sampling,
+            self.rewarder,
+            self.book,
+            reward_patience(self.config),
+        )
+
+
+def reward_patience(config: Config) -> float:
+    """Seconds after which a reward is missing, whatever hangs."""
+    return config.judge.patience_s + _AFTER_PATIENCE_S
+
+
+def new_buffer(config: Config, shards: int, *, any_lag: bool = False) -> RolloutBuffer:
+    grpo = config.grpo
+    patience = 4 * reward_patience(config) + config.policy.hang_s
+    return RolloutBuffer(None if any_lag else grpo.max_lag, shards, grpo.prompts, patience)
+
+
+def useful(outcome: Outcome) -> int:
+    """Groups of an outcome that something can be learnt from."""
+    return len({row["group"] for row in outcome.rollouts if row["fate"] == Use.USED})

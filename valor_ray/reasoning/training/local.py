@@ -1,0 +1,203 @@
+"""Training in one process without Ray: the same steps, for debugging; and the replay of recorded rollouts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from valor_ray.errors import ConfigError
+from valor_ray.reasoning.learner.learn import LearnerEnd, Published, learn
+from valor_ray.reasoning.training.advantage import Use
+from valor_ray.reasoning.training.folder import FolderBook, TrainFolder
+from valor_ray.reasoning.training.host import RolloutStep, TrainWork, new_buffer
+from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.records import START_VERSION
+from valor_ray.runs.publications import version_name
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+    from valor_ray.models.vllm.policy import VllmPolicy
+    from valor_ray.reasoning.reward import Rewarder
+    from valor_ray.reasoning.training.buffer import RolloutBuffer, StepBatch
+    from valor_ray.reasoning.training.schedule import Order
+
+T = TypeVar("T")
+
+
+class LocalEngine:
+    """Policy, judges and sandbox on an event loop in a thread; the learner in the calling thread."""
+
+    @contextlib.contextmanager
+    def running(self, config: Config, folder: TrainFolder, say: Callable[[str], None]) -> Iterator[_LocalRun]:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="rollouts", daemon=True)
+        thread.start()
+        parts = _parts(config, folder)
+        try:
+            say("starting vLLM in this process")
+            policy, rewarder = asyncio.run_coroutine_threadsafe(parts.__aenter__(), loop).result()
+            try:
+                yield _LocalRun(config, folder, loop, policy, rewarder)
+            finally:
+                asyncio.run_coroutine_threadsafe(parts.__aexit__(None, None, None), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+@contextlib.asynccontextmanager
+async def _parts(config: Config, folder: TrainFolder) -> AsyncIterator[tuple[VllmPolicy, Rewarder]]:
+    from valor_ray.models.vllm.policy import VllmPolicy
+    from valor_ray.program.sandbox import Sandbox
+    from valor_ray.reasoning.reward import Rewarder
+    from valor_ray.reasoning.syntax import SyntaxOfPrograms
+    from valor_ray.wiring import judging
+
+    policy = VllmPolicy(config.policy)
+    try:
+        await policy.start()
+        async with judging(config.judge, folder.cache) as chat, Sandbox(config.sandbox) as sandbox:
+            yield policy, Rewarder(SyntaxOfPrograms(sandbox), chat, config.reward)
+    finally:
+        policy.close()
+
+
+class _LocalRun:
+    def __init__(
+        self,
+        config: Config,
+        folder: TrainFolder,
+        loop: asyncio.AbstractEventLoop,
+        policy: VllmPolicy,
+        rewarder: Rewarder,
+    ) -> None:
+        self.policy = policy
+        self._loop = loop
+        self._step = RolloutStep(config, policy, rewarder, FolderBook(folder.samples))
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def carry(self, step: int, folder: Path) -> None:
+        self.call(self.policy.load_weights(folder, version_name(step)))
+
+    def learn(self, work: TrainWork) -> LearnerEnd:
+        buffer = new_buffer(work.config, work.shards)
+        producing = asyncio.run_coroutine_threadsafe(self._produce(buffer, work), self._loop)
+        end = None
+        try:
+            if work.learner:
+                link = _Link(self, buffer)
+                end = learn(work.config, work.folder, work.steps, link, link, work.say, work.step_done)
+                self.call(buffer.stop(end.stopped or "all steps are made"))
+            else:
+                self.call(buffer.published(work.steps))
+            producing.result()
+        finally:
+            producing.cancel()
+        return end or LearnerEnd(0, None)
+
+    async def _produce(self, buffer: RolloutBuffer, work: TrainWork) -> None:
+        """Recorded outcomes first, then orders, as many at a time as may have their turn."""
+        try:
+            for outcome in work.recorded:
+                await buffer.put(outcome)
+            at_once = asyncio.Semaphore((work.config.grpo.max_lag + 1) * work.shards)
+
+            async def one(order: Order) -> None:
+                async with at_once:
+                    if await buffer.turn(order.step):
+                        outcome = await self._step(order)
+                        work.record(outcome)
+                        await buffer.put(outcome)
+
+            async with asyncio.TaskGroup() as tasks:
+                for order in work.orders:
+                    tasks.create_task(one(order))
+        except BaseExceptionGroup as group:
+            first = group.exceptions[0]
+            await buffer.stop(f"{type(first).__name__}: {first}")
+            raise first from group
+        except BaseException as error:
+            await buffer.stop(f"{type(error).__name__}: {error}")
+            raise
+
+
+class _Link:
+    """learner.Source and learner.Publisher on a buffer and a policy of this process."""
+
+    def __init__(self, run: _LocalRun, buffer: RolloutBuffer) -> None:
+        self._run, self._buffer = run, buffer
+
+    def batch(self, step: int) -> StepBatch | None:
+        return self._run.call(self._buffer.batch(step))
+
+    def trained(self, step: int) -> None:
+        self._run.call(self._buffer.trained(step))
+
+    def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
+        async def load() -> list[list[float]]:
+            await self._run.policy.load_weights(folder, version_name(step))
+            scores = await self._run.policy.score(probe)
+            await self._buffer.published(step)
+            return scores
+
+        return Published(1, [self._run.call(load())])
+
+
+class Replay:
+    """learner.Source over the rollouts that another run has recorded; there is nobody to publish to.
+
+    One pass over the file: steps are asked for in order, from any one on. Memory: the steps that are recorded among
+    each other, as they are with a lag.
+    """
+
+    def __init__(self, config: Config, source: Path) -> None:
+        """Raises ConfigError when `source` holds no rollouts, or steps larger than those of `config`."""
+        self._config, self._folder = config, TrainFolder(source)
+        self._shards: Counter[int] = Counter()  # step -> orders recorded of it
+        self._start_weights = False  # all were sampled without a learner
+        used: Counter[int] = Counter()
+        for outcome in self._folder.recorded(0):
+            self._shards[outcome.step] += 1
+            self._start_weights |= any(row["versions"][0][0] == START_VERSION for row in outcome.rollouts)
+            used[outcome.step] += sum(row["fate"] == Use.USED for row in outcome.rollouts)
+        if not self._shards:
+            raise ConfigError(
+                f"--replay {source}: no rollouts recorded there. Give the folder of a training run."
+            )
+        grpo, most = config.grpo, max(used.values())
+        if most > grpo.prompts * grpo.samples:
+            raise ConfigError(
+                f"--replay {source}: its steps have up to {most} replies, more than grpo.prompts {grpo.prompts} x "
+                f"grpo.samples {grpo.samples}. Give the profile and settings of that run (its config.yaml)."
+            )
+        self.steps = max(self._shards)
+        self._reading: Iterator[Outcome] | None = None
+        self._read: dict[int, list[Outcome]] = defaultdict(list)
+
+    def batch(self, step: int) -> StepBatch | None:
+        if self._reading is None:
+            self._reading = self._folder.recorded(step - 1)
+        while len(self._read[step]) < self._shards[step]:
+            outcome = next(self._reading)
+            self._read[outcome.step].append(outcome)
+        return asyncio.run(self._batch(step, self._read.pop(step)))
+
+    async def _batch(self, step: int, outcomes: Sequence[Outcome]) -> StepBatch | None:
+        buffer = new_buffer(self._config, len(outcomes), any_lag=self._start_weights)
+        for outcome in outcomes:
+            await buffer.put(outcome)
+        return await buffer.batch(step)
+
+    def trained(self, step: int) -> None:
+        pass
+
+    def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
+        return Published(0, [])

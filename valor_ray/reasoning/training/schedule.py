@@ -1,0 +1,98 @@
+"""Which queries each training step asks: shuffled per epoch by the seed, the same whenever it is worked out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from valor_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import GrpoConfig
+    from valor_ray.queries.read import Query
+
+
+@dataclass(frozen=True)
+class Order:
+    """Work for one rollout worker: a shard of a step's groups."""
+
+    step: int  # 1-based: step s makes version s out of version s - 1
+    shard: int  # 0-based
+    groups: int  # useful groups wanted
+    queries: tuple[Query, ...]  # `groups` of them, then the reserve
+    seed: int  # of its samples
+    canaries: int = 0  # replies with known verdicts to be judged among them
+
+    @property
+    def order_id(self) -> str:
+        return order_name(self.step, self.shard)
+
+
+def order_name(step: int, shard: int) -> str:
+    """Name of an order: its files in `samples/`, the start of its rollout_ids."""
+    return f"s{step:06d}-{shard}"
+
+
+def number_of_steps(config: GrpoConfig, queries: int) -> int:
+    """Steps of a run over so many queries."""
+    return config.steps or max(1, config.epochs * queries // config.prompts)
+
+
+def check_enough(config: GrpoConfig, queries: int) -> None:
+    """Raises ConfigError when there are fewer queries than a step asks, with a number that would do."""
+    if queries >= config.prompts:
+        return
+    cut = config.micro_batch * config.workers
+    most = next((n for n in range(queries, 0, -1) if n * config.samples % cut == 0), None)
+    less = f", or --set grpo.prompts={most}" if most else ""
+    raise ConfigError(
+        f"There are {queries} queries and a step asks {config.prompts} different ones. Give more queries{less}."
+    )
+
+
+def orders(
+    queries: Sequence[Query], config: GrpoConfig, shards: int, audit_every: int = 0, first: int = 1
+) -> Iterator[Order]:
+    """The orders of steps `first` .. last, in order. Each is a function of seed, step and shard alone.
+
+    Raises ConfigError when there are fewer queries than a step asks.
+    """
+    count = config.prompts
+    check_enough(config, len(queries))
+    shards = min(shards, count)
+    each = config.samples * count / shards  # samples of an order
+    for step in range(first, number_of_steps(config, len(queries)) + 1):
+        main = [_nth(config.seed, len(queries), (step - 1) * count + i) for i in range(count)]
+        others = np.random.default_rng([config.seed, 1, step]).permutation(len(queries))
+        chosen = set(main)
+        further = (int(i) for i in others if int(i) not in chosen)
+        reserve = list(islice(further, math.ceil(config.reserve * count)))
+        for shard in range(shards):
+            mine = main[shard::shards] + reserve[shard::shards]
+            nth = (step - 1) * shards + shard
+            yield Order(
+                step,
+                shard,
+                len(main[shard::shards]),
+                tuple(queries[i] for i in mine),
+                int(np.random.default_rng([config.seed, 2, step, shard]).integers(2**31)),
+                int((nth + 1) * each / audit_every) - int(nth * each / audit_every) if audit_every else 0,
+            )
+
+
+_shuffled: dict[tuple[int, int, int], np.ndarray] = {}
+
+
+def _nth(seed: int, count: int, position: int) -> int:
+    """The query at a position of the endless run of epochs, each epoch in an order of its own."""
+    epoch, place = divmod(position, count)
+    key = (seed, count, epoch)
+    if key not in _shuffled:
+        _shuffled.clear()  # positions go up: one epoch is enough
+        _shuffled[key] = np.random.default_rng([seed, 0, epoch]).permutation(count)
+    return int(_shuffled[key][place])

@@ -1,0 +1,98 @@
+"""The figures of one training step: of its rollouts, and of how far learner and behaviour policy are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.records import Head
+
+if TYPE_CHECKING:
+    import torch
+
+    from valor_ray.reasoning.training.buffer import StepBatch
+
+
+@dataclass(frozen=True)
+class TokenFigures:
+    """Means and extremes over the tokens that count; trl's own means also count micro-batches that fill a step up."""
+
+    tokens: int
+    ratio_mean: float  # importance ratio learner / behaviour
+    ratio_max: float
+    clip_share: float  # tokens whose ratio lies outside 1 ± clip on the side where the loss cuts it off
+    entropy: float  # of the learner, nats a token
+    kl: float | None  # k3 divergence from the start policy, nats a token; None: grpo.kl is 0
+    gap: float | None  # largest |log ratio| of samples by the very weights that are trained: engine - learner
+
+
+def token_figures(
+    logps: torch.Tensor, entropies: torch.Tensor, batch: Mapping[str, torch.Tensor], clip: float
+) -> TokenFigures:
+    """Of one micro-batch. logps, entropies: the learner's, (rows, C)."""
+    import torch
+
+    mask = batch["completion_mask"].bool()
+    reference = batch.get("ref_per_token_logps")
+    if not mask.any():
+        return TokenFigures(0, 0.0, 0.0, 0.0, 0.0, None if reference is None else 0.0, None)
+    log_ratio = logps - batch["old_per_token_logps"]
+    ratio = torch.exp(log_ratio[mask])
+    advantage = batch["advantages"].unsqueeze(1).expand_as(log_ratio)[mask]
+    cut = ((ratio < 1 - clip) & (advantage < 0)) | ((ratio > 1 + clip) & (advantage > 0))
+    fresh = log_ratio[mask & batch["fresh"].unsqueeze(1)]
+    back = None if reference is None else (reference - logps)[mask]
+    return TokenFigures(
+        tokens=int(mask.sum()),
+        ratio_mean=float(ratio.mean()),
+        ratio_max=float(ratio.max()),
+        clip_share=float(cut.float().mean()),
+        entropy=float(entropies[mask].mean()),
+        kl=None if back is None else float((torch.exp(back) - back - 1).mean()),
+        gap=float(fresh.abs().max()) if fresh.numel() else None,
+    )
+
+
+def step_token_figures(parts: Sequence[TokenFigures]) -> TokenFigures:
+    """Over the micro-batches of a step."""
+    tokens = sum(part.tokens for part in parts)
+    gaps = [part.gap for part in parts if part.gap is not None]
+    kl = [(part.kl, part.tokens) for part in parts if part.kl is not None]
+    if not tokens:
+        return TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0 if kl else None, None)
+    return TokenFigures(
+        tokens=tokens,
+        ratio_mean=sum(part.ratio_mean * part.tokens for part in parts) / tokens,
+        ratio_max=max(part.ratio_max for part in parts),
+        clip_share=sum(part.clip_share * part.tokens for part in parts) / tokens,
+        entropy=sum(part.entropy * part.tokens for part in parts) / tokens,
+        kl=sum(value * count for value, count in kl) / tokens if kl else None,
+        gap=max(gaps) if gaps else None,
+    )
+
+
+def rollout_figures(found: StepBatch) -> dict[str, Any]:
+    """Rewards, heads, counts, lag and cost of a step's rollouts; null where nothing is known."""
+    rows = found.all_rows
+    known = [row for row in rows if row["value"] is not None]
+    return {
+        "reward": _mean([row["value"] for row in known]),
+        "all_heads": _mean([all(row[head.value] is True for head in Head) for row in known]),
+        "well_formed": _mean([row[Head.FORMAT.value] is True for row in rows]),
+        "heads": {
+            head.value: _mean([row[head.value] for row in rows if row[head.value] is not None])
+            for head in Head
+        },
+        "lag_mean": _mean(found.lags),
+        "lag_max": max(found.lags, default=None),
+        **found.counts,
+        "reply_tokens": _mean([len(row["token_ids"]) for row in rows]),
+        "judge_calls": sum(row["calls"] for row in rows),
+        "cache_hits": sum(row["cache_hits"] for row in rows),
+        "judge_cost_usd": sum(row["cost_usd"] for row in rows),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 6) if values else None

@@ -1,0 +1,1 @@
+"""Reports: numbers (report.json) and a page (report.html) from a run folder."""

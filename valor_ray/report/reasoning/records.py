@@ -1,0 +1,69 @@
+"""Reads the folder of a training run, finished or not: records as plain rows, whatever a kill has left of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from valor_ray.report.kit.rows import by_step, number, rows_of
+
+Marks = dict[str, tuple[str, bool]]  # query_id -> family, whether the answer was right
+
+
+@dataclass(frozen=True)
+class TrainRecords:
+    """All but the rollouts, which may be hundreds of MB."""
+
+    metrics: list[dict[str, Any]]  # in order of steps; of a step written twice (resume) the later one
+    evaluations: list[dict[str, Any]]  # likewise
+    first: Marks  # answers of the first evaluation
+    best: Marks  # of the most accurate one, of equal ones the latest
+    last: Marks  # of the last one; empty while there is only one
+    config: dict[str, Any]
+    queries: int  # that its steps ask
+
+
+def read_train(folder: Path) -> TrainRecords:
+    evaluations = by_step(folder / "evaluation.jsonl")
+    steps = [row["step"] for row in evaluations]
+    best = best_evaluation(evaluations)
+    return TrainRecords(
+        metrics=by_step(folder / "metrics.jsonl"),
+        evaluations=evaluations,
+        first=_marks(folder, steps[0]) if steps else {},
+        best=_marks(folder, best["step"]) if best else {},
+        last=_marks(folder, steps[-1]) if len(steps) > 1 else {},
+        config=settings(folder),
+        queries=sum(1 for _ in rows_of(folder / "queries.jsonl")),
+    )
+
+
+def best_evaluation(evaluations: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The most accurate one, of equal ones the latest; None where no accuracy is known."""
+    known = [row for row in evaluations if number(row, "accuracy") is not None]
+    return max(known, key=lambda row: (row["accuracy"], row["step"]), default=None)
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """What config.yaml holds; empty when it cannot be read."""
+    try:
+        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _marks(folder: Path, step: int) -> Marks:
+    """evaluation/step-N/answers.jsonl, N with or without leading zeros; of two rows of a question the last counts."""
+    found: Marks = {}
+    for path in sorted((folder / "evaluation").glob("step-*/answers.jsonl")):
+        name = re.fullmatch(r"step-(\d+)", path.parent.name)
+        if name and int(name[1]) == step:
+            for row in rows_of(path):
+                if row.get("query_id") is not None:
+                    found[str(row["query_id"])] = (str(row.get("family")), row.get("right") is True)
+    return found

@@ -1,0 +1,1 @@
+"""What everything that runs for hours shares: the run folder, records, checkpoints, publications, progress, curves."""
