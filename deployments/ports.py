@@ -12,7 +12,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
-from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply, Sampling
+from valor_ray.records import DepthMap, Detection, JudgeReply, JudgeRequest, Picture, Reply, Sampling
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
 _STATUS_S = 2.0
@@ -61,13 +61,13 @@ class RemoteDepth:
         return await _result("depth", self._handle.depth.remote(picture), ToolError)
 
 
-class RemoteChat:
-    """ports.Chat over the judge gateway's handle."""
+class RemoteJudge:
+    """ports.Judge over the judge gateway's handle."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
 
-    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """A replica that dies in mid-call is no answer: the call goes to another, which finds what was stored.
 
         Raises ServiceError when no replica can be reached for minutes.
@@ -75,7 +75,7 @@ class RemoteChat:
         return await _persistent("judge", lambda: self._handle.ask.remote(list(requests)), JudgeError)
 
 
-class RemoteJudge:
+class RemoteVqa:
     def __init__(self, handle: DeploymentHandle) -> None:
         self._handle = handle
 

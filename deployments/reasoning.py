@@ -5,9 +5,9 @@
 
 Takes the options of `valor train reasoning`. On a cluster, the run folder must be one that all nodes see.
 
-Ray Serve holds policy replicas and judges; Ray Data streams orders through rollout workers, which wait for their turn,
-sample, and judge; the driver records what comes back and hands it to the buffer; Ray Train runs the learner, which
-takes steps from the buffer and publishes new weights to the replicas.
+Ray Serve holds policy replicas and judges; Ray Data streams assignments through rollout workers, which wait for their
+turn, sample, and judge; the driver records what comes back and hands it to the buffer; Ray Train runs the learner,
+which takes steps from the buffer and publishes new weights to the replicas.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import pyarrow as pa
 from valor_ray.config.tree import Config
 from valor_ray.errors import JudgeError, PolicyError, QuestionError, ServiceError, StorageError, ValorError
 from valor_ray.reasoning.learner.learn import LearnerEnd, Published, learn
-from valor_ray.reasoning.training.folder import FolderBook, TrainFolder
+from valor_ray.reasoning.training.folder import FolderSamples, TrainFolder
 from valor_ray.reasoning.training.host import RolloutStep, TrainWork
-from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.runs.publications import version_name
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _FATAL: dict[str, type[ValorError]] = {
 }
 _NO_ROOM = 30  # times that Ray Train waits a minute for room for the learner: a node may be on its way
 _PARTING_S = 120.0  # for the learner to end when rollouts have failed
-_AHEAD = 4  # orders beyond the lag that a worker holds, so that none waits for Ray Data
+_AHEAD = 4  # assignments beyond the lag that a worker holds, so that none waits for Ray Data
 _WATCH_S = 5.0  # between looks at the judge
 _PUBLISH_S = 600.0  # for all replicas to carry new weights; a replica that starts again takes minutes
 
@@ -58,24 +58,24 @@ class RolloutWorker:
 
         from deployments.actors.sandbox_pool import RemoteSyntax, open_pool
         from deployments.app import judging_name, policy_name
-        from deployments.ports import RemoteChat, RemotePolicy
+        from deployments.ports import RemoteJudge, RemotePolicy
         from valor_ray.reasoning.reward import Rewarder
 
         run = TrainFolder(Path(folder))
-        chat = RemoteChat(serve.get_deployment_handle("judge", judging_name(str(run.cache))))
+        judge = RemoteJudge(serve.get_deployment_handle("judge", judging_name(str(run.cache))))
         policy = RemotePolicy(serve.get_deployment_handle("policy", policy_name(folder)))
-        rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), chat, config.reward)
+        rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), judge, config.reward)
         self._buffer = buffer
-        self._step = RolloutStep(config, policy, rewarder, FolderBook(run.samples))
+        self._step = RolloutStep(config, policy, rewarder, FolderSamples(run.samples))
 
-    async def __call__(self, orders: pa.Table) -> pa.Table:
-        """One order in, one row out: its outcome, or what ended the run; nothing when the run has stopped."""
+    async def __call__(self, assignments: pa.Table) -> pa.Table:
+        """One assignment in, one row out: its outcome, or what ended the run; nothing when the run has stopped."""
         found = []
-        for packed in orders["order"].to_pylist():
-            order = pickle.loads(packed)
+        for packed in assignments["order"].to_pylist():
+            assignment = pickle.loads(packed)
             try:
-                if await self._buffer.turn.remote(order.step):
-                    found.append(("", pickle.dumps(await self._step(order))))
+                if await self._buffer.turn.remote(assignment.step):
+                    found.append(("", pickle.dumps(await self._step(assignment))))
             except tuple(_FATAL.values()) as error:  # told to the driver in a row: Ray Data would wrap it
                 found.append((error.code, str(error).encode()))
         return pa.table(
@@ -86,8 +86,8 @@ class RolloutWorker:
         )
 
 
-class RayTraining:
-    """train_engine.TrainEngine on this machine's own Ray, or on the cluster of RAY_ADDRESS."""
+class RayTrainHost:
+    """train_engine.TrainHost on this machine's own Ray, or on the cluster of RAY_ADDRESS."""
 
     @contextmanager
     def running(self, config: Config, folder: TrainFolder, say: Callable[[str], None]) -> Iterator[_RayRun]:
@@ -316,10 +316,10 @@ class _Link:
 
         return ray.get(self._buffer.batch.remote(step))
 
-    def trained(self, step: int) -> None:
+    def checkpointed(self, step: int) -> None:
         import ray
 
-        ray.get(self._buffer.trained.remote(step))
+        ray.get(self._buffer.checkpointed.remote(step))
 
     def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
         import ray
@@ -331,11 +331,11 @@ class _Link:
         return Published(len(answers), [answer.logprobs for answer in answers])
 
 
-def outcomes(work: TrainWork, folder: TrainFolder, buffer: Any) -> Generator[Outcome, None, None]:
+def outcomes(work: TrainWork, folder: TrainFolder, buffer: Any) -> Generator[RolloutResult, None, None]:
     """The outcomes of the rollout workers, as they come. Raises JudgeError, PolicyError, ServiceError."""
     from ray.exceptions import RayError
 
-    if not work.orders:
+    if not work.assignments:
         return
     # Without prefetching: it holds each outcome back until the next one is there, which may be waiting for this one.
     rows = dataset(work, folder, buffer).iter_batches(
@@ -356,7 +356,7 @@ def outcomes(work: TrainWork, folder: TrainFolder, buffer: Any) -> Generator[Out
 
 
 def dataset(work: TrainWork, folder: TrainFolder, buffer: Any) -> Dataset:
-    """The orders, a block each, streaming through the workers in their order, a few steps' at a time."""
+    """The assignments, a block each, streaming through the workers in their order, a few steps' at a time."""
     import ray.data
     from ray.data import ActorPoolStrategy, DataContext
 
@@ -365,9 +365,12 @@ def dataset(work: TrainWork, folder: TrainFolder, buffer: Any) -> Dataset:
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # a judge may be down for hours
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    waiting = work.config.grpo.max_lag + _AHEAD  # orders in a worker, most of which wait for their turn
+    waiting = work.config.grpo.max_lag + _AHEAD  # assignments in a worker, most of which wait for their turn
     rows = ray.data.from_arrow(
-        [pa.table({"order": pa.array([pickle.dumps(order)], pa.binary())}) for order in work.orders]
+        [
+            pa.table({"order": pa.array([pickle.dumps(assignment)], pa.binary())})
+            for assignment in work.assignments
+        ]
     )
     return rows.map_batches(
         RolloutWorker,

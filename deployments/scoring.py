@@ -44,11 +44,11 @@ class ScoreReplies:
 
         from deployments.actors.sandbox_pool import RemoteSyntax, open_pool
         from deployments.app import judging_name
-        from deployments.ports import RemoteChat
+        from deployments.ports import RemoteJudge
         from valor_ray.reasoning.reward import Rewarder
 
-        chat = RemoteChat(serve.get_deployment_handle("judge", judging_name(folder)))
-        self._rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), chat, config.reward)
+        judge = RemoteJudge(serve.get_deployment_handle("judge", judging_name(folder)))
+        self._rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), judge, config.reward)
 
     async def __call__(self, rows: pa.Table) -> pa.Table:
         """A table with one column, `record`: JSON."""
@@ -61,8 +61,8 @@ class ScoreReplies:
         return pa.table({"record": [json.dumps(record) for record in records]})
 
 
-class RayEngine:
-    """score_run.Engine on this machine's own Ray, or on the cluster of RAY_ADDRESS."""
+class RayScoreHost:
+    """scoring.host.ScoreHost on this machine's own Ray, or on the cluster of RAY_ADDRESS."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say

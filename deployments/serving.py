@@ -18,8 +18,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatus, ServeStatus
 
-from deployments.actors.judge_ledger import close_books
-from deployments.actors.publications import close_published
+from deployments.actors.judge_ledger import close_judge_ledger
+from deployments.actors.publications import close_publications
 from deployments.actors.sandbox_pool import close_pools
 from deployments.app import NAME, PARTS, build, judging_app, judging_name, policy_app, policy_name
 from valor_ray.config.tree import Config, resolve_model
@@ -110,7 +110,7 @@ def _closed(config: Config, run: Path) -> Iterator[None]:
         yield
     finally:
         if config.ray.address() is not None and ray.is_initialized():
-            close_published(str(run))
+            close_publications(str(run))
 
 
 @contextmanager
@@ -135,8 +135,10 @@ def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator
         yield
     finally:
         with _undisturbed():
-            if ray.is_initialized() and address is None:  # a cluster keeps its books and sandboxes for others
-                close_books()
+            if (
+                ray.is_initialized() and address is None
+            ):  # a cluster keeps its ledger and sandboxes for others
+                close_judge_ledger()
                 close_pools()
             started = _descendants() - before
             ray.shutdown()

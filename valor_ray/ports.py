@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from valor_ray.records import ChatReply, ChatRequest, DepthMap, Detection, Picture, Reply, Sampling, Verdict
+from valor_ray.records import DepthMap, Detection, JudgeReply, JudgeRequest, Picture, Reply, Sampling, Verdict
 
 
 class Policy(Protocol):
@@ -40,16 +40,16 @@ class Depth(Protocol):
         ...
 
 
-class Judge(Protocol):
+class Vqa(Protocol):
     async def vqa(self, picture: Picture, question: str) -> str:
         """Short lower-case answer about the picture (a crop or a whole image). Raises JudgeError."""
         ...
 
 
-class Chat(Protocol):
+class Judge(Protocol):
     """A judge model behind any endpoint: what the judges of plans, of boxes, and VQA are asked through."""
 
-    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """Answers in order, asked at the same time. A failure is a missing answer, never an exception, except
         JudgeError when every further call must fail too (a refused key, an unknown model)."""
         ...

@@ -167,7 +167,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class ChatRequest:
+class JudgeRequest:
     """One question to a judge model, ready to be sent; equal requests have equal answers."""
 
     head: str  # who asks: a judged head, "vqa", ...; names metrics and the schema
@@ -178,7 +178,7 @@ class ChatRequest:
 
 
 @dataclass(frozen=True)
-class ChatReply:
+class JudgeReply:
     """The judge's answer: a JSON object that fits the schema, or the reason why there is none."""
 
     content: Mapping[str, Any] | None

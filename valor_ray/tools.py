@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from valor_ray.errors import ToolError
-from valor_ray.ports import Depth, Detector, Judge
+from valor_ray.ports import Depth, Detector, Vqa
 from valor_ray.records import BBox, DepthMap, Picture
 
 IMAGE_NAME = "image.png"  # what `img_pth` holds in a program: a name, never a path on this machine
@@ -236,7 +236,7 @@ class ToolHost(Protocol):
 class LiveTools:
     """The ToolHost that asks the models, for one picture. Arguments are checked by `check_call` before they come."""
 
-    def __init__(self, picture: Picture, detector: Detector, depth: Depth, judge: Judge) -> None:
+    def __init__(self, picture: Picture, detector: Detector, depth: Depth, judge: Vqa) -> None:
         self._picture = picture
         self._detector = detector
         self._depth = depth

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valor_ray.config.tree import Config, JudgeConfig
-from valor_ray.judges.gateway.connect import Judges, open_chat
+from valor_ray.judges.gateway.connect import Judges, open_judge
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.gateway.offline import OfflineJudge
 from valor_ray.judges.vqa import VqaJudge
-from valor_ray.ports import Depth, Detector, Judge
+from valor_ray.ports import Depth, Detector, Vqa
 from valor_ray.records import DepthMap, Detection, Picture
 from valor_ray.tools import LiveTools
 
@@ -53,7 +53,7 @@ class InProcessDepth:
 class VisionParts:
     detector: Detector
     depth: Depth
-    judge: Judge
+    judge: Vqa
 
     def tools(self, picture: Picture) -> LiveTools:
         """The live tools for one picture."""
@@ -62,7 +62,7 @@ class VisionParts:
 
 @asynccontextmanager
 async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
-    """The judges of a config as a ports.Chat, for as long as the block lasts; the offline judge runs as a child.
+    """The judges of a config as a ports.Judge, for as long as the block lasts; the offline judge runs as a child.
 
     folder: where answers are kept when `cache_dir` names no place. Raises ConfigError or JudgeError.
     """
@@ -72,11 +72,11 @@ async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
         endpoint = config
         if offline is not None:
             endpoint = config.model_copy(update={"base_url": offline.base_url, "api_key_env": None})
-        chat = open_chat(endpoint, ledger)
+        judge = open_judge(endpoint, ledger)
         try:
-            yield chat
+            yield judge
         finally:
-            await chat.close()
+            await judge.close()
     finally:
         ledger.close()
         if offline is not None:
@@ -94,6 +94,6 @@ async def vision(config: Config, answers: Path | None = None) -> AsyncIterator[V
     from valor_ray.models.moge.depth import MoGe
 
     with tempfile.TemporaryDirectory(prefix="valor-judge-") as folder:
-        async with judging(config.judge, answers or Path(folder)) as chat:
+        async with judging(config.judge, answers or Path(folder)) as judge:
             detector = InProcessDetector(GroundingDino(config.detector))
-            yield VisionParts(detector, InProcessDepth(MoGe(config.depth)), VqaJudge(chat, config.judge))
+            yield VisionParts(detector, InProcessDepth(MoGe(config.depth)), VqaJudge(judge, config.judge))

@@ -36,8 +36,8 @@ class RolloutActor:
     async def published(self, step: int) -> None:
         await self._buffer.published(step)
 
-    async def trained(self, step: int) -> None:
-        await self._buffer.trained(step)
+    async def checkpointed(self, step: int) -> None:
+        await self._buffer.checkpointed(step)
 
     async def stop(self, reason: str) -> None:
         await self._buffer.stop(reason)

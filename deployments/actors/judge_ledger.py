@@ -1,4 +1,4 @@
-"""The judges' books for a whole cluster, in one named actor: stored answers, claims, budgets, and offline judges."""
+"""The judges' ledger for a whole cluster, in one named actor: stored answers, claims, budgets, and offline judges."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from valor_ray.judges.gateway.offline import OfflineJudge
 
 _TOGETHER_S = 0.002
 _CLOSE_S = 5.0
-NAME = f"judge_books-{__version__}"  # another version's books would speak another language
+NAME = f"judge_ledger-{__version__}"  # another version's ledger would speak another language
 
 
-class JudgeBooks:
+class JudgeLedger:
     """The actor: a ledger for each folder of answers, one set of budgets, the offline judges.
 
     It is restarted when it dies: answers are on disk, budgets start spent, claims are made again.
@@ -72,28 +72,28 @@ class JudgeBooks:
         self._temporary.cleanup()
 
 
-def open_books() -> ActorHandle:
-    """The cluster's books, made by whoever asks first. They stay until `close_books`, or the cluster's end."""
-    return open_named(JudgeBooks, NAME, at_once=10_000)
+def open_judge_ledger() -> ActorHandle:
+    """The cluster's ledger, made by whoever asks first. They stay until `close_judge_ledger`, or the cluster's end."""
+    return open_named(JudgeLedger, NAME, at_once=10_000)
 
 
-def close_books() -> None:
-    """End the books and the offline judges with them: on a Ray that is ours alone."""
+def close_judge_ledger() -> None:
+    """End the ledger and the offline judges with them: on a Ray that is ours alone."""
     try:
-        books = ray.get_actor(NAME, NAMESPACE)
+        ledger = ray.get_actor(NAME, NAMESPACE)
     except ValueError:
         return  # never opened
     with suppress(ray.exceptions.RayError):  # it is ended in any case
-        ray.get(books.close.remote(), timeout=_CLOSE_S)
-    ray.kill(books)
+        ray.get(ledger.close.remote(), timeout=_CLOSE_S)
+    ray.kill(ledger)
 
 
 class RemoteLedger:
     """ledger.LedgerPort over the actor."""
 
-    def __init__(self, books: ActorHandle, folder: str) -> None:
-        """folder: where answers are kept; "": for the life of the books, as for a service without a run."""
-        self._books = books
+    def __init__(self, ledger: ActorHandle, folder: str) -> None:
+        """folder: where answers are kept; "": for the life of the ledger, as for a service without a run."""
+        self._ledger = ledger
         self._folder = folder
         self._claims: dict[
             str, list[tuple[Sequence[str], asyncio.Future[Sequence[Claimed]]]]
@@ -143,7 +143,7 @@ class RemoteLedger:
 
     async def _call(self, method: str, *args: Any) -> Any:
         try:
-            return await self._books.call.remote(self._folder, method, *args)
+            return await self._ledger.call.remote(self._folder, method, *args)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, ValorError):
                 raise type(error.cause)(str(error.cause)) from None

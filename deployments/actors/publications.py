@@ -34,7 +34,7 @@ _AT_ONCE = 10_000  # calls, each a coroutine that may wait long
 _LATE_S = 60.0  # for an actor that starts again in the middle of a publication
 
 
-class Published:
+class PublicationsActor:
     """The actor. What is current is also in a file of the run folder, so that a restarted actor knows it."""
 
     def __init__(self, run: str) -> None:
@@ -124,20 +124,20 @@ class Published:
                 await self._changed.wait()
 
 
-def published_name(run: str) -> str:
+def publications_name(run: str) -> str:
     """Name of the actor of the training run in a folder."""
     return f"valor-published-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
 
-def open_published(run: str) -> ActorHandle:
-    """The actor of a training run's folder, made by whoever asks first. It stays until `close_published`."""
-    return open_named(Published, published_name(run), run, at_once=_AT_ONCE)
+def open_publications(run: str) -> ActorHandle:
+    """The actor of a training run's folder, made by whoever asks first. It stays until `close_publications`."""
+    return open_named(PublicationsActor, publications_name(run), run, at_once=_AT_ONCE)
 
 
-def close_published(run: str) -> None:
+def close_publications(run: str) -> None:
     """End the actor of a run, on a cluster that goes on."""
     with suppress(ValueError):  # never opened
-        ray.kill(ray.get_actor(published_name(run), NAMESPACE))
+        ray.kill(ray.get_actor(publications_name(run), NAMESPACE))
 
 
 def publish(
@@ -150,10 +150,10 @@ def publish(
     """Publish weights to all policy replicas that follow the run; returns when they carry them.
 
     probe: (prompt, completion) token ids that each replica scores with the new weights. Raises CheckpointError,
-    PolicyError as `Published.publish`, ServiceError when Ray fails.
+    PolicyError as `PublicationsActor.publish`, ServiceError when Ray fails.
     """
     sequences = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in probe)
-    call = open_published(run).publish.remote(version, str(folder.resolve()), sequences, timeout_s)
+    call = open_publications(run).publish.remote(version, str(folder.resolve()), sequences, timeout_s)
     try:
         return ray.get(call, timeout=timeout_s + _LATE_S)
     except ray.exceptions.RayTaskError as error:

@@ -20,7 +20,7 @@ from deployments.http.input import read_fields, read_picture
 from valor_ray import images
 from valor_ray.answer import ProgramRunner, answer, check_question, to_json
 from valor_ray.config.tree import Config
-from valor_ray.ports import Depth, Detector, Judge, Policy
+from valor_ray.ports import Depth, Detector, Policy, Vqa
 from valor_ray.records import Answer, DepthMap, Picture
 from valor_ray.report.kit.depth_colours import colour_depth
 from valor_ray.tools import LiveTools, split_phrases
@@ -43,7 +43,7 @@ class Parts:
     policy: Policy
     detector: Detector
     depth: Depth
-    judge: Judge
+    judge: Vqa
     sandbox: ProgramRunner
     status: Callable[[], Awaitable[dict[str, dict[str, Any]]]]  # of each part: {"status": "ok" | why not, …}
 

@@ -12,7 +12,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.http.app import Parts, make_app
-from deployments.ports import RemoteDepth, RemoteDetector, RemoteJudge, RemotePolicy
+from deployments.ports import RemoteDepth, RemoteDetector, RemotePolicy, RemoteVqa
 from valor_ray.config.tree import Config
 from valor_ray.program.sandbox import Sandbox
 
@@ -41,7 +41,7 @@ class FrontDoor:
             policy=RemotePolicy(self._handles["policy"]),
             detector=RemoteDetector(self._handles["detector"]),
             depth=RemoteDepth(self._handles["depth"]),
-            judge=RemoteJudge(self._handles["judge"]),
+            judge=RemoteVqa(self._handles["judge"]),
             sandbox=self._sandbox,
             status=self._status,
         )

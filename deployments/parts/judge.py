@@ -1,4 +1,4 @@
-"""The judge gateway as a Serve deployment: every replica adds throughput, the books are shared by all."""
+"""The judge gateway as a Serve deployment: every replica adds throughput, the ledger are shared by all."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from ray import serve
 
-from deployments.actors.judge_ledger import RemoteLedger, open_books
+from deployments.actors.judge_ledger import RemoteLedger, open_judge_ledger
 from deployments.parts.judge_metrics import JudgeMetrics
 from valor_ray.config.tree import JudgeConfig
 from valor_ray.errors import JudgeError
-from valor_ray.judges.gateway.connect import Judges, gateways_of, open_chat
+from valor_ray.judges.gateway.connect import Judges, gateways_of, open_judge
 from valor_ray.judges.vqa import VqaJudge
-from valor_ray.records import ChatReply, ChatRequest, Picture
+from valor_ray.records import JudgeReply, JudgeRequest, Picture
 
 _GAUGES_EVERY_S = 2.0
 
@@ -25,16 +25,16 @@ class JudgeDeployment:
         """folder: where answers are kept when the config names no cache_dir; None: for this service's life only."""
         self._config = config
         self._folder = config.cache_dir or folder or ""
-        self._books = open_books()
+        self._ledger = open_judge_ledger()
         self._metrics = JudgeMetrics()
         self._connecting = asyncio.Lock()
         self._url = ""
-        self._chat: Judges | None = None
+        self._judge: Judges | None = None
         await self._connect()
         self._reporting = asyncio.create_task(self._report())
 
-    async def ask(self, requests: list[ChatRequest]) -> list[ChatReply]:
-        """All at the same time; ports.Chat. Raises JudgeError when every further call must fail."""
+    async def ask(self, requests: list[JudgeRequest]) -> list[JudgeReply]:
+        """All at the same time; ports.Judge. Raises JudgeError when every further call must fail."""
         return await (await self._connect()).ask(requests)
 
     async def vqa(self, picture: Picture, question: str) -> str:
@@ -43,44 +43,46 @@ class JudgeDeployment:
             return await VqaJudge(await self._connect(), self._config).vqa(picture, question)
         except JudgeError:
             before = self._url
-            chat = await self._connect(again=True)
+            judge = await self._connect(again=True)
             if self._url == before:
                 raise
-            return await VqaJudge(chat, self._config).vqa(picture, question)  # the offline judge had died
+            return await VqaJudge(judge, self._config).vqa(picture, question)  # the offline judge had died
 
     async def status(self) -> dict[str, Any]:
-        books = await self._books.status.remote(self._folder)
+        ledger = await self._ledger.status.remote(self._folder)
         endpoint = self._config.base_url or "offline judge"
-        return {"endpoint": endpoint, "model": self._config.model, **books, **self._gauges()}
+        return {"endpoint": endpoint, "model": self._config.model, **ledger, **self._gauges()}
 
     def _gauges(self) -> dict[str, float]:
         total: Counter[str] = Counter()
-        for gateway in gateways_of(self._chat) if self._chat else ():
+        for gateway in gateways_of(self._judge) if self._judge else ():
             total.update(gateway.gauges())
         return dict(total)
 
     async def _connect(self, again: bool = False) -> Judges:
-        """The chat; the offline judge, where it is wanted, is looked for first and when `again`."""
-        if self._chat is not None and not again:
-            return self._chat
+        """The judge; the offline judge, where it is wanted, is looked for first and when `again`."""
+        if self._judge is not None and not again:
+            return self._judge
         async with self._connecting:
             endpoint = self._config
             if endpoint.base_url is None:
-                url = await self._books.offline_judge.remote(endpoint.model, endpoint.noise, endpoint.delay_s)
-                endpoint = endpoint.model_copy(update={"base_url": url, "api_key_env": None})
-            if self._chat is None or endpoint.base_url != self._url:
-                if self._chat is not None:
-                    await self._chat.close()
-                self._url = str(endpoint.base_url)
-                self._chat = open_chat(
-                    endpoint, RemoteLedger(self._books, self._folder), self._metrics.observe
+                url = await self._ledger.offline_judge.remote(
+                    endpoint.model, endpoint.noise, endpoint.delay_s
                 )
-            return self._chat
+                endpoint = endpoint.model_copy(update={"base_url": url, "api_key_env": None})
+            if self._judge is None or endpoint.base_url != self._url:
+                if self._judge is not None:
+                    await self._judge.close()
+                self._url = str(endpoint.base_url)
+                self._judge = open_judge(
+                    endpoint, RemoteLedger(self._ledger, self._folder), self._metrics.observe
+                )
+            return self._judge
 
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(_GAUGES_EVERY_S)
-            if self._chat is not None:
+            if self._judge is not None:
                 self._metrics.state(self._gauges())
                 if self._config.base_url is None:
                     await self._connect(again=True)  # a killed offline judge is replaced before work notices

@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray import serve
 
-from deployments.actors.publications import BEAT_S, open_published
+from deployments.actors.publications import BEAT_S, open_publications
 from valor_ray.config.tree import PolicyConfig
 from valor_ray.errors import CheckpointError, PolicyError, ServiceError
 from valor_ray.models.vllm.policy import VllmPolicy
@@ -83,7 +83,7 @@ class Follower:
 
     def __init__(self, policy: VllmPolicy, replica: str, run: str) -> None:
         self._policy, self._replica = policy, replica
-        self._published = open_published(run)
+        self._published = open_publications(run)
         self._number = 0  # of the publication that the policy carries
 
     async def catch_up(self) -> None:

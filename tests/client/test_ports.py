@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteJudge, Service
+from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteVqa, Service
 from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.images import from_array
 from valor_ray.records import Detection
@@ -76,7 +76,7 @@ def ask(url: str, port: str, token: str | None = None) -> Any:
                 return await RemoteDetector(service).detect(PICTURE, ("car", "tv"), box_threshold=0.1)
             if port == "depth":
                 return await RemoteDepth(service).depth(PICTURE)
-            return await RemoteJudge(service).vqa(PICTURE, "which colour?")
+            return await RemoteVqa(service).vqa(PICTURE, "which colour?")
 
     return asyncio.run(main())
 

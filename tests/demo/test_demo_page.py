@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from valor_ray.demo.page import write_page
-from valor_ray.demo.questions import Outcome, Question
+from valor_ray.demo.questions import AskedQuestion, Question
 from valor_ray.demo.report import rows
 from valor_ray.report.kit.listing import listing
 from valor_ray.report.kit.overlay import overlay
@@ -44,9 +44,9 @@ def picture(tmp_path) -> Path:
     return path
 
 
-def outcomes(picture: Path) -> list[Outcome]:
+def outcomes(picture: Path) -> list[AskedQuestion]:
     question = Question(picture, "How many <red> cubes?", 1, "count", "tiles")
-    return [Outcome(question, REPLY, 1.0), Outcome(question, FAILED, 3.0)]
+    return [AskedQuestion(question, REPLY, 1.0), AskedQuestion(question, FAILED, 3.0)]
 
 
 def test_page_shows_everything_and_needs_nothing_else(picture, tmp_path) -> None:

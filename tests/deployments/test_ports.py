@@ -10,7 +10,7 @@ from ray.exceptions import RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from deployments import ports as remote
-from deployments.ports import RemoteJudge, RemotePolicy
+from deployments.ports import RemotePolicy, RemoteVqa
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
 from valor_ray.images import from_array
 
@@ -44,7 +44,7 @@ def test_judge_errors(raised: BaseException, seen: type[ValorError], message: st
 
     picture = from_array(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(ValorError, match=message) as caught:
-        asyncio.run(RemoteJudge(Handle(raised)).vqa(picture, "What?"))
+        asyncio.run(RemoteVqa(Handle(raised)).vqa(picture, "What?"))
     assert type(caught.value) is seen
 
 

@@ -54,7 +54,7 @@ def test_kills_of_driver_learner_and_engine_lose_nothing(tmp_path: Path) -> None
         for row in runs.records(folder / "rollouts.jsonl")
         for version, _ in row["versions"]
     }
-    for shard in (0, 1):  # each replica's orders follow the weights
+    for shard in (0, 1):  # each replica's assignments follow the weights
         steps_seen = {int(version.removeprefix("step-")) for of, version in versions if of == shard}
         assert len(steps_seen) >= steps // 2, versions
 

@@ -10,7 +10,7 @@ import pytest
 from valor_ray.judges import plan_heads as verdicts
 from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.judges.sections import read_sections, write_sections
-from valor_ray.records import JUDGED, ChatReply, Head
+from valor_ray.records import JUDGED, Head, JudgeReply
 from valor_ray.tools import SPELLINGS, TOOLS
 
 QUESTION, PLAN, CODE = "Is the cup left of the plate?", "1. Detect.\n2. Compare x.", "final_answer = 'yes'"
@@ -92,4 +92,4 @@ def test_prompts_name_no_tool_that_there_is_not() -> None:
     ],
 )
 def test_only_yes_and_no_are_verdicts(content: dict | None, value: bool | None) -> None:
-    assert read_verdict(ChatReply(content, missing="down")).value is value
+    assert read_verdict(JudgeReply(content, missing="down")).value is value

@@ -15,7 +15,7 @@ from rough_endpoint import endpoint, failed, said
 from valor_ray import images
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, JudgeError
-from valor_ray.queries.kinds import Kind, choose, kind_of
+from valor_ray.queries.kinds import QuestionKind, choose, kind_of
 from valor_ray.queries.pictures import Shot, list_shots
 from valor_ray.queries.read import prompt_examples, read_queries
 from valor_ray.queries.write import FAILED, SCHEMA, Writing, usable
@@ -213,25 +213,28 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "kind"),
     [
-        ("How many cups are taller than the jug?", Kind.COUNT),
-        ("Count the cars.", Kind.COUNT),
-        ("How many times wider is the bed than the desk?", Kind.SIZE),
-        ("The mug is 10 cm high. How many cm tall is the jug?", Kind.SIZE),
-        ("Which is bigger, the tram or the bus?", Kind.SIZE),
-        ("Is the dog to the right of the bench?", Kind.RELATION),
-        ("Which chair is closest to the camera?", Kind.RELATION),
-        ("What color is the nearest kettle?", Kind.ATTRIBUTE),
-        ("Is a dog asleep?", Kind.OTHER),
-        ("Is the account open?", Kind.OTHER),
+        ("How many cups are taller than the jug?", QuestionKind.COUNT),
+        ("Count the cars.", QuestionKind.COUNT),
+        ("How many times wider is the bed than the desk?", QuestionKind.SIZE),
+        ("The mug is 10 cm high. How many cm tall is the jug?", QuestionKind.SIZE),
+        ("Which is bigger, the tram or the bus?", QuestionKind.SIZE),
+        ("Is the dog to the right of the bench?", QuestionKind.RELATION),
+        ("Which chair is closest to the camera?", QuestionKind.RELATION),
+        ("What color is the nearest kettle?", QuestionKind.ATTRIBUTE),
+        ("Is a dog asleep?", QuestionKind.OTHER),
+        ("Is the account open?", QuestionKind.OTHER),
     ],
 )
-def test_kinds_are_told_by_words(question: str, kind: Kind) -> None:
+def test_kinds_are_told_by_words(question: str, kind: QuestionKind) -> None:
     assert kind_of(question) is kind
 
 
 def test_the_rarest_kind_is_kept_and_ties_depend_on_seed_and_picture_only() -> None:
-    assert choose(FOUR, {Kind.COUNT: 1, Kind.SIZE: 1, Kind.ATTRIBUTE: 1}, 0, "a") == FOUR[2]
-    assert choose(FOUR[:1], {Kind.COUNT: 9}, 0, "a") == FOUR[0]
+    assert (
+        choose(FOUR, {QuestionKind.COUNT: 1, QuestionKind.SIZE: 1, QuestionKind.ATTRIBUTE: 1}, 0, "a")
+        == FOUR[2]
+    )
+    assert choose(FOUR[:1], {QuestionKind.COUNT: 9}, 0, "a") == FOUR[0]
     picks = {choose(FOUR, {}, 0, str(n)) for n in range(40)}
     assert picks == set(FOUR)
     assert all(choose(FOUR, {}, 0, str(n)) == choose(FOUR[::-1], {}, 0, str(n)) for n in range(40))

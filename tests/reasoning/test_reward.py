@@ -12,30 +12,30 @@ import pytest
 from valor_ray.config.tree import Config, RewardConfig
 from valor_ray.errors import ConfigError, JudgeError
 from valor_ray.reasoning.reward import SCHEMA, Rewarder, reward, reward_record, reward_value
-from valor_ray.records import ChatReply, ChatRequest, Head, Usage, Verdict
+from valor_ray.records import Head, JudgeReply, JudgeRequest, Usage, Verdict
 
 WELL_FORMED = "<plan>\n1. Count.\n</plan>\n<answer>\nfinal_answer = 1\n</answer>"
 WEIGHTS = RewardConfig()
 
 
-class Chat:
+class Judge:
     """Says yes to all, except to the heads told otherwise."""
 
     def __init__(self, **says: str | None) -> None:
         self.says = says
         self.asked: list[list[str]] = []
 
-    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         self.asked.append([request.head for request in requests])
         await asyncio.sleep(0.01)
         return [self._reply(self.says.get(request.head, "yes")) for request in requests]
 
-    def _reply(self, says: str | None) -> ChatReply:
+    def _reply(self, says: str | None) -> JudgeReply:
         usage = Usage(0.1, 100, 10, 0.01, 1)
         return (
-            ChatReply(None, "the judge is down", usage)
+            JudgeReply(None, "the judge is down", usage)
             if says is None
-            else ChatReply({"verdict": says, "reason": "r"}, usage=usage)
+            else JudgeReply({"verdict": says, "reason": "r"}, usage=usage)
         )
 
 
@@ -69,69 +69,69 @@ def test_weights_must_sum_to_one() -> None:
 
 @pytest.mark.parametrize("reply", ["", "no tags", WELL_FORMED * 2, "<plan></plan><answer>x</answer>"])
 def test_reply_without_the_format_is_zero_and_nobody_is_asked(reply: str) -> None:
-    chat = Chat()
-    found = asyncio.run(reward("q", reply, syntax(True), chat, WEIGHTS))
-    assert found.value == 0 and chat.asked == [] and set(found.verdicts) == {Head.FORMAT}
+    judge = Judge()
+    found = asyncio.run(reward("q", reply, syntax(True), judge, WEIGHTS))
+    assert found.value == 0 and judge.asked == [] and set(found.verdicts) == {Head.FORMAT}
 
 
 def test_all_judges_go_out_together() -> None:
-    chat = Chat(spatial="no")
-    found = asyncio.run(reward("q", WELL_FORMED, syntax(False), chat, WEIGHTS))
-    assert chat.asked == [["logic", "attribute", "spatial", "adherence"]]
+    judge = Judge(spatial="no")
+    found = asyncio.run(reward("q", WELL_FORMED, syntax(False), judge, WEIGHTS))
+    assert judge.asked == [["logic", "attribute", "spatial", "adherence"]]
     assert found.value == pytest.approx(0.7) and found.verdicts[Head.SPATIAL].reason == "r"
 
 
 def test_a_judges_failure_is_no_verdict() -> None:
-    found = asyncio.run(reward("q", WELL_FORMED, syntax(True), Chat(logic=None), WEIGHTS))
+    found = asyncio.run(reward("q", WELL_FORMED, syntax(True), Judge(logic=None), WEIGHTS))
     assert found.value is None and found.verdicts[Head.LOGIC] == Verdict(None, "the judge is down")
 
 
 def test_equal_replies_are_judged_once_and_missing_ones_again() -> None:
-    chat = Chat()
-    rewarder = Rewarder(syntax(True), chat, WEIGHTS)
+    judge = Judge()
+    rewarder = Rewarder(syntax(True), judge, WEIGHTS)
 
     async def many() -> list[float | None]:
         first = await asyncio.gather(*(rewarder("q", WELL_FORMED) for _ in range(20)))
         return [found.value for found in [*first, await rewarder("q", WELL_FORMED)]]
 
-    assert asyncio.run(many()) == [pytest.approx(1)] * 21 and len(chat.asked) == 1
-    asyncio.run(Rewarder(syntax(True), chat, WEIGHTS)("other", WELL_FORMED))
-    assert len(chat.asked) == 2
-    chat.says = {"logic": None}
-    failing = Rewarder(syntax(True), chat, WEIGHTS)
+    assert asyncio.run(many()) == [pytest.approx(1)] * 21 and len(judge.asked) == 1
+    asyncio.run(Rewarder(syntax(True), judge, WEIGHTS)("other", WELL_FORMED))
+    assert len(judge.asked) == 2
+    judge.says = {"logic": None}
+    failing = Rewarder(syntax(True), judge, WEIGHTS)
 
     async def twice() -> None:
         await failing("q", WELL_FORMED)
         await failing("q", WELL_FORMED)
 
     asyncio.run(twice())
-    assert len(chat.asked) == 4
+    assert len(judge.asked) == 4
 
 
 def test_error_reaches_all_who_share_and_is_not_remembered() -> None:
-    class Refusing(Chat):
-        async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    class Refusing(Judge):
+        async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
             self.asked.append([])
             raise JudgeError("refused key")
 
-    chat = Refusing()
-    rewarder = Rewarder(syntax(True), chat, WEIGHTS)
+    judge = Refusing()
+    rewarder = Rewarder(syntax(True), judge, WEIGHTS)
 
     async def both() -> list[object]:
         first = await asyncio.gather(*(rewarder("q", WELL_FORMED) for _ in range(2)), return_exceptions=True)
         return [*first, *await asyncio.gather(rewarder("q", WELL_FORMED), return_exceptions=True)]
 
-    assert all(isinstance(error, JudgeError) for error in asyncio.run(both())) and len(chat.asked) == 2
+    assert all(isinstance(error, JudgeError) for error in asyncio.run(both())) and len(judge.asked) == 2
 
 
 def test_record_fits_its_schema_and_sums_the_usage() -> None:
-    found = asyncio.run(reward("q", WELL_FORMED, syntax(True), Chat(), WEIGHTS))
+    found = asyncio.run(reward("q", WELL_FORMED, syntax(True), Judge(), WEIGHTS))
     record = reward_record(found)
     assert (
         record["calls"] == 4 and record["prompt_tokens"] == 400 and record["cost_usd"] == pytest.approx(0.04)
     )
     rows = pa.Table.from_pylist(
-        [record, reward_record(asyncio.run(reward("q", "", syntax(True), Chat(), WEIGHTS)))], SCHEMA
+        [record, reward_record(asyncio.run(reward("q", "", syntax(True), Judge(), WEIGHTS)))], SCHEMA
     )
     assert rows.column("value").to_pylist() == [pytest.approx(1), 0.0] and rows.column(
         "syntax"

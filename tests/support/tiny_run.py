@@ -101,7 +101,7 @@ class Hand:
             self.change(step, rows)
         return StepBatch(step, rows, rows, dict(COUNTS), [row["lag"] for row in rows], 0.0, 0.0)
 
-    def trained(self, step: int) -> None:
+    def checkpointed(self, step: int) -> None:
         self.kept.append(step)
 
     def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:

@@ -18,7 +18,7 @@ from valor_ray.answer import answer
 from valor_ray.benchmarks import tabletop
 from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Query, Row, evaluate
 from valor_ray.errors import ConfigError, JudgeError, ServiceError
-from valor_ray.ports import Depth, Detector, Judge, Policy
+from valor_ray.ports import Depth, Detector, Policy, Vqa
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture
 from valor_ray.runs.folder import read_records
@@ -109,9 +109,9 @@ class HeldOut:
 
 
 class _Watched:
-    """ports.Judge that remembers its failure, which a program would turn into a failure of its own."""
+    """ports.Vqa that remembers its failure, which a program would turn into a failure of its own."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Vqa) -> None:
         self._judge = judge
         self.failure: JudgeError | None = None
 

@@ -91,7 +91,7 @@ async def evaluate(
     """
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    with closing(RecordFile(out / ANSWERS, keep=True)) as book:
+    with closing(RecordFile(out / ANSWERS, keep=True)) as file:
         rows = _recorded(out / ANSWERS, queries)
         todo = [query for query in queries if query.query_id not in rows or rows[query.query_id].unasked]
         done = len(queries) - len(todo)
@@ -99,7 +99,7 @@ async def evaluate(
         async def one(query: Query) -> None:
             nonlocal done
             row = await _ask(query, truths[query.query_id], answer_fn)
-            book.append(asdict(row))
+            file.append(asdict(row))
             rows[query.query_id] = row
             done += 1
             progress(done, row)

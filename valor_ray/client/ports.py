@@ -108,8 +108,8 @@ class RemoteDepth:
         return DepthMap(depth.astype(np.float32, copy=False), focal_px)
 
 
-class RemoteJudge:
-    """ports.Judge through POST /v1/vqa."""
+class RemoteVqa:
+    """ports.Vqa through POST /v1/vqa."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

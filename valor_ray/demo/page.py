@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from valor_ray.demo.questions import Outcome
+from valor_ray.demo.questions import AskedQuestion
 from valor_ray.demo.report import short
 from valor_ray.images import from_array, to_png
 from valor_ray.report.kit.depth_colours import colour_depth
@@ -24,7 +24,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def write_page(
-    path: Path, outcomes: Sequence[Outcome], depths: Mapping[Path, np.ndarray], settings: str = ""
+    path: Path, outcomes: Sequence[AskedQuestion], depths: Mapping[Path, np.ndarray], settings: str = ""
 ) -> Path:
     """Write the page and return its path.
 
@@ -47,7 +47,7 @@ def write_page(
     return path
 
 
-def _families(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _families(outcomes: Sequence[AskedQuestion]) -> Iterator[str]:
     asked = Counter(outcome.question.family for outcome in outcomes)
     right = Counter(outcome.question.family for outcome in outcomes if outcome.right)
     for family, count in asked.items():
@@ -58,7 +58,7 @@ def _families(outcomes: Sequence[Outcome]) -> Iterator[str]:
         )
 
 
-def _card(outcome: Outcome, depth: np.ndarray | None) -> str:
+def _card(outcome: AskedQuestion, depth: np.ndarray | None) -> str:
     reply, question = outcome.reply, outcome.question
     mark = "right" if outcome.right else "wrong"
     error = f'<div class="error">{escape(str(reply["error"]))}</div>' if reply["error"] else ""
@@ -81,7 +81,7 @@ def _section(title: str, body: str) -> str:
     return f"<h3>{title}</h3>{body}" if body else ""
 
 
-def _picture(outcome: Outcome) -> str:
+def _picture(outcome: AskedQuestion) -> str:
     image = outcome.question.image
     drawn = overlay(image, outcome.reply["trace"])
     caption = f"{escape(image.name)} · look {escape(outcome.question.look)}"

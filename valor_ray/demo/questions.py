@@ -31,7 +31,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AskedQuestion:
     """What came back for one question."""
 
     question: Question
@@ -58,8 +58,8 @@ def read_questions(folder: Path) -> list[Question]:
 
 
 def ask_all(
-    questions: Sequence[Question], url: str, token: str | None, progress: Callable[[int, Outcome], None]
-) -> list[Outcome]:
+    questions: Sequence[Question], url: str, token: str | None, progress: Callable[[int, AskedQuestion], None]
+) -> list[AskedQuestion]:
     """Every question over HTTP, IN_FLIGHT at a time; outcomes in the order of the questions.
 
     progress: called with the number done and the newest outcome.
@@ -71,13 +71,13 @@ def ask_all(
         return [one.result() for one in waiting]
 
 
-def _ask_one(question: Question, url: str, token: str | None) -> Outcome:
+def _ask_one(question: Question, url: str, token: str | None) -> AskedQuestion:
     start = time.monotonic()
     try:
         reply, failed = ask(question.image, question.text, url=url, token=token), False
     except ServiceError as error:
         reply, failed = {"answer": None, "plan": "", "code": "", "trace": [], "error": str(error)}, True
-    return Outcome(question, reply, time.monotonic() - start, failed)
+    return AskedQuestion(question, reply, time.monotonic() - start, failed)
 
 
 def depth_maps(images: Iterator[Path], url: str, token: str | None) -> dict[Path, np.ndarray]:

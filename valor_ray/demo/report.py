@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from valor_ray.demo.questions import IN_FLIGHT, Outcome
+from valor_ray.demo.questions import IN_FLIGHT, AskedQuestion
 
 WIDTH = 62  # characters of a question
 
@@ -18,7 +18,7 @@ def short(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def rows(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def rows(outcomes: Sequence[AskedQuestion]) -> Iterator[str]:
     """The table, line by line."""
     yield f"{'question':<{WIDTH}}  {'answer':<14} {'truth':<14} {'':<6} {'seconds':>7}"
     for outcome in outcomes:
@@ -31,7 +31,7 @@ def rows(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield totals(outcomes)
 
 
-def totals(outcomes: Sequence[Outcome]) -> str:
+def totals(outcomes: Sequence[AskedQuestion]) -> str:
     right = sum(outcome.right for outcome in outcomes)
     without = sum(bool(outcome.reply["error"]) for outcome in outcomes)
     median = statistics.median(outcome.seconds for outcome in outcomes)

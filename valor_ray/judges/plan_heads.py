@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from valor_ray.judges.sections import write_sections
-from valor_ray.records import JUDGED, ChatReply, ChatRequest, Head, Verdict
+from valor_ray.records import JUDGED, Head, JudgeReply, JudgeRequest, Verdict
 from valor_ray.tools import api_text
 
 SCHEMA: dict[str, Any] = {
@@ -23,7 +23,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def verdict_requests(question: str, plan: str, code: str) -> dict[Head, ChatRequest]:
+def verdict_requests(question: str, plan: str, code: str) -> dict[Head, JudgeRequest]:
     """One request per judged head. logic, attribute, spatial see plan and question; adherence sees plan and program.
 
     What all share comes first (system message, then the plan), so that endpoints can reuse their prefix caches.
@@ -31,7 +31,7 @@ def verdict_requests(question: str, plan: str, code: str) -> dict[Head, ChatRequ
     about_question = write_sections({"plan": plan, "question": question})
     about_code = write_sections({"plan": plan, "program": code})
     return {
-        head: ChatRequest(
+        head: JudgeRequest(
             head=head.value,
             version=prompt_version(head),
             messages=(
@@ -47,7 +47,7 @@ def verdict_requests(question: str, plan: str, code: str) -> dict[Head, ChatRequ
     }
 
 
-def read_verdict(reply: ChatReply) -> Verdict:
+def read_verdict(reply: JudgeReply) -> Verdict:
     """Exactly yes or no; anything else is missing, and never a no (law 3)."""
     if reply.content is None:
         return Verdict(None, reply.missing)

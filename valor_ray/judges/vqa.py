@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import JudgeError
 from valor_ray.images import to_jpeg_uri
-from valor_ray.ports import Chat
-from valor_ray.records import ChatRequest, Picture
+from valor_ray.ports import Judge
+from valor_ray.records import JudgeRequest, Picture
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import JudgeConfig
@@ -24,16 +24,16 @@ VQA_SCHEMA: dict[str, Any] = {
 
 
 class VqaJudge:
-    """ports.Judge over any Chat."""
+    """ports.Vqa over any Judge."""
 
-    def __init__(self, chat: Chat, config: JudgeConfig) -> None:
-        self._chat = chat
+    def __init__(self, judge: Judge, config: JudgeConfig) -> None:
+        self._judge = judge
         self._config = config
 
     async def vqa(self, picture: Picture, question: str) -> str:
         """Short lower-case answer about the picture (a crop or a whole image). Raises JudgeError."""
         uri = to_jpeg_uri(picture, self._config.jpeg_quality, self._config.max_side)
-        request = ChatRequest(
+        request = JudgeRequest(
             head="vqa",
             version=VERSION,
             messages=(
@@ -50,7 +50,7 @@ class VqaJudge:
             # someone waits for this answer: a judge that is down is an error soon, not in an hour
             patience_s=self._config.timeout_s * (self._config.retries + 1),
         )
-        reply = (await self._chat.ask([request]))[0]
+        reply = (await self._judge.ask([request]))[0]
         answer = (
             "" if reply.content is None else str(reply.content["answer"]).strip().lower().removesuffix(".")
         )

@@ -13,15 +13,15 @@ from typing import Any
 
 from ray import serve
 
-from deployments.actors.judge_ledger import close_books
+from deployments.actors.judge_ledger import close_judge_ledger
 from deployments.app import judging_name
-from deployments.ports import RemoteChat
+from deployments.ports import RemoteJudge
 from deployments.serving import deploy_judges, running_ray
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.perf.judges import ask_all, judge_config
 from valor_ray.perf.mock_judge import MockJudge
-from valor_ray.records import ChatRequest
+from valor_ray.records import JudgeRequest
 
 REPLICAS = (1, 2, 4)
 IN_FLIGHT = 16  # calls of one replica while scaling is measured
@@ -31,27 +31,27 @@ WARM_S = 3.0  # before counting
 
 
 def measure_serve(
-    replies: list[list[ChatRequest]], scaling_s: float, limit_s: float, say: Callable[[str], None]
+    replies: list[list[JudgeRequest]], scaling_s: float, limit_s: float, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Replies a second over handles; calls a second with 1, 2, 4 replicas; what a limited account saw."""
     throughput: dict[int, float] = {}
     with running_ray(Config.load(), say):
         say("the gateway as a Serve deployment")
-        with MockJudge() as mock, _gateway(mock) as chat:
-            plain = asyncio.run(ask_all(chat, replies))
+        with MockJudge() as mock, _gateway(mock) as judge:
+            plain = asyncio.run(ask_all(judge, replies))
         for replicas in REPLICAS:
             say(f"{replicas} replica(s), {IN_FLIGHT} calls in flight each, {LATENCY_S:g} s latency")
             limits = {"max_in_flight": IN_FLIGHT, "first_in_flight": IN_FLIGHT, "hedge": False}
             with (
                 MockJudge(median_s=LATENCY_S, sigma=0) as mock,
-                _gateway(mock, replicas=replicas, **limits) as chat,
+                _gateway(mock, replicas=replicas, **limits) as judge,
             ):
                 tasks = 2 * replicas * IN_FLIGHT // 4
-                throughput[replicas] = asyncio.run(_rate(chat, mock, tasks, scaling_s))
+                throughput[replicas] = asyncio.run(_rate(judge, mock, tasks, scaling_s))
         say(f"{REPLICAS[-1]} replicas on an account of {PER_MINUTE} requests a minute, for {limit_s:g} s")
         with MockJudge(median_s=0.1) as mock:
-            with _gateway(mock, replicas=REPLICAS[-1], requests_per_minute=PER_MINUTE, hedge=False) as chat:
-                rate = asyncio.run(_rate(chat, mock, 60, limit_s))
+            with _gateway(mock, replicas=REPLICAS[-1], requests_per_minute=PER_MINUTE, hedge=False) as judge:
+                rate = asyncio.run(_rate(judge, mock, 60, limit_s))
             most = mock.stats()["most_per_minute"]
     return {
         "replies_per_second": plain["replies_per_second"],
@@ -75,16 +75,16 @@ def write_scaling(folder: Path, throughput: dict[str, float]) -> None:
 
 
 @contextmanager
-def _gateway(mock: MockJudge, **changes: Any) -> Iterator[RemoteChat]:
-    """The judge gateway alone, for a mock endpoint, with books of its own."""
+def _gateway(mock: MockJudge, **changes: Any) -> Iterator[RemoteJudge]:
+    """The judge gateway alone, for a mock endpoint, with ledger of its own."""
     config = Config.load().model_copy(update={"judge": judge_config(mock.base_url, **changes)})
     with tempfile.TemporaryDirectory() as folder:
-        yield RemoteChat(deploy_judges(config, Path(folder)))
+        yield RemoteJudge(deploy_judges(config, Path(folder)))
         serve.delete(judging_name(folder))
-        close_books()
+        close_judge_ledger()
 
 
-async def _rate(chat: RemoteChat, mock: MockJudge, workers: int, seconds: float) -> float:
+async def _rate(judge: RemoteJudge, mock: MockJudge, workers: int, seconds: float) -> float:
     """Calls a second that the endpoint saw while so many replies were being judged at a time, after a warm-up."""
     number = 0
     end = time.monotonic() + WARM_S + seconds
@@ -94,7 +94,7 @@ async def _rate(chat: RemoteChat, mock: MockJudge, workers: int, seconds: float)
         while time.monotonic() < end:
             number += 1
             question = f"Is thing {number} left of the plate?"
-            await chat.ask(
+            await judge.ask(
                 list(verdict_requests(question, f"1. Look at {number}.", f"final_answer = {number}").values())
             )
 

@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 
 from valor_ray.config.tree import Config, JudgeConfig
-from valor_ray.judges.gateway.connect import open_chat
+from valor_ray.judges.gateway.connect import open_judge
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.perf.mock_judge import MockJudge
-from valor_ray.ports import Chat
-from valor_ray.records import ChatRequest
+from valor_ray.ports import Judge
+from valor_ray.records import JudgeRequest
 
 Say = Callable[[str], None]
 THREADS = 24  # of the plain way, as the reference runs it
@@ -68,7 +68,7 @@ def run(args: Namespace, say: Say) -> dict[str, Any]:
     }
 
 
-def _requests(number: int) -> list[ChatRequest]:
+def _requests(number: int) -> list[JudgeRequest]:
     """The four judges of one made-up reply."""
     plan = f"1. Detect the cup {number} and the plate.\n2. If nothing is found, answer no.\n3. Compare the x."
     code = f'cups = gd_detect(img_pth, "cup {number}")\nfinal_answer = "yes" if cups else "no"'
@@ -81,30 +81,30 @@ def judge_config(base_url: str, **changes: Any) -> JudgeConfig:
 
 
 def _gateway(
-    replies: list[list[ChatRequest]], faults: dict[str, float]
+    replies: list[list[JudgeRequest]], faults: dict[str, float]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Figures of a first and a second run over the same answers."""
     with MockJudge(**faults) as mock, tempfile.TemporaryDirectory() as folder:
 
         async def both() -> tuple[dict[str, Any], dict[str, Any]]:
             ledger = Ledger(Path(folder))
-            chat = open_chat(judge_config(mock.base_url), ledger)
-            first = await ask_all(chat, replies)
+            judge = open_judge(judge_config(mock.base_url), ledger)
+            first = await ask_all(judge, replies)
             calls = mock.stats()["calls"]
-            second = await ask_all(chat, replies)
+            second = await ask_all(judge, replies)
             second["calls"] = mock.stats()["calls"] - calls
             first["calls"] = calls
-            await chat.close()
+            await judge.close()
             ledger.close()
             return first, second
 
         return asyncio.run(both())
 
 
-async def ask_all(chat: Chat, replies: list[list[ChatRequest]]) -> dict[str, Any]:
+async def ask_all(judge: Judge, replies: list[list[JudgeRequest]]) -> dict[str, Any]:
     """Judge all replies at once; figures of it."""
     before, started = _cpu_s(), time.perf_counter()
-    answers = await asyncio.gather(*(chat.ask(requests) for requests in replies))
+    answers = await asyncio.gather(*(judge.ask(requests) for requests in replies))
     seconds = time.perf_counter() - started
     lost = sum(answer.content is None for group in answers for answer in group)
     calls = sum(len(group) for group in answers)
@@ -115,14 +115,14 @@ async def ask_all(chat: Chat, replies: list[list[ChatRequest]]) -> dict[str, Any
     }
 
 
-def _plain(replies: list[list[ChatRequest]], faults: dict[str, float]) -> dict[str, Any]:
+def _plain(replies: list[list[JudgeRequest]], faults: dict[str, float]) -> dict[str, Any]:
     """Threads that each take a reply and make its four calls in sequence with the sync openai client."""
     import openai
 
     with MockJudge(**faults) as mock:
         client = openai.OpenAI(base_url=mock.base_url, api_key="none", timeout=TIMEOUT_S)
 
-        def one(requests: list[ChatRequest]) -> int:
+        def one(requests: list[JudgeRequest]) -> int:
             lost = 0
             for request in requests:
                 schema: Any = {"name": request.head, "strict": True, "schema": dict(request.schema)}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class QuestionKind(StrEnum):
     COUNT = "count"
     SIZE = "size"
     RELATION = "relation"
@@ -19,22 +19,25 @@ class Kind(StrEnum):
 # Tried in this order: what is asked for comes before what it is asked about, as in "What colour is the nearest cup?".
 # "How many cm" and "how many times" ask for sizes.
 _WORDS = {
-    Kind.COUNT: r"how many (?!times\b|(?:centi|milli)?met(?:re|er)s?\b|[cm]?m\b|feet\b|inches\b)|number of\b|count\b",
-    Kind.ATTRIBUTE: r"colou?r|material\b|made of\b|shape|pattern|(?:kind|type) of\b",
-    Kind.SIZE: r"how many\b|how far\b|distances?\b|ratio\b|size\b|thick|deep\b|depth\b|height\b|width\b|length\b|"
-    r"(?:tall|high|wide|long|big|large|small|short)(?:g?er|r|g?est|st)?\b",
-    Kind.RELATION: r"left|right|above\b|below\b|behind\b|front\b|between\b|beside\b|next to\b|near|close|farth|furth|"
-    r"under|over\b|on top\b|inside\b",
+    QuestionKind.COUNT: r"how many (?!times\b|(?:centi|milli)?met(?:re|er)s?\b|[cm]?m\b|feet\b|inches\b)|"
+    r"number of\b|count\b",
+    QuestionKind.ATTRIBUTE: r"colou?r|material\b|made of\b|shape|pattern|(?:kind|type) of\b",
+    QuestionKind.SIZE: r"how many\b|how far\b|distances?\b|ratio\b|size\b|thick|deep\b|depth\b|height\b|width\b|"
+    r"length\b|(?:tall|high|wide|long|big|large|small|short)(?:g?er|r|g?est|st)?\b",
+    QuestionKind.RELATION: r"left|right|above\b|below\b|behind\b|front\b|between\b|beside\b|next to\b|near|close|"
+    r"farth|furth|under|over\b|on top\b|inside\b",
 }
 
 
-def kind_of(question: str) -> Kind:
+def kind_of(question: str) -> QuestionKind:
     """The first kind whose words the question has; `other` when it has none."""
     text = question.lower()
-    return next((kind for kind, words in _WORDS.items() if re.search(rf"\b(?:{words})", text)), Kind.OTHER)
+    return next(
+        (kind for kind, words in _WORDS.items() if re.search(rf"\b(?:{words})", text)), QuestionKind.OTHER
+    )
 
 
-def choose(questions: Sequence[str], kept: Mapping[Kind, int], seed: int, query_id: str) -> str:
+def choose(questions: Sequence[str], kept: Mapping[QuestionKind, int], seed: int, query_id: str) -> str:
     """The question whose kind was kept least often so far; ties are drawn by seed and query, whatever their order."""
     rarest = min(kept.get(kind_of(question), 0) for question in questions)
     tied = sorted(question for question in questions if kept.get(kind_of(question), 0) == rarest)

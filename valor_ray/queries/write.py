@@ -1,6 +1,6 @@
 """Questions for bare pictures (paper: the SA-1B half of its queries): a VLM writes several, one a picture is kept.
 
-The VLM stands behind ports.Chat, so its answers are on disk before they are used. Nothing here knows an answer.
+The VLM stands behind ports.Judge, so its answers are on disk before they are used. Nothing here knows an answer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from valor_ray import images
 from valor_ray.answer import check_question
 from valor_ray.errors import ConfigError, ImageError, QuestionError
-from valor_ray.ports import Chat
-from valor_ray.queries.kinds import Kind, choose, kind_of
+from valor_ray.ports import Judge
+from valor_ray.queries.kinds import QuestionKind, choose, kind_of
 from valor_ray.queries.pictures import Shot
 from valor_ray.queries.read import LONGEST_QUESTION, normalised, prompt_examples
-from valor_ray.records import ChatReply, ChatRequest
+from valor_ray.records import JudgeReply, JudgeRequest
 from valor_ray.runs.folder import RecordFile, read_records
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ _HEAD = b'{"query_id": '  # how a file of ours begins
 _FATES = ("written", "failed", "missing", "unusable")
 
 
-def query_request(path: Path, per_image: int, config: Config) -> ChatRequest:
+def query_request(path: Path, per_image: int, config: Config) -> JudgeRequest:
     """What the VLM is asked about a picture. Raises ImageError."""
     picture = images.load(path, config.images)
     uri = images.to_jpeg_uri(picture, config.judge.jpeg_quality, config.judge.max_side)
     wanted = f"Write {per_image} question{'s' * (per_image > 1)} about this picture."
     content = [{"type": "image_url", "image_url": {"url": uri}}, {"type": "text", "text": wanted}]
     messages = ({"role": "system", "content": _prompt()}, {"role": "user", "content": content})
-    return ChatRequest("write_queries", _version(), messages, SCHEMA)
+    return JudgeRequest("write_queries", _version(), messages, SCHEMA)
 
 
 def usable(content: Mapping[str, Any]) -> list[str]:
@@ -82,34 +82,36 @@ class Writing:
     out: Path
     seed: int
     say: Callable[[str], None]
-    kinds: Counter[Kind] = field(default_factory=Counter)  # of all queries in `out`
+    kinds: Counter[QuestionKind] = field(default_factory=Counter)  # of all queries in `out`
     counts: Counter[str] = field(default_factory=Counter)
     cost_usd: float = 0.0
 
-    async def run(self, shots: Sequence[Shot], chat: Chat, config: Config, per_image: int) -> dict[str, Any]:
+    async def run(
+        self, shots: Sequence[Shot], judge: Judge, config: Config, per_image: int
+    ) -> dict[str, Any]:
         """Returns the summary. Raises ConfigError when `out` holds something else, JudgeError when every call must
         fail, StorageError."""
         start = said = time.monotonic()
-        book, failed = self._open()
+        file, failed = self._open()
         try:
             have = self._written()
             todo = [shot for shot in shots if shot.query_id not in have]
-            async with aclosing(_answers(todo, chat, config, per_image)) as answers:
+            async with aclosing(_answers(todo, judge, config, per_image)) as answers:
                 async for shot, reply, fate in answers:
-                    self._take(shot, reply, fate, book, failed)
+                    self._take(shot, reply, fate, file, failed)
                     done = sum(self.counts[name] for name in _FATES)
                     if time.monotonic() - said > _SAY_EVERY_S or done == len(todo):
                         said = time.monotonic()
                         left = (len(todo) - done) * (said - start) / done
                         self.say(f"{done}/{len(todo)} pictures, {left:.0f} s left")
         finally:
-            book.close()
+            file.close()
             failed.close()
         return {
             "images": len(shots),
             "before": len(shots) - len(todo),
             **{name: self.counts[name] for name in (*_FATES, "calls", "tries", "cache_hits")},
-            "kinds": {kind.value: self.kinds[kind] for kind in Kind},
+            "kinds": {kind.value: self.kinds[kind] for kind in QuestionKind},
             "cost_usd": self.cost_usd,
             "seconds": time.monotonic() - start,
         }
@@ -134,7 +136,7 @@ class Writing:
             self.kinds[kind_of(record["question"])] += 1
         return have
 
-    def _take(self, shot: Shot, reply: ChatReply, fate: str, book: RecordFile, failed: RecordFile) -> None:
+    def _take(self, shot: Shot, reply: JudgeReply, fate: str, file: RecordFile, failed: RecordFile) -> None:
         usage = reply.usage
         self.cost_usd += usage.cost_usd
         self.counts.update(calls=int(usage.tries > 0), tries=usage.tries, cache_hits=int(usage.cached))
@@ -143,7 +145,7 @@ class Writing:
             question = choose(questions, self.kinds, self.seed, shot.query_id)
             folder = self.out.absolute().parent
             image = shot.path.relative_to(folder) if shot.path.is_relative_to(folder) else shot.path
-            book.append({"query_id": shot.query_id, "image": image.as_posix(), "question": question})
+            file.append({"query_id": shot.query_id, "image": image.as_posix(), "question": question})
             self.kinds[kind_of(question)] += 1
         else:
             fate = "unusable" if reply.content is not None else fate
@@ -152,20 +154,20 @@ class Writing:
 
 
 async def _answers(
-    shots: Sequence[Shot], chat: Chat, config: Config, per_image: int
-) -> AsyncGenerator[tuple[Shot, ChatReply, str], None]:
+    shots: Sequence[Shot], judge: Judge, config: Config, per_image: int
+) -> AsyncGenerator[tuple[Shot, JudgeReply, str], None]:
     """Picture, answer and fate, in the order of the pictures, so that the choice among questions is repeatable."""
     decoding = asyncio.Semaphore(_DECODING)
 
-    async def ask(shot: Shot) -> tuple[Shot, ChatReply, str]:
+    async def ask(shot: Shot) -> tuple[Shot, JudgeReply, str]:
         if shot.error:
-            return shot, ChatReply(None, shot.error), "failed"
+            return shot, JudgeReply(None, shot.error), "failed"
         try:
             async with decoding:
                 request = await asyncio.to_thread(query_request, shot.path, per_image, config)
         except ImageError as error:
-            return shot, ChatReply(None, str(error)), "failed"
-        reply = (await chat.ask([request]))[0]
+            return shot, JudgeReply(None, str(error)), "failed"
+        reply = (await judge.ask([request]))[0]
         return shot, reply, "written" if reply.content is not None else "missing"
 
     waiting: deque[asyncio.Task] = deque()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from valor_ray.judges.plan_heads import read_verdict, verdict_requests
-from valor_ray.ports import Chat, SyntaxCheck
+from valor_ray.ports import Judge, SyntaxCheck
 from valor_ray.program.parse import parse_reply
 from valor_ray.records import Head, Reward, Usage, Verdict
 
@@ -53,7 +53,9 @@ def reward_value(verdicts: Mapping[Head, Verdict], weights: RewardConfig) -> flo
     return total
 
 
-async def reward(question: str, reply: str, syntax: SyntaxCheck, chat: Chat, weights: RewardConfig) -> Reward:
+async def reward(
+    question: str, reply: str, syntax: SyntaxCheck, judge: Judge, weights: RewardConfig
+) -> Reward:
     """Judge one reply. All four judges go out together; a reply without the format is judged by nobody.
 
     Raises JudgeError when every further reply must fail too (a refused key), ProgramError when the sandbox is broken.
@@ -67,7 +69,7 @@ async def reward(question: str, reply: str, syntax: SyntaxCheck, chat: Chat, wei
         return Reward(reward_value(verdicts, weights), verdicts, seconds=time.perf_counter() - started)
     verdicts[Head.SYNTAX] = await syntax(parsed.code)
     requests = verdict_requests(question, parsed.plan, parsed.code)
-    replies = await chat.ask(list(requests.values()))
+    replies = await judge.ask(list(requests.values()))
     verdicts |= {head: read_verdict(said) for head, said in zip(requests, replies, strict=True)}
     usage = {head: said.usage for head, said in zip(requests, replies, strict=True)}
     return Reward(reward_value(verdicts, weights), verdicts, usage, time.perf_counter() - started)
@@ -76,9 +78,9 @@ async def reward(question: str, reply: str, syntax: SyntaxCheck, chat: Chat, wei
 class Rewarder:
     """`reward` that judges equal (question, reply) pairs once: those in work are shared, recent ones remembered."""
 
-    def __init__(self, syntax: SyntaxCheck, chat: Chat, weights: RewardConfig) -> None:
+    def __init__(self, syntax: SyntaxCheck, judge: Judge, weights: RewardConfig) -> None:
         self._syntax = syntax
-        self._chat = chat
+        self._judge = judge
         self._weights = weights
         self._known: OrderedDict[tuple[str, str], asyncio.Task[Reward]] = OrderedDict()
 
@@ -87,7 +89,7 @@ class Rewarder:
         task = self._known.get(key)
         again = task is not None
         if task is None:
-            task = asyncio.create_task(reward(question, reply, self._syntax, self._chat, self._weights))
+            task = asyncio.create_task(reward(question, reply, self._syntax, self._judge, self._weights))
             self._known[key] = task
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)

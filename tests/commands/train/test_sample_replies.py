@@ -1,4 +1,4 @@
-"""`python -m jobs.sample_replies`: what is missing is sampled, and wrong files are refused before an engine starts."""
+"""`python -m jobs.sample_replies`: what is missing is sampled, and wrong files are refused before an host starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from valor_ray.records import Reply
 
 
 class Policy:
-    """In the place of VllmPolicy: the engine is the only part that is not real here."""
+    """In the place of VllmPolicy: the host is the only part that is not real here."""
 
     asked: list[tuple[str, int]]
     started = 0
@@ -32,7 +32,7 @@ class Policy:
     async def generate(self, question: str, *, n: int = 1) -> list[Reply]:
         self.asked.append((question, n))
         if "broken" in question:
-            raise PolicyError("the engine has died")
+            raise PolicyError("the host has died")
         return [Reply(f"reply {i}", (1,), (0.0,), "base", "stop") for i in range(n)]
 
 
@@ -75,7 +75,7 @@ def test_only_what_is_missing_is_sampled(
     assert len(rows(out)) == 6 and [n for _, n in policy.asked] == [1]
     started = policy.started
     assert run(monkeypatch, "--queries", queries, "--n", 2, "--out", out) == 0
-    assert policy.started == started  # nothing to do: no engine
+    assert policy.started == started  # nothing to do: no host
 
 
 def test_wrong_files_exit_2_before_an_engine_starts(
@@ -110,4 +110,4 @@ def test_failing_engine_exits_1_with_its_reason(
     path.write_text(json.dumps({"query_id": "a", "question": "Is it broken?"}) + "\n")
     assert run(monkeypatch, "--queries", path, "--out", tmp_path / "r.jsonl") == 1
     said = capsys.readouterr().err
-    assert said == "sample_replies: the engine has died\n"
+    assert said == "sample_replies: the host has died\n"

@@ -19,7 +19,7 @@ from valor_ray.reasoning.learner.learn import LearnerEnd
 from valor_ray.reasoning.training import local as train_local
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
-from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.runs.folder import read_records
 
 SMALL = (
@@ -69,7 +69,7 @@ def held_out(tmp_path: Path) -> Path:
 
 
 class Engine:
-    """train_engine.TrainEngine that records what it is given as rollouts."""
+    """train_engine.TrainHost that records what it is given as rollouts."""
 
     stopped: str | None = None
     policy: Any = None
@@ -87,22 +87,26 @@ class Engine:
 
     def learn(self, work: TrainWork) -> LearnerEnd:
         Engine.works.append(work)
-        for order in work.orders:
+        for assignment in work.assignments:
             row = {
-                "rollout_id": order.order_id,
-                "step": order.step,
-                "shard": order.shard,
+                "rollout_id": assignment.assignment_id,
+                "step": assignment.step,
+                "shard": assignment.shard,
                 "fate": "used",
                 "value": 1.0,
                 "versions": [["step-000000", 1]],
             }
-            work.record(Outcome(order.step, order.shard, [row | {"order": asdict(order)}], [], 0, 0))
+            work.record(
+                RolloutResult(
+                    assignment.step, assignment.shard, [row | {"order": asdict(assignment)}], [], 0, 0
+                )
+            )
         return LearnerEnd(0, self.stopped)
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
-    monkeypatch.setattr(train_local, "LocalEngine", Engine)
+def host(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
+    monkeypatch.setattr(train_local, "LocalTrainHost", Engine)
     monkeypatch.setattr(Engine, "stopped", None)
     return Engine
 
@@ -186,7 +190,7 @@ def test_training_rows_that_are_evaluation_rows_are_refused_with_the_list(
     held_out: Path,
     capsys: pytest.CaptureFixture[str],
     more: list[str],
-    engine: Any,
+    host: Any,
 ) -> None:
     said = refused(capsys, *words(tmp_path / "run", "--queries", queries, "--eval-data", held_out, *more))
     assert "1 query" in said and "q3, evaluation row e1: 'How many red balls are on table 3?'" in said
@@ -268,7 +272,7 @@ def test_queries_that_the_limit_leaves_out_are_told(
 
 
 def test_dry_run_of_a_started_run_changes_nothing_in_it(
-    tmp_path: Path, queries: Path, engine: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, queries: Path, host: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     main(words(run, "--queries", queries, "--in-process", "--set", "grpo.eval_questions=0"))
@@ -286,7 +290,7 @@ def in_process(run: Path, queries: Path, *more: str) -> list[str]:
 
 
 def test_labels_of_a_query_file_reach_nothing_of_the_run(
-    tmp_path: Path, queries: Path, engine: type[Engine], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, queries: Path, host: type[Engine], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(in_process(tmp_path / "run", queries, "--json")) == 0
     captured = capsys.readouterr()
@@ -295,14 +299,14 @@ def test_labels_of_a_query_file_reach_nothing_of_the_run(
     assert list(read_records(tmp_path / "run" / "queries.jsonl"))[0] == {
         "query_id": "q0", "question": "How many red balls are on table 0?",
     }  # fmt: skip
-    assert SECRET not in repr(engine.works) and SECRET in queries.read_text()
+    assert SECRET not in repr(host.works) and SECRET in queries.read_text()
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert len(files) > 6
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
 def test_run_without_source_renders_its_scenes_once_and_without_truth(
-    tmp_path: Path, engine: type[Engine]
+    tmp_path: Path, host: type[Engine]
 ) -> None:
     command = words(
         tmp_path / "run", "--in-process", "--set", "grpo.eval_questions=0", "--set", "grpo.query_limit=4"
@@ -312,21 +316,21 @@ def test_run_without_source_renders_its_scenes_once_and_without_truth(
     assert sorted(path.name for path in data.iterdir()) == ["images", "queries.jsonl"]
     written = (data / "queries.jsonl").stat().st_mtime_ns
     assert main(command) == 0 and (data / "queries.jsonl").stat().st_mtime_ns == written
-    assert engine.works[0].orders == [] and len(engine.works[0].recorded) == 3
+    assert host.works[0].assignments == [] and len(host.works[0].recorded) == 3
 
 
 def test_stopped_run_exits_1_and_says_why(
-    tmp_path: Path, queries: Path, engine: type[Engine], capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, queries: Path, host: type[Engine], capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(engine, "stopped", "the loss of step 1 is nan")
+    monkeypatch.setattr(host, "stopped", "the loss of step 1 is nan")
     assert main(in_process(tmp_path / "run", queries)) == 1
     said = capsys.readouterr().out
     assert "stopped: the loss of step 1 is nan" in said and "report.html" in said
 
 
 def test_run_ends_with_the_command_that_uses_its_newest_weights(
-    tmp_path: Path, queries: Path, engine: type[Engine], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, queries: Path, host: type[Engine], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     assert main(in_process(run, queries)) == 0
@@ -340,14 +344,14 @@ def test_run_ends_with_the_command_that_uses_its_newest_weights(
 
 
 def test_one_process_learns_where_there_is_no_ray_train(
-    tmp_path: Path, queries: Path, engine: type[Engine]
+    tmp_path: Path, queries: Path, host: type[Engine]
 ) -> None:
     assert main(in_process(tmp_path / "run", queries, "--set", "grpo.workers=4")) == 0
-    assert engine.works[0].config.grpo.workers == 1
+    assert host.works[0].config.grpo.workers == 1
 
 
 def test_other_settings_in_the_same_folder_exit_2(
-    tmp_path: Path, queries: Path, engine: type[Engine], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, queries: Path, host: type[Engine], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(in_process(tmp_path / "run", queries)) == 0
     capsys.readouterr()
@@ -366,7 +370,7 @@ def test_replay_of_another_setting_exits_2(tmp_path: Path, capsys: pytest.Captur
         "fate": "used",
         "versions": [["step-000000", 1]],
     }
-    recorder.record(Outcome(1, 0, [row] * 9, [], 0.0, 0.0))
+    recorder.record(RolloutResult(1, 0, [row] * 9, [], 0.0, 0.0))
     recorder.close()
     said = refused(capsys, *words(tmp_path / "run", "--replay", tmp_path / "old"))
     assert "9 replies" in said and "config.yaml" in said

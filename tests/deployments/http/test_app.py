@@ -53,7 +53,7 @@ class Depth:
         return DepthMap(depth, 100.0)
 
 
-class Judge:
+class Vqa:
     async def vqa(self, picture: Picture, question: str) -> str:
         if question == "fail":
             raise JudgeError("the endpoint is down")
@@ -86,7 +86,7 @@ def asker() -> Iterator[Callable[..., Ask]]:
 
         def make(config: Config | None = None, reply: str = COUNT) -> Ask:
             config = config or Config.load()
-            parts = Parts(Policy(reply), Detector(), Depth(), Judge(), sandbox, healthy)
+            parts = Parts(Policy(reply), Detector(), Depth(), Vqa(), sandbox, healthy)
             transport = httpx.ASGITransport(make_app(config, parts), raise_app_exceptions=False)
 
             def send(path: str, *bodies: Any, method: str = "POST", **options: Any) -> Any:

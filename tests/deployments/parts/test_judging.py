@@ -1,4 +1,4 @@
-"""The judge gateway and the sandbox pool on a real Ray: shared books, dead replicas, metrics, nothing of the key."""
+"""The judge gateway and the sandbox pool on a real Ray: shared ledger, dead replicas, metrics, nothing of the key."""
 
 import asyncio
 import os
@@ -12,15 +12,15 @@ import pytest
 import ray
 from ray.serve.handle import DeploymentHandle
 
-from deployments.actors.judge_ledger import NAME, RemoteLedger, open_books
+from deployments.actors.judge_ledger import NAME, RemoteLedger, open_judge_ledger
 from deployments.actors.named import NAMESPACE
 from deployments.actors.sandbox_pool import RemoteSyntax, open_pool
-from deployments.ports import RemoteChat
+from deployments.ports import RemoteJudge
 from deployments.serving import judging
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.perf.mock_judge import MockJudge
-from valor_ray.records import ChatReply
+from valor_ray.records import JudgeReply
 
 KEY = "sk-planted-key-in-the-environment"
 
@@ -48,8 +48,8 @@ def handle(mock: MockJudge, folder: Path) -> Iterator[DeploymentHandle]:
         del os.environ["VALOR_TEST_JUDGE_KEY"]
 
 
-async def judged(handle: DeploymentHandle, names: list[str]) -> list[list[ChatReply]]:
-    chat = RemoteChat(handle)
+async def judged(handle: DeploymentHandle, names: list[str]) -> list[list[JudgeReply]]:
+    chat = RemoteJudge(handle)
     requests = [
         list(verdict_requests(f"Is the {n} left?", f"1. Find {n}.", f"x = {n!r}").values()) for n in names
     ]
@@ -71,7 +71,7 @@ def test_equal_requests_are_paid_once_whichever_replica_gets_them(
 def test_a_killed_replica_loses_nothing_and_repeats_nothing_stored(
     handle: DeploymentHandle, mock: MockJudge, folder: Path
 ) -> None:
-    async def run() -> tuple[list[list[ChatReply]], int]:
+    async def run() -> tuple[list[list[JudgeReply]], int]:
         task = asyncio.create_task(judged(handle, [f"thing {n}" for n in range(60)]))
         while (await status(handle))["answers"] - stored < 40:
             await asyncio.sleep(0.05)
@@ -81,7 +81,7 @@ def test_a_killed_replica_loses_nothing_and_repeats_nothing_stored(
         return await task, replicas[0].pid
 
     async def status(handle: DeploymentHandle) -> dict:
-        return await open_books().status.remote(str(folder))
+        return await open_judge_ledger().status.remote(str(folder))
 
     stored = asyncio.run(status(handle))["answers"]
     before = mock.stats()["calls"]
@@ -115,7 +115,7 @@ def test_ledgers_of_different_folders_share_the_budget_and_nothing_else(
     handle: DeploymentHandle, tmp_path: Path
 ) -> None:
     async def use() -> None:
-        one, two = (RemoteLedger(open_books(), str(tmp_path / name)) for name in ("one", "two"))
+        one, two = (RemoteLedger(open_judge_ledger(), str(tmp_path / name)) for name in ("one", "two"))
         assert list(await one.claim(["k"], "a")) == [None]
         assert list(await two.claim(["k"], "b")) == [None]
         limits = (600, None)

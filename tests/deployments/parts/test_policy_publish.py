@@ -21,10 +21,10 @@ from transformers import AutoModelForCausalLM
 from deployments.actors.named import NAMESPACE
 from deployments.actors.publications import (
     Published,
-    close_published,
-    open_published,
+    close_publications,
+    open_publications,
+    publications_name,
     publish,
-    published_name,
 )
 from deployments.app import policy_app
 from deployments.serving import running_ray
@@ -68,7 +68,7 @@ def handle(run: Path, weights: list[Path]) -> Iterator[DeploymentHandle]:
         )
         yield serve.run(policy_app(CONFIG, str(run)), name=APP, route_prefix=None)
         serve.delete(APP)
-        close_published(str(run))
+        close_publications(str(run))
 
 
 def gaps(run: Path, step: int, folder: Path) -> list[float]:
@@ -84,7 +84,7 @@ def gaps(run: Path, step: int, folder: Path) -> list[float]:
 
 
 def live(run: Path) -> dict[str, Any]:
-    return ray.get(open_published(str(run)).status.remote())
+    return ray.get(open_publications(str(run)).status.remote())
 
 
 def until(found: Callable[[], bool], seconds: float) -> None:
@@ -165,7 +165,7 @@ def test_a_killed_replica_comes_back_with_the_current_version(
 
 @pytest.mark.timeout(300)
 def test_publications_survive_their_actor(handle: DeploymentHandle, run: Path, weights: list[Path]) -> None:
-    ray.kill(ray.get_actor(published_name(str(run)), NAMESPACE), no_restart=False)
+    ray.kill(ray.get_actor(publications_name(str(run)), NAMESPACE), no_restart=False)
     assert live(run)["version"] == version_name(3)
     until(lambda: len(live(run)["live"]) == 2, 20)
     assert live(run)["behind"] == []

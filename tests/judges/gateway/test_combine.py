@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from valor_ray.errors import JudgeError
-from valor_ray.judges.gateway.combine import SharingPanel, VotingPanel, vote
+from valor_ray.judges.gateway.combine import SharingJudges, VotingJudges, vote
 from valor_ray.judges.plan_heads import SCHEMA
-from valor_ray.records import ChatReply, ChatRequest, Usage
+from valor_ray.records import JudgeReply, JudgeRequest, Usage
 
 
 class Judge:
@@ -21,7 +21,7 @@ class Judge:
         self.says, self.up, self.broken = says, up, broken
         self.asked: list[str] = []
 
-    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         if self.broken:
             raise JudgeError("refused key")
         self.asked += [str(request.messages[0]["content"]) for request in requests]
@@ -31,22 +31,22 @@ class Judge:
         return
 
 
-def reply(says: str | None) -> ChatReply:
+def reply(says: str | None) -> JudgeReply:
     content = None if says is None else {"verdict": says, "reason": "-"}
-    return ChatReply(content, "" if content else "down", Usage(1.0, 10, 1, 0.1, 1))
+    return JudgeReply(content, "" if content else "down", Usage(1.0, 10, 1, 0.1, 1))
 
 
-def requests(count: int) -> list[ChatRequest]:
-    return [ChatRequest("logic", "1", ({"role": "user", "content": str(i)},), SCHEMA) for i in range(count)]
+def requests(count: int) -> list[JudgeRequest]:
+    return [JudgeRequest("logic", "1", ({"role": "user", "content": str(i)},), SCHEMA) for i in range(count)]
 
 
-def panel(kind: Any, *judges: Judge) -> Any:
+def combined(kind: Any, *judges: Judge) -> Any:
     return kind(judges)
 
 
 def test_shared_work_is_spread_and_goes_to_the_same_judge_each_time() -> None:
     one, two = Judge("yes"), Judge("no")
-    shared = panel(SharingPanel, one, two)
+    shared = combined(SharingJudges, one, two)
     replies = asyncio.run(shared.ask(requests(100)))
     again = asyncio.run(shared.ask(requests(100)))
     assert replies == again and 30 < len(set(one.asked)) < 70 and len(set(one.asked) & set(two.asked)) == 0
@@ -54,7 +54,7 @@ def test_shared_work_is_spread_and_goes_to_the_same_judge_each_time() -> None:
 
 def test_judge_that_is_down_gets_no_shared_work() -> None:
     one, two = Judge("yes", up=False), Judge("no")
-    asyncio.run(panel(SharingPanel, one, two).ask(requests(20)))
+    asyncio.run(combined(SharingJudges, one, two).ask(requests(20)))
     assert one.asked == [] and len(two.asked) == 20
 
 
@@ -76,8 +76,8 @@ def test_majority_counts_and_a_tie_is_missing(ballot: tuple[str | None, ...], ve
 
 
 def test_vote_goes_on_without_a_judge_that_fails_for_good() -> None:
-    voting = panel(VotingPanel, Judge("yes"), Judge("yes", broken=True), Judge("no"), Judge("yes"))
+    voting = combined(VotingJudges, Judge("yes"), Judge("yes", broken=True), Judge("no"), Judge("yes"))
     (found,) = asyncio.run(voting.ask(requests(1)))
     assert found.content is not None and found.content["verdict"] == "yes"
     with pytest.raises(JudgeError):
-        asyncio.run(panel(VotingPanel, Judge("yes", broken=True)).ask(requests(1)))
+        asyncio.run(combined(VotingJudges, Judge("yes", broken=True)).ask(requests(1)))

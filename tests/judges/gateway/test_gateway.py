@@ -24,7 +24,7 @@ from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.gateway import CallEvent, Gateway
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.plan_heads import SCHEMA
-from valor_ray.records import ChatReply, ChatRequest
+from valor_ray.records import JudgeReply, JudgeRequest
 
 KEY = "sk-planted-secret-123"
 T = TypeVar("T")
@@ -42,8 +42,8 @@ def config(url: str, **changes: Any) -> JudgeConfig:
     return JudgeConfig.model_validate({**values, **changes})
 
 
-def request(text: str = "a", head: str = "logic") -> ChatRequest:
-    return ChatRequest(head, "v1", ({"role": "user", "content": text},), SCHEMA)
+def request(text: str = "a", head: str = "logic") -> JudgeRequest:
+    return JudgeRequest(head, "v1", ({"role": "user", "content": text},), SCHEMA)
 
 
 def with_gateway(
@@ -61,11 +61,11 @@ def with_gateway(
     return asyncio.run(once())
 
 
-def ask(settings: JudgeConfig, folder: Path, *texts: str, **more: Any) -> list[ChatReply]:
+def ask(settings: JudgeConfig, folder: Path, *texts: str, **more: Any) -> list[JudgeReply]:
     return with_gateway(settings, folder, lambda gateway: gateway.ask([request(t) for t in texts]), **more)
 
 
-def verdicts(replies: list[ChatReply]) -> list[str | None]:
+def verdicts(replies: list[JudgeReply]) -> list[str | None]:
     return [None if reply.content is None else str(reply.content["verdict"]) for reply in replies]
 
 
@@ -82,7 +82,7 @@ def test_answer_is_stored_before_it_is_used_and_never_paid_for_again(tmp_path: P
 def test_other_prompt_version_model_or_head_is_another_question(tmp_path: Path) -> None:
     async def use(gateway: Gateway) -> None:
         one = request()
-        await gateway.ask([one, ChatRequest("logic", "v2", one.messages, SCHEMA), request(head="spatial")])
+        await gateway.ask([one, JudgeRequest("logic", "v2", one.messages, SCHEMA), request(head="spatial")])
 
     with endpoint() as rough:
         with_gateway(config(rough.url), tmp_path, use)
@@ -247,7 +247,7 @@ def test_judge_that_is_down_is_waited_for(tmp_path: Path, caplog: pytest.LogCapt
     """As the issue's 60 s, in 4: the breaker opens, work waits with one message, then all of it is done."""
     port = free_port()
 
-    async def use(gateway: Gateway) -> list[ChatReply]:
+    async def use(gateway: Gateway) -> list[JudgeReply]:
         asking = asyncio.create_task(gateway.ask([request(str(i)) for i in range(40)]))
         await asyncio.sleep(4)
         assert not asking.done() and not gateway.up
@@ -272,7 +272,7 @@ def test_straggler_is_hedged(tmp_path: Path) -> None:
             await asyncio.sleep(30)
         return said(YES)
 
-    async def use(gateway: Gateway) -> tuple[list[ChatReply], float]:
+    async def use(gateway: Gateway) -> tuple[list[JudgeReply], float]:
         await gateway.ask([request(str(i)) for i in range(60)])
         started = time.monotonic()
         return await gateway.ask([request("hangs")]), time.monotonic() - started
@@ -287,7 +287,7 @@ def test_equal_requests_in_flight_are_asked_once(tmp_path: Path) -> None:
         await asyncio.sleep(0.3)
         return said(YES)
 
-    async def use(gateway: Gateway) -> list[list[ChatReply]]:
+    async def use(gateway: Gateway) -> list[list[JudgeReply]]:
         return list(await asyncio.gather(*(gateway.ask([request("same")]) for _ in range(30))))
 
     with endpoint(behave) as rough:
@@ -301,7 +301,7 @@ def test_two_gateways_on_one_ledger_ask_once(tmp_path: Path) -> None:
         await asyncio.sleep(0.3)
         return said(YES)
 
-    async def both(url: str) -> list[list[ChatReply]]:
+    async def both(url: str) -> list[list[JudgeReply]]:
         ledger, settings = Ledger(tmp_path), config(url)
         gateways = [Gateway(settings, settings, ledger) for _ in range(2)]
         crossed = [[request("a"), request("b")], [request("b"), request("a")]]
@@ -323,7 +323,7 @@ def test_full_disk_loses_no_verdict_and_is_said_once(
     async def behave(n: int, body: Any, request: web.Request) -> web.Response:
         return said(long)
 
-    async def use(gateway: Gateway) -> list[ChatReply]:
+    async def use(gateway: Gateway) -> list[JudgeReply]:
         store = gateway._ledger._store  # type: ignore[attr-defined]  # the disk is filled from inside
         store._db.execute("PRAGMA max_page_count=1")
         first = await gateway.ask([request(str(i)) for i in range(20)])
@@ -340,7 +340,7 @@ def test_cancelled_caller_does_not_lose_what_is_paid_for(tmp_path: Path) -> None
         await asyncio.sleep(0.3)
         return said(YES)
 
-    async def use(gateway: Gateway) -> list[ChatReply]:
+    async def use(gateway: Gateway) -> list[JudgeReply]:
         asking = asyncio.create_task(gateway.ask([request("a")]))
         await asyncio.sleep(0.1)
         asking.cancel()

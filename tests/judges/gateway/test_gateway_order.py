@@ -7,9 +7,9 @@ from valor_ray.config.tree import Config
 from valor_ray.judges.gateway.gateway import Gateway
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.perf.mock_judge import MockJudge
-from valor_ray.records import ChatRequest
+from valor_ray.records import JudgeRequest
 
-REQUEST = ChatRequest("logic", "1", ({"role": "user", "content": "?"},), {"type": "object"})
+REQUEST = JudgeRequest("logic", "1", ({"role": "user", "content": "?"},), {"type": "object"})
 
 
 class SlowFirstReply(Ledger):

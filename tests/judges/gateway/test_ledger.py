@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from valor_ray.errors import JudgeError
-from valor_ray.judges.gateway.answers import FILE, AnswerStore, StoredAnswer, request_key
 from valor_ray.judges.gateway import ledger as ledger_module
+from valor_ray.judges.gateway.answers import FILE, AnswerStore, StoredAnswer, request_key
 from valor_ray.judges.gateway.ledger import BUSY, Ledger
-from valor_ray.records import ChatRequest
+from valor_ray.records import JudgeRequest
 
 ANSWER = StoredAnswer({"verdict": "yes", "reason": "é"}, "m", 10, 2, 0.5, 1000.0)
 
@@ -49,7 +49,7 @@ def test_key_depends_on_everything_that_the_answer_depends_on() -> None:
         model: str = "m", head: str = "logic", version: str = "1", text: str = "a", kind: str = "object"
     ) -> str:
         return request_key(
-            ChatRequest(head, version, ({"role": "user", "content": text},), {"type": kind}), model
+            JudgeRequest(head, version, ({"role": "user", "content": text},), {"type": kind}), model
         )
 
     keys = [

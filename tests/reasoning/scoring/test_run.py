@@ -24,7 +24,7 @@ IDS = [f"q{n}#{k}" for n in range(5) for k in (1, 2)]
 
 
 class Judges:
-    """An engine whose verdicts are in the test's hand: replies in `missing` get none, `broken` raise, `stop` kills."""
+    """An host whose verdicts are in the test's hand: replies in `missing` get none, `broken` raise, `stop` kills."""
 
     def __init__(self, missing: str = "", broken: str = "", stop: str = "", refuse: bool = False) -> None:
         self.missing, self.broken, self.stop, self.refuse = missing, broken, stop, refuse

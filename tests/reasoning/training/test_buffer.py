@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from valor_ray.reasoning.training.buffer import RolloutBuffer
-from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.rollout import RolloutResult
 
 
 def row(step: int, shard: int, group: int, fate: str = "used", version: int | None = None) -> dict[str, Any]:
@@ -21,8 +21,8 @@ def row(step: int, shard: int, group: int, fate: str = "used", version: int | No
     }
 
 
-def outcome(step: int, shard: int = 0, *rows: dict[str, Any]) -> Outcome:
-    return Outcome(step, shard, list(rows) or [row(step, shard, 0)], [], 1.0, 2.0)
+def outcome(step: int, shard: int = 0, *rows: dict[str, Any]) -> RolloutResult:
+    return RolloutResult(step, shard, list(rows) or [row(step, shard, 0)], [], 1.0, 2.0)
 
 
 def buffer(lag: int = 0, shards: int = 1, patience: float = 100) -> RolloutBuffer:
@@ -125,7 +125,7 @@ def test_stuck_shard_does_not_freeze_the_learner_and_its_rows_are_late() -> None
         await held.put(outcome(1, 0))
         found = await held.batch(1)
         assert found is not None and len(found.rows) == 1
-        await held.trained(1)
+        await held.checkpointed(1)
         await held.put(outcome(1, 1))
         for shard in (0, 1):
             await held.put(outcome(2, shard))
@@ -140,7 +140,7 @@ def test_learner_that_starts_again_gets_the_steps_since_its_checkpoint_again() -
         held = buffer()
         for step in (1, 2, 3):
             await held.put(outcome(step))
-        await held.trained(1)
+        await held.checkpointed(1)
         for step in (2, 3, 2):
             found = await held.batch(step)
             assert found is not None and found.step == step
@@ -175,7 +175,7 @@ def test_every_learner_process_gets_the_same_step() -> None:
 def test_samples_of_the_start_weights_are_replayed_at_any_step() -> None:
     async def check() -> None:
         held = RolloutBuffer(None, 1, groups=1, patience_s=1)
-        await held.put(Outcome(9, 0, [row(9, 0, 0) | {"versions": [["base", 5]]}], [], 0.0, 0.0))
+        await held.put(RolloutResult(9, 0, [row(9, 0, 0) | {"versions": [["base", 5]]}], [], 0.0, 0.0))
         found = await held.batch(9)
         assert found is not None and found.lags == [8] and found.counts["dropped_stale"] == 0
 

@@ -15,8 +15,8 @@ import yaml
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.queries.read import Query
-from valor_ray.reasoning.training.folder import FolderBook, Recorder, TrainFolder
-from valor_ray.reasoning.training.rollout import Outcome, Sample
+from valor_ray.reasoning.training.folder import FolderSamples, Recorder, TrainFolder
+from valor_ray.reasoning.training.rollout import RolloutResult, Sample
 from valor_ray.runs.folder import read_records
 
 QUERIES = [Query("a", "How many balls?"), Query("b", "Which is left, “a” or b?")]
@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> TrainFolder:
     return made
 
 
-def outcome(step: int, shard: int = 0, rows: int = 3, audit: int = 0) -> Outcome:
-    return Outcome(
+def outcome(step: int, shard: int = 0, rows: int = 3, audit: int = 0) -> RolloutResult:
+    return RolloutResult(
         step,
         shard,
         [{"rollout_id": f"s{step}-{shard}-{i}", "step": step, "shard": shard} for i in range(rows)],
@@ -40,7 +40,7 @@ def outcome(step: int, shard: int = 0, rows: int = 3, audit: int = 0) -> Outcome
     )
 
 
-def record(folder: TrainFolder, *outcomes: Outcome) -> None:
+def record(folder: TrainFolder, *outcomes: RolloutResult) -> None:
     recorder = Recorder(folder)
     for one in outcomes:
         recorder.record(one)
@@ -126,9 +126,9 @@ def test_canaries_of_an_order_that_was_not_recorded_go(folder: TrainFolder) -> N
 
 def test_samples_of_recorded_orders_go_and_those_of_others_stay(folder: TrainFolder) -> None:
     record(folder, outcome(1))
-    book = FolderBook(folder.samples)
-    for order in ("s000001-0", "s000002-0"):
-        book.keep(order, 0, [])
+    kept_samples = FolderSamples(folder.samples)
+    for assignment in ("s000001-0", "s000002-0"):
+        kept_samples.keep(assignment, 0, [])
     folder.go_back(0)
     assert [path.name for path in folder.samples.iterdir()] == ["s000002-0-0.json"]
 
@@ -194,22 +194,22 @@ def sample(value: float, text: str = "reply") -> Sample:
 
 
 def test_kept_samples_come_back_bit_for_bit(folder: TrainFolder) -> None:
-    book = FolderBook(folder.samples)
+    kept_samples = FolderSamples(folder.samples)
     values = (-1 / 3, -0.1 - 0.2, -math.pi * 1e-17, -0.0, -5e-324, -87.33654475055312)
     kept = [sample(value, f'line\n"é\u2028{value}') for value in values]
-    book.keep("s000001-0", 0, kept)
-    back = FolderBook(folder.samples).kept("s000001-0", 0)
+    kept_samples.keep("s000001-0", 0, kept)
+    back = FolderSamples(folder.samples).kept("s000001-0", 0)
     assert back == kept and back is not None
     assert [one.logprobs[0].hex() for one in back] == [value.hex() for value in values]
 
 
 def test_samples_belong_to_a_part_of_an_order_and_go_when_it_is_recorded(folder: TrainFolder) -> None:
-    book = FolderBook(folder.samples)
-    for order_id, part in (("s000001-0", 0), ("s000001-0", 1), ("s000001-1", 0), ("s000001-10", 0)):
-        book.keep(order_id, part, [sample(-1.0, f"{order_id} {part}")])
-    found = book.kept("s000001-0", 1)
+    kept_samples = FolderSamples(folder.samples)
+    for assignment_id, part in (("s000001-0", 0), ("s000001-0", 1), ("s000001-1", 0), ("s000001-10", 0)):
+        kept_samples.keep(assignment_id, part, [sample(-1.0, f"{assignment_id} {part}")])
+    found = kept_samples.kept("s000001-0", 1)
     assert found is not None and found[0].reply == "s000001-0 1"
-    assert book.kept("s000001-0", 2) is None
+    assert kept_samples.kept("s000001-0", 2) is None
     record(folder, outcome(1, 0))
     left = sorted(path.name for path in folder.samples.iterdir())
     assert left == ["s000001-1-0.json", "s000001-10-0.json"]

@@ -1,4 +1,4 @@
-"""Training without Ray: the engine of one process on a policy that is quick, and the replay of recorded rollouts."""
+"""Training without Ray: the host of one process on a policy that is quick, and the replay of recorded rollouts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from valor_ray.queries.read import Query
 from valor_ray.reasoning.training import folder as train_folder
 from valor_ray.reasoning.training import local as train_local
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
-from valor_ray.reasoning.training.local import LocalEngine, Replay
-from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.local import LocalTrainHost, Replay
+from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.run import replay, train
 from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
 from valor_ray.runs.folder import read_records
@@ -54,7 +54,7 @@ class Recorded(tiny.Hand):  # type: ignore[name-defined, misc]
         recorder = Recorder(TrainFolder(self.run))
         for shard in range(self.shards):
             rows = [row | {"shard": shard} for row in found.all_rows if row["group"] % self.shards == shard]
-            recorder.record(Outcome(step, shard, rows, [], 0.0, 0.0))
+            recorder.record(RolloutResult(step, shard, rows, [], 0.0, 0.0))
         recorder.close()
         return found
 
@@ -116,7 +116,7 @@ def record_steps(run: Path, *places: tuple[int, int]) -> None:
             "rollout_id": f"s{step}-{shard}", "step": step, "shard": shard, "group": shard, "fate": "used",
             "versions": [[f"step-{step - 1:06d}", 3]],
         }  # fmt: skip
-        recorder.record(Outcome(step, shard, [row] * 4, [], 0.0, 0.0))
+        recorder.record(RolloutResult(step, shard, [row] * 4, [], 0.0, 0.0))
     recorder.close()
 
 
@@ -177,7 +177,7 @@ def test_run_with_larger_steps_cannot_be_replayed(tmp_path: Path) -> None:
         Replay(Config.load("local", ["grpo.prompts=2", "grpo.samples=5"]), tmp_path)
 
 
-# the engine of one process
+# the host of one process
 
 
 class Model:
@@ -236,7 +236,7 @@ def in_process(
         yield model, rewarder
 
     monkeypatch.setattr(train_local, "_parts", parts)
-    return train(run, config, QUERIES, LocalEngine(), None, say=quiet)
+    return train(run, config, QUERIES, LocalTrainHost(), None, say=quiet)
 
 
 @pytest.mark.parametrize("lag", [0, 1])

@@ -1,4 +1,4 @@
-"""An order becomes rewarded groups: what is kept before it is paid for, what is replaced, what is missing."""
+"""An assignment becomes rewarded groups: what is kept before it is paid for, what is replaced, what is missing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from valor_ray.errors import JudgeError
 from valor_ray.queries.read import Query
 from valor_ray.reasoning.training import rollout
-from valor_ray.reasoning.training.folder import FolderBook
-from valor_ray.reasoning.training.rollout import Outcome, roll_out
-from valor_ray.reasoning.training.schedule import Order
+from valor_ray.reasoning.training.folder import FolderSamples
+from valor_ray.reasoning.training.rollout import RolloutResult, roll_out
+from valor_ray.reasoning.training.schedule import Assignment
 from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
 
 V = "step-000000"
@@ -50,22 +50,24 @@ async def by_place(question: str, reply: str) -> Reward:
     return judged(1.0 if "flat" in question else float(reply[-1]) / 10)
 
 
-def order(*names: str, groups: int = 2, canaries: int = 0) -> Order:
+def assignment(*names: str, groups: int = 2, canaries: int = 0) -> Assignment:
     queries = tuple(Query(name, name) for name in names)
-    return Order(3, 0, groups, queries, seed=5, canaries=canaries)
+    return Assignment(3, 0, groups, queries, seed=5, canaries=canaries)
 
 
-def run(work: Order, rewarder, book: FolderBook, dice: Dice | None = None, patience: float = 60) -> Outcome:
-    return asyncio.run(roll_out(work, 3, dice or Dice(), SAMPLING, rewarder, book, patience))
+def run(
+    work: Assignment, rewarder, kept_samples: FolderSamples, dice: Dice | None = None, patience: float = 60
+) -> RolloutResult:
+    return asyncio.run(roll_out(work, 3, dice or Dice(), SAMPLING, rewarder, kept_samples, patience))
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> FolderBook:
-    return FolderBook(tmp_path)
+def kept_samples(tmp_path: Path) -> FolderSamples:
+    return FolderSamples(tmp_path)
 
 
-def test_every_sample_is_a_record_with_ids_tokens_and_versions(book: FolderBook) -> None:
-    found = run(order("a", "b"), by_place, book)
+def test_every_sample_is_a_record_with_ids_tokens_and_versions(kept_samples: FolderSamples) -> None:
+    found = run(assignment("a", "b"), by_place, kept_samples)
     assert [row["rollout_id"] for row in found.rollouts] == [
         f"s000003-0-{group:02d}-{j}" for group in range(2) for j in range(3)
     ]
@@ -75,33 +77,35 @@ def test_every_sample_is_a_record_with_ids_tokens_and_versions(book: FolderBook)
     assert row["fate"] == "used" and row["advantage"] == pytest.approx(0, abs=1e-6) and row["value"] == 0.1
 
 
-def test_groups_without_variance_are_replaced_from_the_reserve(book: FolderBook) -> None:
+def test_groups_without_variance_are_replaced_from_the_reserve(kept_samples: FolderSamples) -> None:
     dice = Dice()
-    found = run(order("a", "flat", "flat too", "c", "d"), by_place, book, dice)
+    found = run(assignment("a", "flat", "flat too", "c", "d"), by_place, kept_samples, dice)
     assert dice.asked == [["a", "flat"], ["flat too"], ["c"]]  # as many as are wanted, no more
     assert [row["fate"] for row in found.rollouts[::3]] == ["used", "equal", "equal", "used"]
 
 
-def test_order_ends_when_its_reserve_is_used_up(book: FolderBook) -> None:
-    found = run(order("flat 1", "flat 2", "flat 3"), by_place, book)
+def test_order_ends_when_its_reserve_is_used_up(kept_samples: FolderSamples) -> None:
+    found = run(assignment("flat 1", "flat 2", "flat 3"), by_place, kept_samples)
     assert {row["fate"] for row in found.rollouts} == {"equal"} and len(found.rollouts) == 9
 
 
-def test_killed_order_goes_on_with_the_samples_it_had(book: FolderBook) -> None:
+def test_killed_order_goes_on_with_the_samples_it_had(kept_samples: FolderSamples) -> None:
     async def dies(question: str, reply: str) -> Reward:
         raise KeyboardInterrupt
 
     first, again = Dice(), Dice()
     with pytest.raises(KeyboardInterrupt):
-        run(order("a", "b"), dies, book, first)
+        run(assignment("a", "b"), dies, kept_samples, first)
     assert first.asked and not again.asked
-    found = run(order("a", "b"), by_place, book, again)
+    found = run(assignment("a", "b"), by_place, kept_samples, again)
     assert again.asked == [] and found.rollouts[0]["reply"] == "a 0"
 
 
-def test_verdicts_that_came_after_a_kill_use_no_more_samples_than_are_needed(book: FolderBook) -> None:
+def test_verdicts_that_came_after_a_kill_use_no_more_samples_than_are_needed(
+    kept_samples: FolderSamples,
+) -> None:
     """Three groups were flat when the run was killed; on the second start one of them has turned out useful."""
-    work = order("a", "flat b", "flat c", "flat d", "e", "f", "g", "h", groups=4)
+    work = assignment("a", "flat b", "flat c", "flat d", "e", "f", "g", "h", groups=4)
 
     async def dies_in_part_two(question: str, reply: str) -> Reward:
         if question in ("e", "f", "g", "h"):
@@ -112,43 +116,43 @@ def test_verdicts_that_came_after_a_kill_use_no_more_samples_than_are_needed(boo
         return await by_place(question.replace("flat b", "b"), reply)
 
     with pytest.raises(KeyboardInterrupt):
-        run(work, dies_in_part_two, book)
+        run(work, dies_in_part_two, kept_samples)
     again = Dice()
-    found = run(work, b_is_useful, book, again)
+    found = run(work, b_is_useful, kept_samples, again)
     assert again.asked == []  # e and f of the three that were kept
     assert [row["query_id"] for row in found.rollouts[::3]] == ["a", "flat b", "flat c", "flat d", "e", "f"]
     assert len({row["rollout_id"] for row in found.rollouts}) == len(found.rollouts)
 
 
-def test_kept_samples_of_other_queries_are_not_used(book: FolderBook) -> None:
-    run(order("x", "y"), by_place, book)
+def test_kept_samples_of_other_queries_are_not_used(kept_samples: FolderSamples) -> None:
+    run(assignment("x", "y"), by_place, kept_samples)
     again = Dice()
-    found = run(order("a", "b"), by_place, book, again)
+    found = run(assignment("a", "b"), by_place, kept_samples, again)
     assert again.asked == [["a", "b"]] and {row["query_id"] for row in found.rollouts} == {"a", "b"}
 
 
-def test_missing_reward_leaves_its_group_and_is_no_zero(book: FolderBook) -> None:
+def test_missing_reward_leaves_its_group_and_is_no_zero(kept_samples: FolderSamples) -> None:
     async def some(question: str, reply: str) -> Reward:
         return judged(None) if reply == "a 1" else await by_place(question, reply)
 
-    found = run(order("a", "b"), some, book)
+    found = run(assignment("a", "b"), some, kept_samples)
     lost = found.rollouts[1]
     assert lost["fate"] == "missing" and lost["value"] is None and lost["advantage"] is None
     assert found.rollouts[0]["advantage"] == pytest.approx(-found.rollouts[2]["advantage"])
 
 
-def test_reward_that_hangs_becomes_missing(book: FolderBook) -> None:
+def test_reward_that_hangs_becomes_missing(kept_samples: FolderSamples) -> None:
     async def hangs(question: str, reply: str) -> Reward:
         if reply == "a 1":
             await asyncio.sleep(1000)
         return await by_place(question, reply)
 
-    found = run(order("a", "b"), hangs, book, patience=0.2)
+    found = run(assignment("a", "b"), hangs, kept_samples, patience=0.2)
     assert found.rollouts[1]["fate"] == "missing" and "0 s" in found.rollouts[1]["reasons"]["format"]
 
 
 def test_ill_judge_is_asked_again_before_anything_is_given_up(
-    book: FolderBook, monkeypatch: pytest.MonkeyPatch
+    kept_samples: FolderSamples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rollout, "_ASK_AGAIN_S", (0.01, 0.01))
     asked: list[str] = []
@@ -157,12 +161,12 @@ def test_ill_judge_is_asked_again_before_anything_is_given_up(
         asked.append(reply)
         return judged(None) if len(asked) <= 6 else await by_place(question, reply)
 
-    found = run(order("a", "b"), ill_at_first, book)
+    found = run(assignment("a", "b"), ill_at_first, kept_samples)
     assert {row["fate"] for row in found.rollouts} == {"used"} and len(asked) == 12
 
 
 def test_judge_that_stays_ill_ends_the_order_and_its_samples_stay(
-    book: FolderBook, monkeypatch: pytest.MonkeyPatch
+    kept_samples: FolderSamples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rollout, "_ASK_AGAIN_S", (0.01, 0.01))
 
@@ -170,12 +174,12 @@ def test_judge_that_stays_ill_ends_the_order_and_its_samples_stay(
         return Reward(None, {Head.LOGIC: Verdict(None, "no answer in 20 s")})
 
     with pytest.raises(JudgeError, match=r"6 of 6 replies.*asked 3 times.*no answer in 20 s.*same command"):
-        run(order("a", "b"), ill, book)
+        run(assignment("a", "b"), ill, kept_samples)
     again = Dice()
-    assert len(run(order("a", "b"), by_place, book, again).rollouts) == 6 and again.asked == []
+    assert len(run(assignment("a", "b"), by_place, kept_samples, again).rollouts) == 6 and again.asked == []
 
 
-def test_canaries_are_judged_among_them_and_are_no_rollouts(book: FolderBook) -> None:
-    found = run(order("a", "b", canaries=2), by_place, book)
+def test_canaries_are_judged_among_them_and_are_no_rollouts(kept_samples: FolderSamples) -> None:
+    found = run(assignment("a", "b", canaries=2), by_place, kept_samples)
     assert len(found.audit) == 2 and all(record["canary"] and record["step"] == 3 for record in found.audit)
     assert len(found.rollouts) == 6

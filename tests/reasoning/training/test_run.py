@@ -1,4 +1,4 @@
-"""`train` from queries to report, on an engine that learns nothing: the order of things; what a second start does."""
+"""`train` from queries to report, on an host that learns nothing: the order of things; what a second start does."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from valor_ray.reasoning.learner.learn import LearnerEnd
 from valor_ray.reasoning.training import run as train_run
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
-from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.run import plan, train
-from valor_ray.reasoning.training.schedule import Order
+from valor_ray.reasoning.training.schedule import Assignment
 from valor_ray.records import Head
 from valor_ray.runs.folder import read_records
 
@@ -45,20 +45,21 @@ class Killed(BaseException):
     """As kill -9: nobody catches it."""
 
 
-def outcome(order: Order, canary: bool = False, version: str | None = None) -> Outcome:
+def outcome(assignment: Assignment, canary: bool = False, version: str | None = None) -> RolloutResult:
     rows = [
         {
-            "rollout_id": f"{order.order_id}-00-{i}", "step": order.step, "shard": order.shard, "group": 0,
-            "query_id": order.queries[0].query_id, "question": order.queries[0].question, "reply": "…",
+            "rollout_id": f"{assignment.assignment_id}-00-{i}", "step": assignment.step,
+            "shard": assignment.shard, "group": 0,
+            "query_id": assignment.queries[0].query_id, "question": assignment.queries[0].question, "reply": "…",
             "fate": "used", "value": float(i), "advantage": i - 0.5,
-            "versions": [[version or f"step-{order.step - 1:06d}", 3]],
+            "versions": [[version or f"step-{assignment.step - 1:06d}", 3]],
         }
         for i in range(2)
     ]  # fmt: skip
     wrong = next(known for known in canaries() if Head.LOGIC in known.expected)
     verdicts = {head.value: not wrong.expected.get(head, False) for head in Head} | {"format": True}
-    audit = [{"canary": wrong.canary_id, "step": order.step, **verdicts}] if canary else []
-    return Outcome(order.step, order.shard, rows, audit, 0.0, 0.0)
+    audit = [{"canary": wrong.canary_id, "step": assignment.step, **verdicts}] if canary else []
+    return RolloutResult(assignment.step, assignment.shard, rows, audit, 0.0, 0.0)
 
 
 def metrics(step: int, **others: Any) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def metrics(step: int, **others: Any) -> dict[str, Any]:
 
 
 class Engine:
-    """train_engine.TrainEngine and its Running: records orders and makes steps as the real ones would."""
+    """train_engine.TrainHost and its RunningHost: records assignments and makes steps as the real ones would."""
 
     policy: Any = "the policy"
 
@@ -98,23 +99,23 @@ class Engine:
         self.work = work
         self.log.append("learn")
         if not work.learner:
-            for order in work.orders:
-                self._sample(work, order)
+            for assignment in work.assignments:
+                self._sample(work, assignment)
             return LearnerEnd(0, None)
         done = work.folder.step_of(work.folder.newest_checkpoint())
         for step in range(done + 1, work.steps + 1):
-            for order in work.orders:
-                if order.step == step:
-                    self._sample(work, order)
+            for assignment in work.assignments:
+                if assignment.step == step:
+                    self._sample(work, assignment)
             if step == self.stop_at:
                 return LearnerEnd(done, "the loss of step 3 is nan")
             self._step(work, step)
         return LearnerEnd(work.steps, None)
 
-    def _sample(self, work: TrainWork, order: Order) -> None:
-        if order.step == self.kill_at and order.shard:
+    def _sample(self, work: TrainWork, assignment: Assignment) -> None:
+        if assignment.step == self.kill_at and assignment.shard:
             raise Killed  # the first half of this step is recorded
-        work.record(outcome(order, self.bad_judge, None if work.learner else "base"))
+        work.record(outcome(assignment, self.bad_judge, None if work.learner else "base"))
 
     def _step(self, work: TrainWork, step: int) -> None:
         work.step_done(metrics(step))
@@ -146,10 +147,10 @@ def start(
     evaluate: bool = True,
     dies_at: int | None = None,
     learner: bool = True,
-    **engine: Any,
+    **host: Any,
 ) -> tuple[dict[str, Any] | None, Engine]:
-    """One start of a run: its report (None when it was killed) and the engine that it had."""
-    made = Engine(**engine)
+    """One start of a run: its report (None when it was killed) and the host that it had."""
+    made = Engine(**host)
     try:
         report = train(
             run,
@@ -170,8 +171,8 @@ def steps_in(path: Path) -> list[int]:
 
 
 def test_evaluation_comes_before_the_first_and_after_the_last_step(tmp_path: Path) -> None:
-    report, engine = start(tmp_path)
-    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
+    report, host = start(tmp_path)
+    assert host.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
     assert report is not None and report.get("stopped") is None
     assert (report["steps"], report["planned_steps"]) == (6, 6)
     assert (report["accuracy_start"], report["accuracy_end"], report["gain"]) == (0.5, 0.56, 0.06)
@@ -183,9 +184,9 @@ def test_evaluation_comes_before_the_first_and_after_the_last_step(tmp_path: Pat
 
 
 def test_engine_gets_every_order_of_the_run(tmp_path: Path) -> None:
-    _, engine = start(tmp_path)
-    assert engine.work is not None and engine.work.steps == STEPS and engine.work.recorded == []
-    assert [(order.step, order.shard) for order in engine.work.orders] == [
+    _, host = start(tmp_path)
+    assert host.work is not None and host.work.steps == STEPS and host.work.recorded == []
+    assert [(assignment.step, assignment.shard) for assignment in host.work.assignments] == [
         (step, shard) for step in range(1, 7) for shard in range(2)
     ]
 
@@ -194,13 +195,13 @@ def test_killed_run_goes_on_with_what_it_recorded(tmp_path: Path) -> None:
     assert start(tmp_path, kill_at=4)[0] is None
     assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3]  # the newest checkpoint holds 2
     said: list[str] = []
-    report, engine = start(tmp_path, said=said)
-    assert engine.log == ["start", "learn", "carry 6", "evaluate 6", "end"]  # version 0 has been asked
-    work = engine.work
+    report, host = start(tmp_path, said=said)
+    assert host.log == ["start", "learn", "carry 6", "evaluate 6", "end"]  # version 0 has been asked
+    work = host.work
     assert work is not None
     assert [(one.step, one.shard) for one in work.recorded] == [(3, 0), (3, 1), (4, 0)]
-    assert [(one.step, one.shard) for one in work.orders] == [(4, 1), (5, 0), (5, 1), (6, 0), (6, 1)]
-    assert "going on: 2 of 6 steps made, 3 orders of later steps recorded" in said
+    assert [(one.step, one.shard) for one in work.assignments] == [(4, 1), (5, 0), (5, 1), (6, 0), (6, 1)]
+    assert "going on: 2 of 6 steps made, 3 assignments of later steps recorded" in said
     assert report is not None and report["rollouts"]["all"] == 24  # every sample once
     places = [(row["step"], row["shard"]) for row in read_records(tmp_path / "rollouts.jsonl")]
     assert places == [(step, shard) for step in range(1, 7) for shard in range(2) for _ in range(2)]
@@ -209,27 +210,27 @@ def test_killed_run_goes_on_with_what_it_recorded(tmp_path: Path) -> None:
 def test_finished_run_starts_no_engine(tmp_path: Path) -> None:
     first, _ = start(tmp_path)
     said: list[str] = []
-    again, engine = start(tmp_path, said=said)
-    assert engine.log == [] and again == first and "all 6 steps have been made by an earlier run" in said
+    again, host = start(tmp_path, said=said)
+    assert host.log == [] and again == first and "all 6 steps have been made by an earlier run" in said
 
 
 def test_run_killed_in_its_last_evaluation_measures_the_weights_that_it_trained(tmp_path: Path) -> None:
     assert start(tmp_path, dies_at=6)[0] is None
-    report, engine = start(tmp_path)
-    assert engine.log == ["start", "carry 6", "evaluate 6", "end"]
+    report, host = start(tmp_path)
+    assert host.log == ["start", "carry 6", "evaluate 6", "end"]
     assert report is not None and report["accuracy_end"] == 0.56
     assert steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
 
 
 def test_run_killed_in_its_first_evaluation_asks_again(tmp_path: Path) -> None:
     assert start(tmp_path, dies_at=0)[0] is None
-    _, engine = start(tmp_path)
-    assert engine.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
+    _, host = start(tmp_path)
+    assert host.log == ["start", "evaluate 0", "learn", "carry 6", "evaluate 6", "end"]
 
 
 def test_stopped_run_says_why_and_is_not_measured(tmp_path: Path) -> None:
-    report, engine = start(tmp_path, stop_at=3)
-    assert engine.log == ["start", "evaluate 0", "learn", "end"]
+    report, host = start(tmp_path, stop_at=3)
+    assert host.log == ["start", "evaluate 0", "learn", "end"]
     assert report is not None and report["stopped"] == "the loss of step 3 is nan"
     assert report["steps"] == 2 and report["accuracy_end"] is None
     assert "the loss of step 3 is nan" in (tmp_path / "report.html").read_text()
@@ -237,24 +238,24 @@ def test_stopped_run_says_why_and_is_not_measured(tmp_path: Path) -> None:
 
 def test_stopped_run_can_go_on(tmp_path: Path) -> None:
     start(tmp_path, stop_at=3)
-    report, engine = start(tmp_path)
-    assert engine.log == ["start", "learn", "carry 6", "evaluate 6", "end"]
+    report, host = start(tmp_path)
+    assert host.log == ["start", "learn", "carry 6", "evaluate 6", "end"]
     assert report is not None and report["steps"] == 6 and report["stopped"] is None
 
 
 def test_rollouts_only_samples_and_judges_and_nothing_else(tmp_path: Path) -> None:
-    report, engine = start(tmp_path, evaluate=False, learner=False, kill_at=3)
+    report, host = start(tmp_path, evaluate=False, learner=False, kill_at=3)
     assert report is None
-    report, engine = start(tmp_path, evaluate=False, learner=False)
-    assert engine.log == ["start", "learn", "end"] and engine.work is not None and not engine.work.learner
-    assert [(one.step, one.shard) for one in engine.work.orders][:2] == [(3, 1), (4, 0)]
+    report, host = start(tmp_path, evaluate=False, learner=False)
+    assert host.log == ["start", "learn", "end"] and host.work is not None and not host.work.learner
+    assert [(one.step, one.shard) for one in host.work.assignments][:2] == [(3, 1), (4, 0)]
     assert report is not None and report["rollouts"]["all"] == 24 and report["steps"] == 0
 
 
 def test_rollouts_only_with_all_of_them_starts_no_engine(tmp_path: Path) -> None:
     start(tmp_path, evaluate=False, learner=False)
-    report, engine = start(tmp_path, evaluate=False, learner=False)
-    assert engine.log == [] and report is not None and report["rollouts"]["all"] == 24
+    report, host = start(tmp_path, evaluate=False, learner=False)
+    assert host.log == [] and report is not None and report["rollouts"]["all"] == 24
 
 
 def test_rollouts_taken_without_a_learner_are_for_a_replay(tmp_path: Path) -> None:
@@ -262,15 +263,15 @@ def test_rollouts_taken_without_a_learner_are_for_a_replay(tmp_path: Path) -> No
     start(tmp_path, evaluate=False, learner=False)
     with pytest.raises(ConfigError, match=f"--replay {tmp_path}"):
         start(tmp_path)
-    _, engine = start(tmp_path, evaluate=False, learner=False)
-    assert engine.log == []  # they are all there
+    _, host = start(tmp_path, evaluate=False, learner=False)
+    assert host.log == []  # they are all there
 
 
 def test_replicas_may_come_and_go_between_two_starts(tmp_path: Path) -> None:
     start(tmp_path, kill_at=4)
-    _, engine = start(tmp_path, "policy.replicas=1")
-    assert engine.work is not None and engine.work.shards == 2
-    assert [(order.step, order.shard) for order in engine.work.orders] == [
+    _, host = start(tmp_path, "policy.replicas=1")
+    assert host.work is not None and host.work.shards == 2
+    assert [(assignment.step, assignment.shard) for assignment in host.work.assignments] == [
         (4, 1),
         (5, 0),
         (5, 1),
@@ -283,15 +284,15 @@ def test_replicas_may_come_and_go_between_two_starts(tmp_path: Path) -> None:
 
 def test_run_is_not_made_shorter_than_it_is(tmp_path: Path) -> None:
     start(tmp_path)
-    _, engine = start(tmp_path, "grpo.steps=4")
-    assert engine.log == [] and steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
+    _, host = start(tmp_path, "grpo.steps=4")
+    assert host.log == [] and steps_in(tmp_path / "metrics.jsonl") == [1, 2, 3, 4, 5, 6]
 
 
 def test_longer_run_goes_on_where_the_shorter_one_ended(tmp_path: Path) -> None:
     start(tmp_path)
-    report, engine = start(tmp_path, "grpo.steps=8")
-    assert engine.log == ["start", "learn", "carry 8", "evaluate 8", "end"] and engine.work is not None
-    assert {order.step for order in engine.work.orders} == {7, 8}
+    report, host = start(tmp_path, "grpo.steps=8")
+    assert host.log == ["start", "learn", "carry 8", "evaluate 8", "end"] and host.work is not None
+    assert {assignment.step for assignment in host.work.assignments} == {7, 8}
     assert report is not None and report["steps"] == 8
     assert steps_in(tmp_path / "evaluation.jsonl") == [0, 6, 8]
 
@@ -413,8 +414,8 @@ def test_plan_refuses_what_the_run_would_refuse(overrides: list[str], advice: st
 
 
 def test_checkpoints_on_the_way_are_asked_when_training_is_over(tmp_path: Path) -> None:
-    _, engine = start(tmp_path, "grpo.eval_every=2")
-    assert engine.log == [
+    _, host = start(tmp_path, "grpo.eval_every=2")
+    assert host.log == [
         "start", "evaluate 0", "learn",
         "carry 2", "evaluate 2", "carry 4", "evaluate 4", "carry 6", "evaluate 6", "end",
     ]  # fmt: skip

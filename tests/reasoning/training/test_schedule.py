@@ -9,7 +9,7 @@ import pytest
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.queries.read import Query
-from valor_ray.reasoning.training.schedule import number_of_steps, orders
+from valor_ray.reasoning.training.schedule import assignments, number_of_steps
 
 QUERIES = [Query(f"q{i}", f"Question {i}?") for i in range(24)]
 
@@ -19,37 +19,39 @@ def grpo(*overrides: str):
 
 
 def test_every_query_is_asked_once_an_epoch() -> None:
-    plan = list(orders(QUERIES, grpo(), shards=1))
-    asked = Counter(query.query_id for order in plan[:3] for query in order.queries[: order.groups])
+    plan = list(assignments(QUERIES, grpo(), shards=1))
+    asked = Counter(
+        query.query_id for assignment in plan[:3] for query in assignment.queries[: assignment.groups]
+    )
     assert asked == {query.query_id: 1 for query in QUERIES}
-    second = [query.query_id for order in plan[3:] for query in order.queries[: order.groups]]
+    second = [query.query_id for assignment in plan[3:] for query in assignment.queries[: assignment.groups]]
     assert sorted(second) == sorted(asked) and second != list(asked)  # in another order
 
 
 def test_orders_do_not_depend_on_where_the_run_goes_on() -> None:
-    plan = list(orders(QUERIES, grpo(), shards=2, audit_every=10))
-    assert list(orders(QUERIES, grpo(), shards=2, audit_every=10, first=4)) == [
+    plan = list(assignments(QUERIES, grpo(), shards=2, audit_every=10))
+    assert list(assignments(QUERIES, grpo(), shards=2, audit_every=10, first=4)) == [
         o for o in plan if o.step >= 4
     ]
-    assert plan != list(orders(QUERIES, grpo("grpo.seed=1"), shards=2, audit_every=10))
+    assert plan != list(assignments(QUERIES, grpo("grpo.seed=1"), shards=2, audit_every=10))
 
 
 def test_shards_share_a_step_without_overlap() -> None:
-    one = next(orders(QUERIES, grpo(), shards=1))
-    both = list(orders(QUERIES, grpo(), shards=3))[:3]
-    assert [order.groups for order in both] == [3, 3, 2]
+    one = next(assignments(QUERIES, grpo(), shards=1))
+    both = list(assignments(QUERIES, grpo(), shards=3))[:3]
+    assert [assignment.groups for assignment in both] == [3, 3, 2]
     assert sorted(q.query_id for o in both for q in o.queries) == sorted(q.query_id for q in one.queries)
-    assert len({order.seed for order in both}) == 3
+    assert len({assignment.seed for assignment in both}) == 3
 
 
 def test_reserve_holds_other_queries_than_the_step() -> None:
-    for order in orders(QUERIES, grpo("grpo.reserve=0.5"), shards=1):
-        assert order.groups == 8 and len({query.query_id for query in order.queries}) == 12
+    for assignment in assignments(QUERIES, grpo("grpo.reserve=0.5"), shards=1):
+        assert assignment.groups == 8 and len({query.query_id for query in assignment.queries}) == 12
 
 
 def test_one_canary_per_so_many_samples() -> None:
-    plan = list(orders(QUERIES, grpo(), shards=2, audit_every=100))
-    assert sum(order.canaries for order in plan) == 6 * 64 // 100
+    plan = list(assignments(QUERIES, grpo(), shards=2, audit_every=100))
+    assert sum(assignment.canaries for assignment in plan) == 6 * 64 // 100
 
 
 def test_epochs_make_steps_where_none_are_given() -> None:
@@ -58,4 +60,4 @@ def test_epochs_make_steps_where_none_are_given() -> None:
 
 def test_fewer_queries_than_a_step_asks_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"5 queries .* --set grpo.prompts=4"):
-        next(orders(QUERIES[:5], grpo(), shards=1))
+        next(assignments(QUERIES[:5], grpo(), shards=1))

@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
     from deployments.serving import serving
     from valor_ray.demo.memory import PeakMemory
     from valor_ray.demo.page import write_page
-    from valor_ray.demo.questions import Outcome, ask_all, depth_maps, read_questions
+    from valor_ray.demo.questions import AskedQuestion, ask_all, depth_maps, read_questions
     from valor_ray.demo.report import rows, short
     from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_dataset
 
@@ -57,7 +57,7 @@ def run(args: Namespace) -> int:
     write_dataset(args.out, scenes, args.seed, args.look, split="held_out")
     questions = read_questions(args.out)[: args.questions]
 
-    def told(done: int, outcome: Outcome) -> None:
+    def told(done: int, outcome: AskedQuestion) -> None:
         mark = "right" if outcome.right else "wrong"
         answer = outcome.reply["error"] or short(outcome.reply["answer"])
         _say(

@@ -81,11 +81,11 @@ async def _tools(args: Namespace, config: Config) -> AsyncIterator[tuple[ToolHos
     if picture is None or args.placeholder:
         yield PlaceholderTools(size), size
         return
-    from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteJudge, Service
+    from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteVqa, Service
     from valor_ray.config.tree import ServerConfig
 
     async with Service(args.url, ServerConfig(token_env=args.token_env).token()) as service:
-        yield LiveTools(picture, RemoteDetector(service), RemoteDepth(service), RemoteJudge(service)), size
+        yield LiveTools(picture, RemoteDetector(service), RemoteDepth(service), RemoteVqa(service)), size
 
 
 def _picture(path: Path | None, config: Config) -> Picture | None:

@@ -115,7 +115,7 @@ def run(args: Namespace) -> int:
 
 def _work(args: Namespace, config: Config) -> dict[str, Any]:
     from valor_ray.reasoning.learner.learn import check_shape
-    from valor_ray.reasoning.training.local import LocalEngine, Replay
+    from valor_ray.reasoning.training.local import LocalTrainHost, Replay
     from valor_ray.reasoning.training.run import plan, replay, train
     from valor_ray.runs.folder import locked
 
@@ -134,12 +134,12 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
             held_out = _held_out(args, config)
         _check_apart(queries, held_out)
     if args.in_process:
-        engine: Any = LocalEngine()
+        host: Any = LocalTrainHost()
     else:
-        from deployments.reasoning import RayTraining
+        from deployments.reasoning import RayTrainHost
 
-        engine = RayTraining()
-    return train(args.folder, config, queries, engine, held_out, say=_say, learner=not args.rollouts_only)
+        host = RayTrainHost()
+    return train(args.folder, config, queries, host, held_out, say=_say, learner=not args.rollouts_only)
 
 
 def _one_learner(config: Config) -> Config:

@@ -67,21 +67,21 @@ def open_replies(out: Path) -> tuple[RecordFile, Counter[str]]:
         with out.open("rb") as file:
             if not _HEAD.startswith(file.read(len(_HEAD))):
                 raise ConfigError(foreign)
-        book = RecordFile(out, keep=True)
+        replies_file = RecordFile(out, keep=True)
     except OSError as error:
         raise ConfigError(f"--out {out}: {error}. Give a file that can be written.") from error
     for record in read_records(out):
         if not isinstance(record, dict) or not isinstance(record.get("query_id"), str):
             raise ConfigError(foreign)
         have[record["query_id"]] += 1
-    return book, have
+    return replies_file, have
 
 
 async def sample(
     policy: VllmPolicy,
     queries: Sequence[Query],
     n: int,
-    book: RecordFile,
+    replies_file: RecordFile,
     have: Counter[str],
     concurrency: int,
 ) -> int:
@@ -96,7 +96,7 @@ async def sample(
             replies = await policy.generate(query.question, n=n - first)
         except QuestionError as error:
             raise QuestionError(f"query {query.query_id}: {error}") from error
-        book.append_all([_row(query, first + i, reply) for i, reply in enumerate(replies, start=1)])
+        replies_file.append_all([_row(query, first + i, reply) for i, reply in enumerate(replies, start=1)])
         done += len(replies)
         if time.monotonic() - said > SAY_EVERY_S or done == wanted:
             said = time.monotonic()
@@ -118,13 +118,13 @@ def _row(query: Query, number: int, reply: Reply) -> dict[str, str]:
 
 
 async def run(args: argparse.Namespace) -> int:
-    """Replies written. Settings and files are looked at before the engine is started."""
+    """Replies written. Settings and files are looked at before the host is started."""
     from valor_ray.queries.read import read_queries
 
     config = load_config(args)
     queries = read_queries(args.queries, args.limit)
-    book, have = open_replies(args.out)
-    with closing(book):
+    replies_file, have = open_replies(args.out)
+    with closing(replies_file):
         todo = [query for query in queries if have[query.query_id] < args.n]
         if not todo:
             return 0
@@ -133,10 +133,10 @@ async def run(args: argparse.Namespace) -> int:
         policy = VllmPolicy(config.policy)
         try:
             await policy.start()
-            return await sample(policy, todo, args.n, book, have, args.concurrency)
+            return await sample(policy, todo, args.n, replies_file, have, args.concurrency)
         finally:
             policy.close()
-            gc.collect()  # vLLM's engine is a cycle, and complains when the interpreter's end finds it
+            gc.collect()  # vLLM's host is a cycle, and complains when the interpreter's end finds it
 
 
 def main() -> int:

@@ -53,23 +53,23 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from valor_ray.reasoning.scoring.host import Engine
+    from valor_ray.reasoning.scoring.host import ScoreHost
     from valor_ray.reasoning.scoring.run import score
 
     config = load_config(args)
     config.judge.check_keys()
     interrupt_on_signals()
-    engine: Engine
+    host: ScoreHost
     if args.in_process:
-        from valor_ray.reasoning.scoring.local import LocalEngine
+        from valor_ray.reasoning.scoring.local import LocalScoreHost
 
-        engine = LocalEngine()
+        host = LocalScoreHost()
     else:
-        engine = _Ray()
+        host = _Ray()
     with redirect_stdout(
         sys.stderr
     ):  # Ray prints there about workers that died; stdout is for the result alone
-        report = score(args.replies, args.out, config, engine, limit=args.limit, say=_say)
+        report = score(args.replies, args.out, config, host, limit=args.limit, say=_say)
     if args.json:
         print_json(report)
     else:
@@ -78,19 +78,19 @@ def run(args: Namespace) -> int:
 
 
 class _Ray:
-    """The engine of jobs/score.py; Ray is imported when there is work for it."""
+    """The host of jobs/score.py; Ray is imported when there is work for it."""
 
     def __init__(self) -> None:
-        self._engine: Any = None
+        self._host: Any = None
 
     def rows(self, work: Any) -> Any:
-        from deployments.scoring import RayEngine
+        from deployments.scoring import RayScoreHost
 
-        self._engine = RayEngine(_say)
-        return self._engine.rows(work)
+        self._host = RayScoreHost(_say)
+        return self._host.rows(work)
 
     def trouble(self) -> str:
-        return "" if self._engine is None else str(self._engine.trouble())
+        return "" if self._host is None else str(self._host.trouble())
 
 
 def _show(report: dict[str, Any], out: Path) -> None:

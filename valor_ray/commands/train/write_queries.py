@@ -75,20 +75,20 @@ async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
     config.judge.check_keys()
     shots = list_shots(args.images, args.limit)
     with locked(args.out.parent, "--out"):
-        async with judging(config.judge, args.out.parent / "judge_cache") as chat:
-            watching = asyncio.create_task(_watch(chat))
+        async with judging(config.judge, args.out.parent / "judge_cache") as judge:
+            watching = asyncio.create_task(_watch(judge))
             try:
-                return await Writing(args.out, args.seed, _say).run(shots, chat, config, args.per_image)
+                return await Writing(args.out, args.seed, _say).run(shots, judge, config, args.per_image)
             finally:
                 watching.cancel()
 
 
-async def _watch(chat: Judges) -> None:
+async def _watch(judge: Judges) -> None:
     from valor_ray.judges.gateway.connect import gateways_of
 
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
-        for gateway in gateways_of(chat):
+        for gateway in gateways_of(judge):
             if not gateway.up:
                 _say(f"{gateway.config.base_url} does not answer; waiting until it does")
 

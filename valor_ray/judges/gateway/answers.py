@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.errors import JudgeError
-from valor_ray.records import ChatRequest
+from valor_ray.records import JudgeRequest
 
 FILE = "answers.sqlite"
 _BATCH = 500  # keys in one query; SQLite allows 999 or more
@@ -34,7 +34,7 @@ class StoredAnswer:
     created: float  # Unix time, seconds
 
 
-def request_key(request: ChatRequest, model: str) -> str:
+def request_key(request: JudgeRequest, model: str) -> str:
     """sha256 (hex) of everything that the answer depends on. Pictures travel in the messages, so they count."""
     parts = [model, request.head, request.version, _schema_text(request.schema)]
     for message in request.messages:

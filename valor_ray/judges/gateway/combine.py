@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import request_key
-from valor_ray.records import ChatReply, ChatRequest, Usage
+from valor_ray.records import JudgeReply, JudgeRequest, Usage
 
 if TYPE_CHECKING:
     from valor_ray.judges.gateway.gateway import Gateway
 
 
-class SharingPanel:
+class SharingJudges:
     """Each request goes to one judge, the same each time (so that caches fit); to another while that one is down."""
 
     def __init__(self, gateways: Sequence[Gateway]) -> None:
         self.gateways = tuple(gateways)
 
-    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         chosen = [self._choose(request) for request in requests]
-        replies: list[ChatReply | None] = [None] * len(requests)
+        replies: list[JudgeReply | None] = [None] * len(requests)
 
         async def one(gateway: Gateway) -> None:
             mine = [i for i, choice in enumerate(chosen) if choice is gateway]
@@ -34,7 +34,7 @@ class SharingPanel:
         await asyncio.gather(*(one(gateway) for gateway in dict.fromkeys(chosen)))
         return [reply for reply in replies if reply is not None]
 
-    def _choose(self, request: ChatRequest) -> Gateway:
+    def _choose(self, request: JudgeRequest) -> Gateway:
         first = int(request_key(request, "")[:8], 16)
         order = [self.gateways[(first + i) % len(self.gateways)] for i in range(len(self.gateways))]
         return next((gateway for gateway in order if gateway.up), order[0])
@@ -43,13 +43,13 @@ class SharingPanel:
         await asyncio.gather(*(gateway.close() for gateway in self.gateways))
 
 
-class VotingPanel:
+class VotingJudges:
     """Each request goes to all judges. Verdicts: the majority; a tie is missing. Other answers: the first judge's."""
 
     def __init__(self, gateways: Sequence[Gateway]) -> None:
         self.gateways = tuple(gateways)
 
-    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """A judge that fails for good is left out; JudgeError when all do."""
         answers = await asyncio.gather(
             *(gateway.ask(requests) for gateway in self.gateways), return_exceptions=True
@@ -66,7 +66,7 @@ class VotingPanel:
         await asyncio.gather(*(gateway.close() for gateway in self.gateways))
 
 
-def vote(ballot: Sequence[ChatReply]) -> ChatReply:
+def vote(ballot: Sequence[JudgeReply]) -> JudgeReply:
     """The reply that most judges gave, by its verdict; the usage is that of all together."""
     usage = Usage(
         latency_s=max(reply.usage.latency_s for reply in ballot),
@@ -83,6 +83,6 @@ def vote(ballot: Sequence[ChatReply]) -> ChatReply:
     said = Counter(str((reply.content or {}).get("verdict")) for reply in answered)
     ranked = said.most_common(2)
     if len(ranked) > 1 and ranked[0][1] == ranked[1][1]:
-        return ChatReply(None, f"the judges disagree: {dict(said)}", usage)
+        return JudgeReply(None, f"the judges disagree: {dict(said)}", usage)
     first = next(reply for reply in answered if str((reply.content or {}).get("verdict")) == ranked[0][0])
     return replace(first, usage=usage)

@@ -1,33 +1,33 @@
-"""From settings to a Chat: one gateway per endpoint, and a panel when there are several."""
+"""From settings to a Judge: one gateway per endpoint, combined when there are several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from valor_ray.judges.gateway.combine import SharingPanel, VotingPanel
+from valor_ray.judges.gateway.combine import SharingJudges, VotingJudges
 from valor_ray.judges.gateway.gateway import CallEvent, Gateway
 from valor_ray.judges.gateway.ledger import LedgerPort
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import JudgeConfig
 
-Judges = Gateway | SharingPanel | VotingPanel
+Judges = Gateway | SharingJudges | VotingJudges
 
 
-def open_chat(
+def open_judge(
     config: JudgeConfig, ledger: LedgerPort, observe: Callable[[CallEvent], None] | None = None
 ) -> Judges:
-    """ports.Chat for these settings; close it after use. Raises ConfigError when an API key is not set.
+    """ports.Judge for these settings; close it after use. Raises ConfigError when an API key is not set.
 
     config.base_url must be set: whoever wants the offline judge starts it first (judges/offline.py).
     """
     gateways = [Gateway(endpoint, config, ledger, observe=observe) for endpoint in (config, *config.others)]
     if len(gateways) == 1:
         return gateways[0]
-    return SharingPanel(gateways) if config.combine == "share" else VotingPanel(gateways)
+    return SharingJudges(gateways) if config.combine == "share" else VotingJudges(gateways)
 
 
-def gateways_of(chat: Judges) -> tuple[Gateway, ...]:
-    """The gateways behind a chat."""
-    return (chat,) if isinstance(chat, Gateway) else chat.gateways
+def gateways_of(judge: Judges) -> tuple[Gateway, ...]:
+    """The gateways behind a judge."""
+    return (judge,) if isinstance(judge, Gateway) else judge.gateways

@@ -22,10 +22,16 @@ from valor_ray.judges.gateway.answers import StoredAnswer, request_key
 from valor_ray.judges.gateway.call.failures import explain
 from valor_ray.judges.gateway.call.hedge import Hedge
 from valor_ray.judges.gateway.call.schema import fits
-from valor_ray.judges.gateway.call.transport import ENDPOINT_DOWN, Kind, Outcome, Transport, request_body
+from valor_ray.judges.gateway.call.transport import (
+    ENDPOINT_DOWN,
+    HttpKind,
+    HttpOutcome,
+    Transport,
+    request_body,
+)
 from valor_ray.judges.gateway.ledger import BUSY, CLAIM_S, LedgerPort
 from valor_ray.judges.gateway.limits.admission import Admission
-from valor_ray.records import ChatReply, ChatRequest, Usage
+from valor_ray.records import JudgeReply, JudgeRequest, Usage
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import EndpointConfig, JudgeConfig
@@ -43,7 +49,7 @@ class CallEvent:
     """One finished request, for metrics and accounts."""
 
     head: str
-    outcome: str  # Kind, or "cached", "broken", "impatient"
+    outcome: str  # HttpKind, or "cached", "broken", "impatient"
     verdict: str  # the "verdict" field of the answer, if it has one
     usage: Usage
     throttled: int  # tries that got 429
@@ -54,7 +60,7 @@ class CallEvent:
 class _Work:
     """What happened to one request so far."""
 
-    request: ChatRequest
+    request: JudgeRequest
     started: float
     tries: int = 0
     failures: int = 0
@@ -64,7 +70,7 @@ class _Work:
 
 
 class Gateway:
-    """ports.Chat over one endpoint; belongs to the event loop of its first call. `close` ends its connections."""
+    """ports.Judge over one endpoint; belongs to the event loop of its first call. `close` ends its connections."""
 
     def __init__(
         self,
@@ -86,7 +92,7 @@ class Gateway:
         self._admission = Admission(config, ledger, self._account, settings.first_in_flight)
         self._hedge = Hedge()
         self._owner = uuid.uuid4().hex
-        self._flying: dict[str, asyncio.Task[ChatReply]] = {}
+        self._flying: dict[str, asyncio.Task[JudgeReply]] = {}
         self._unstored: dict[str, StoredAnswer] = {}
         self._storing: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -103,7 +109,7 @@ class Gateway:
     def gauges(self) -> dict[str, float]:
         return {**self._admission.concurrency.gauges(), "breaker_open": float(not self.up), **self._totals}
 
-    async def ask(self, requests: Sequence[ChatRequest]) -> list[ChatReply]:
+    async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """All at the same time. Raises JudgeError when every call to this endpoint must fail (key, model, address)."""
         if self._fatal is not None:
             raise self._fatal
@@ -114,7 +120,7 @@ class Gateway:
         shared = set(tasks)
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in tasks}
         claims = await self._ledger.claim(list(new), self._owner) if new else ()
-        known: dict[str, ChatReply] = {}
+        known: dict[str, JudgeReply] = {}
         unused: list[str] = []  # claims that we hold and will not use
         for (key, request), claim in zip(new.items(), claims, strict=True):
             if claim is not None and claim != BUSY:
@@ -148,18 +154,18 @@ class Gateway:
         self._admission.close()
         await self._transport.close()
 
-    def _landed(self, key: str, task: asyncio.Task[ChatReply]) -> None:
+    def _landed(self, key: str, task: asyncio.Task[JudgeReply]) -> None:
         del self._flying[key]
         if not task.cancelled():
             task.exception()  # whoever still waits gets it; perhaps nobody does
 
-    def _cached(self, request: ChatRequest, answer: StoredAnswer) -> ChatReply:
+    def _cached(self, request: JudgeRequest, answer: StoredAnswer) -> JudgeReply:
         self._totals["cache_hits"] += 1
         usage = Usage(cached=True, model=answer.model)
         self._tell(request, "cached", answer.content, usage)
-        return ChatReply(answer.content, usage=usage)
+        return JudgeReply(answer.content, usage=usage)
 
-    async def _fetch(self, key: str, request: ChatRequest, mine: bool) -> ChatReply:
+    async def _fetch(self, key: str, request: JudgeRequest, mine: bool) -> JudgeReply:
         """Ask the endpoint, or wait for another gateway that is asking the same."""
         if not mine:
             answer = await self._ledger.wait(key, self._owner)
@@ -176,7 +182,7 @@ class Gateway:
             if not stored:
                 await self._ledger.release(self._owner, [key])
 
-    async def _ask_endpoint(self, request: ChatRequest) -> ChatReply:
+    async def _ask_endpoint(self, request: JudgeRequest) -> JudgeReply:
         work = _Work(request, time.monotonic())
         patience = self._settings.patience_s if request.patience_s is None else request.patience_s
         body = request_body(request, self.config.model)
@@ -188,15 +194,15 @@ class Gateway:
         except TimeoutError:
             reason = f"The judge did not answer within {patience:g} s in all."
             if work.throttled:
-                reason += f" {explain(Outcome(Kind.THROTTLED, status=429), self.config)}"
+                reason += f" {explain(HttpOutcome(HttpKind.THROTTLED, status=429), self.config)}"
             return self._missing(work, "impatient", reason)
         if content is None:
             return self._missing(work, outcome.kind.value, explain(outcome, self.config))
         usage = self._usage(work, outcome)
         self._tell(request, "answered", content, usage, work)
-        return ChatReply(content, usage=usage)
+        return JudgeReply(content, usage=usage)
 
-    async def _until_answered(self, work: _Work, body: bytes) -> tuple[Outcome, Mapping[str, Any] | None]:
+    async def _until_answered(self, work: _Work, body: bytes) -> tuple[HttpOutcome, Mapping[str, Any] | None]:
         """Tries, with pauses, until there is an answer or the retries are used up."""
         while True:
             await self._admission.enter()
@@ -204,26 +210,26 @@ class Gateway:
             if self._fatal is not None:
                 raise self._fatal
             content = _content(outcome, work.request.schema)
-            if content is not None or outcome.kind in (Kind.REFUSED, Kind.REJECTED):
+            if content is not None or outcome.kind in (HttpKind.REFUSED, HttpKind.REJECTED):
                 return outcome, content
-            if outcome.kind is Kind.THROTTLED:
+            if outcome.kind is HttpKind.THROTTLED:
                 work.throttled += 1
             elif outcome.kind in ENDPOINT_DOWN:
                 work.failures += self.up  # while it is down, failing is nobody's fault and waiting is right
             else:
-                outcome = replace(outcome, kind=Kind.BROKEN, text=repr(outcome.text[:120]))
+                outcome = replace(outcome, kind=HttpKind.BROKEN, text=repr(outcome.text[:120]))
                 work.broken += 1
             if work.failures > self._settings.retries or work.broken >= _BROKEN_TRIES:
                 return outcome, None
             longest = min(_FIRST_BACKOFF_S * 2 ** (work.failures + work.throttled), _LONGEST_BACKOFF_S)
             await asyncio.sleep((outcome.retry_after_s or 0) + random.uniform(0, longest))
 
-    async def _hedged(self, work: _Work, body: bytes) -> Outcome:
+    async def _hedged(self, work: _Work, body: bytes) -> HttpOutcome:
         """One try, and further ones beside it while it takes much longer than calls usually do."""
         tasks = {asyncio.create_task(self._try(work, body))}
         since = time.monotonic()  # the newest try
         not_before = since  # as a hedge that got 429 was told
-        outcome = Outcome(Kind.TIMEOUT)
+        outcome = HttpOutcome(HttpKind.TIMEOUT)
         try:
             while tasks:
                 may_hedge = self._settings.hedge and len(tasks) < _TRIES_AT_A_TIME
@@ -239,7 +245,7 @@ class Gateway:
                 )
                 for task in done:
                     outcome = task.result()
-                    if outcome.kind is Kind.ANSWERED:
+                    if outcome.kind is HttpKind.ANSWERED:
                         return outcome
                     not_before = time.monotonic() + (outcome.retry_after_s or 0.0)
             return outcome
@@ -247,7 +253,7 @@ class Gateway:
             for task in tasks:
                 task.cancel()
 
-    async def _is_late(self, tasks: set[asyncio.Task[Outcome]], since: float) -> bool:
+    async def _is_late(self, tasks: set[asyncio.Task[HttpOutcome]], since: float) -> bool:
         """Waits for the tries; True as soon as one more is worth it, False when one of them is done."""
         while not any(task.done() for task in tasks):
             after = self._hedge.after_s()
@@ -262,7 +268,7 @@ class Gateway:
             )
         return False
 
-    async def _try(self, work: _Work, body: bytes) -> Outcome:
+    async def _try(self, work: _Work, body: bytes) -> HttpOutcome:
         """One HTTP request, and what it teaches the controllers. Its turn has been taken."""
         state, breaker = self._admission.concurrency, self._admission.breaker
         started = time.monotonic()
@@ -281,7 +287,7 @@ class Gateway:
             if breaker.on_failure(now):
                 _log.warning("judge: %s Work waits until it is back.", explain(outcome, self.config))
         else:
-            if outcome.kind is Kind.THROTTLED:
+            if outcome.kind is HttpKind.THROTTLED:
                 state.on_throttled(now, outcome.retry_after_s)
             else:
                 state.on_success(now, now - started)
@@ -291,14 +297,14 @@ class Gateway:
             if outcome.status == 200:
                 self._answered = True
                 await self._admission.settle(outcome.prompt_tokens + outcome.completion_tokens)
-        hopeless = outcome.kind is Kind.MISNAMED and not self._answered
-        if hopeless or outcome.kind in (Kind.FORBIDDEN, Kind.UNKNOWN):
+        hopeless = outcome.kind is HttpKind.MISNAMED and not self._answered
+        if hopeless or outcome.kind in (HttpKind.FORBIDDEN, HttpKind.UNKNOWN):
             self._fatal = JudgeError(explain(outcome, self.config))
             self._admission.fail(self._fatal)  # nobody waits for a key that is refused
         self._admission.pump()
         return outcome
 
-    async def _store(self, key: str, reply: ChatReply) -> None:
+    async def _store(self, key: str, reply: JudgeReply) -> None:
         """On disk before it is used; answers that come together go together."""
         assert reply.content is not None
         usage = reply.usage
@@ -328,7 +334,7 @@ class Gateway:
             if self._flying:
                 await self._ledger.renew(self._owner)
 
-    def _usage(self, work: _Work, outcome: Outcome) -> Usage:
+    def _usage(self, work: _Work, outcome: HttpOutcome) -> Usage:
         cost = (
             outcome.prompt_tokens * self.config.price_in + outcome.completion_tokens * self.config.price_out
         )
@@ -341,15 +347,15 @@ class Gateway:
             model=self.config.model,
         )
 
-    def _missing(self, work: _Work, outcome: str, reason: str) -> ChatReply:
+    def _missing(self, work: _Work, outcome: str, reason: str) -> JudgeReply:
         self._totals["missing"] += 1
         usage = Usage(time.monotonic() - work.started, tries=work.tries, model=self.config.model)
         self._tell(work.request, outcome, {}, usage, work)
-        return ChatReply(None, reason, usage)
+        return JudgeReply(None, reason, usage)
 
     def _tell(
         self,
-        request: ChatRequest,
+        request: JudgeRequest,
         outcome: str,
         content: Mapping[str, Any],
         usage: Usage,
@@ -361,15 +367,15 @@ class Gateway:
         self._observe(CallEvent(request.head, outcome, verdict, usage, throttled, hedged))
 
 
-async def _shared(task: asyncio.Task[ChatReply]) -> ChatReply:
+async def _shared(task: asyncio.Task[JudgeReply]) -> JudgeReply:
     """The answer to an equal request in flight: paid for once."""
     reply = await asyncio.shield(task)
     return replace(reply, usage=Usage(reply.usage.latency_s, cached=True, model=reply.usage.model))
 
 
-def _content(outcome: Outcome, schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _content(outcome: HttpOutcome, schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The JSON object of an answer when it fits the schema."""
-    if outcome.kind is not Kind.ANSWERED:
+    if outcome.kind is not HttpKind.ANSWERED:
         return None
     try:
         value = json.loads(outcome.text)

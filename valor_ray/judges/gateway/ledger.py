@@ -1,4 +1,4 @@
-"""The books of all gateways: stored answers, who is asking what, and each account's budget.
+"""The ledger of all gateways: stored answers, who is asking what, and each account's budget.
 
 One ledger serves all gateways that keep their answers in its folder: in one process as it is, in a cluster by an
 actor (deployments/actors/judge_ledger.py).

@@ -341,7 +341,7 @@ class ValorGrpoTrainer(GRPOTrainer):
                 grpo.keep_checkpoints,
                 grpo.eval_every,
             )
-            self._source.trained(step)
+            self._source.checkpointed(step)
         self.accelerator.wait_for_everyone()
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

@@ -24,7 +24,7 @@ class Source(Protocol):
         """None: the run has been stopped."""
         ...
 
-    def trained(self, step: int) -> None:
+    def checkpointed(self, step: int) -> None:
         """A checkpoint holds `step`."""
         ...
 

@@ -20,7 +20,7 @@ class Work:
     config: Config  # judge.cache_dir is set
 
 
-class Engine(Protocol):
+class ScoreHost(Protocol):
     """Carries rows to `score_row` and brings their records back, in any order."""
 
     def rows(self, work: Work) -> Generator[dict[str, Any], None, None]:

@@ -15,8 +15,8 @@ from valor_ray.reasoning.scoring.work import shard_rows
 IN_WORK = 64  # replies at a time: four calls each
 
 
-class LocalEngine:
-    """score_run.Engine."""
+class LocalScoreHost:
+    """scoring.host.ScoreHost."""
 
     def __init__(self) -> None:
         self._judges: Any = None
@@ -47,11 +47,11 @@ class LocalEngine:
         config = work.config
         assert config.judge.cache_dir is not None
         async with (
-            judging(config.judge, Path(config.judge.cache_dir)) as chat,
+            judging(config.judge, Path(config.judge.cache_dir)) as judge,
             Sandbox(config.sandbox) as sandbox,
         ):
-            self._judges = chat
-            rewarder = Rewarder(SyntaxOfPrograms(sandbox), chat, config.reward)
+            self._judges = judge
+            rewarder = Rewarder(SyntaxOfPrograms(sandbox), judge, config.reward)
             async with contextlib.aclosing(records_of(work.shards, rewarder)) as records:
                 async for record in records:
                     yield record

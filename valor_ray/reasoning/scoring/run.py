@@ -1,4 +1,4 @@
-"""`valor score` from file to report; what carries the rows to the judges (Ray, or this process) is an Engine."""
+"""`valor score` from file to report; what carries the rows to the judges (Ray, or this process) is an ScoreHost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.judges.audit import Audit, canary_rows
 from valor_ray.reasoning.scoring.folder import ScoreFolder
-from valor_ray.reasoning.scoring.host import Engine, Work
+from valor_ray.reasoning.scoring.host import ScoreHost, Work
 from valor_ray.reasoning.scoring.index import ScoreIndex
 from valor_ray.reasoning.scoring.progress import Progress
 from valor_ray.reasoning.scoring.step import Fate, fate
@@ -28,7 +28,7 @@ def score(
     replies: Path,
     out: Path,
     config: Config,
-    engine: Engine,
+    host: ScoreHost,
     *,
     limit: int | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -47,7 +47,7 @@ def score(
             run = _Run(folder, config, index, failed, say)
             run.prepare(replies, limit)
             folder.write_config(config)
-            run.work(engine)
+            run.work(host)
             report = run.report(start)
         folder.clear_work()
         folder.work.rmdir()
@@ -87,7 +87,7 @@ class _Run:
             + (f", {counts.bad} that cannot be scored (see {self.folder.failed})" if counts.bad else "")
         )
 
-    def work(self, engine: Engine) -> None:
+    def work(self, host: ScoreHost) -> None:
         """Bring the records in as they come."""
         folder = self.folder
         judge = self.config.judge
@@ -99,13 +99,13 @@ class _Run:
             closing(RecordFile(folder.missing, keep=False)) as missing,
             closing(RecordFile(folder.audit, keep=True)) as audit,
             closing(RecordFile(folder.metrics, keep=True)) as metrics,
-            Progress(self.counts.todo, metrics, self.say, engine.trouble) as self.progress,
+            Progress(self.counts.todo, metrics, self.say, host.trouble) as self.progress,
         ):
             if not self.counts.todo:
                 return
             files = {Fate.MISSING: missing, Fate.FAILED: self.failed, Fate.CANARY: audit}
             work = Work(folder.work, self.counts.todo + self.counts.canaries, config)
-            with closing(engine.rows(work)) as records:
+            with closing(host.rows(work)) as records:
                 for record in records:
                     kind = fate(record)
                     if kind is not Fate.CANARY:

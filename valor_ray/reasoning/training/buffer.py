@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from valor_ray.reasoning.training.advantage import Use
-from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.runs.publications import version_step
 
 
@@ -34,7 +34,7 @@ class StepBatch:
 
 @dataclass
 class _Step:
-    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by shard
+    outcomes: dict[int, RolloutResult] = field(default_factory=dict)  # by shard
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     chosen: StepBatch | None = None  # what the first learner process got, and so every other one gets
 
@@ -72,8 +72,8 @@ class RolloutBuffer:
             )
             return self._stopped is None
 
-    async def put(self, outcome: Outcome) -> None:
-        """The rollouts of an order, recorded. Those of a step that is over count as too old."""
+    async def put(self, outcome: RolloutResult) -> None:
+        """The rollouts of an assignment, recorded. Those of a step that is over count as too old."""
         if outcome.step < self._first:
             self.late += sum(row["fate"] == Use.USED for row in outcome.rollouts)
             return
@@ -108,7 +108,7 @@ class RolloutBuffer:
             waiting.chosen.wait_s = time.monotonic() - start
         return waiting.chosen
 
-    async def trained(self, step: int) -> None:
+    async def checkpointed(self, step: int) -> None:
         """A checkpoint holds step: nobody will ask for it or an earlier one again."""
         self._first = max(self._first, step + 1)
         for old in [known for known in self._steps if known <= step]:
@@ -122,7 +122,7 @@ class RolloutBuffer:
         for step in self._steps.values():
             step.changed.set()
 
-    def _choose(self, step: int, outcomes: Sequence[Outcome]) -> StepBatch:
+    def _choose(self, step: int, outcomes: Sequence[RolloutResult]) -> StepBatch:
         every = [row for outcome in outcomes for row in outcome.rollouts]
         used = [row for row in every if row["fate"] == Use.USED]
         most = self._max_lag

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from valor_ray.errors import ConfigError, StorageError
-from valor_ray.reasoning.training.rollout import Outcome, Sample, sample_from
-from valor_ray.reasoning.training.schedule import order_name
+from valor_ray.reasoning.training.rollout import RolloutResult, Sample, sample_from
+from valor_ray.reasoning.training.schedule import assignment_name
 from valor_ray.runs.folder import (
     RecordFile,
     cut_torn_line,
@@ -51,7 +51,7 @@ class TrainFolder:
         self.path = path
         self.config = path / "config.yaml"
         self.queries = path / "queries.jsonl"
-        self.samples = path / "samples"  # of orders that are not recorded yet
+        self.samples = path / "samples"  # of assignments that are not recorded yet
         self.rollouts = path / "rollouts.jsonl"  # every sample once
         self.metrics = path / "metrics.jsonl"  # a line a step
         self.evaluation = path / "evaluation.jsonl"
@@ -94,9 +94,9 @@ class TrainFolder:
         replace_text(self.config, yaml.safe_dump(public_settings(now), sort_keys=False))
 
     def shards(self, config: Config) -> int:
-        """Orders that each step is split into: one for each policy replica of the first start.
+        """Assignments that each step is split into: one for each policy replica of the first start.
 
-        Later starts may have other replicas: recorded orders count as they are.
+        Later starts may have other replicas: recorded assignments count as they are.
         """
         if not self._plan.exists():
             replace_text(self._plan, json.dumps({"shards": min(config.policy.replicas, config.grpo.prompts)}))
@@ -151,14 +151,14 @@ class TrainFolder:
         """Bring the records to where a checkpoint of `step` can go on: later metrics are made again."""
         for path in (self.rollouts, self.metrics, self.audit, self.evaluation):
             cut_torn_line(path)
-        known = self._cut_torn_order()
+        known = self._cut_torn_assignment()
         for path in (self.metrics, self.evaluation):
             _keep_records(path, lambda record: bool(record["step"] <= step))
         _keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
-        FolderBook(self.samples).forget_all({order_name(*order) for order in known})
+        FolderSamples(self.samples).forget_all({assignment_name(*assignment) for assignment in known})
 
-    def _cut_torn_order(self) -> set[tuple[int, int]]:
-        """(step, shard) of the orders that are recorded whole; a kill may have left a part of the last order's rows."""
+    def _cut_torn_assignment(self) -> set[tuple[int, int]]:
+        """(step, shard) of the assignments that are recorded whole; a kill may have left a part of the last one."""
         whole: set[tuple[int, int]] = set()
         if not self.rollouts.exists():
             return whole
@@ -166,71 +166,73 @@ class TrainFolder:
         wanted = 0
         with self.rollouts.open("rb+") as file:
             for line, record in zip(file, read_records(self.rollouts), strict=True):
-                order = (record["step"], record["shard"])
-                if order != last:
-                    last, start, count, wanted = order, at, 0, record["of"]
+                assignment = (record["step"], record["shard"])
+                if assignment != last:
+                    last, start, count, wanted = assignment, at, 0, record["of"]
                 count, at = count + 1, at + len(line)
-                whole.add(order)
+                whole.add(assignment)
             if last is not None and count < wanted:
                 file.truncate(start)
                 whole.discard(last)
         return whole
 
-    def recorded(self, after: int) -> Iterator[Outcome]:
-        """Outcomes of recorded orders of steps later than `after`. Memory: one order."""
+    def recorded(self, after: int) -> Iterator[RolloutResult]:
+        """Outcomes of recorded assignments of steps later than `after`. Memory: one assignment."""
         rows: list[dict[str, Any]] = []
         for record in read_records(self.rollouts):
             if rows and (record["step"], record["shard"]) != (rows[0]["step"], rows[0]["shard"]):
-                yield Outcome(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
+                yield RolloutResult(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
                 rows = []
             if record["step"] > after:
                 rows.append(record)
         if rows:
-            yield Outcome(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
+            yield RolloutResult(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
 
 
-class FolderBook:
-    """rollout.SampleBook on the run folder: a file for each part of an order, gone once its rollouts are recorded."""
+class FolderSamples:
+    """rollout.KeptSamples on the run folder: a file a part of an assignment, gone once its rollouts are recorded."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def kept(self, order_id: str, part: int) -> list[Sample] | None:
-        path = self._folder / f"{order_id}-{part}.json"
+    def kept(self, assignment_id: str, part: int) -> list[Sample] | None:
+        path = self._folder / f"{assignment_id}-{part}.json"
         if not path.exists():
             return None
         return [sample_from(record) for record in json.loads(path.read_text(encoding="utf-8"))]
 
-    def keep(self, order_id: str, part: int, samples: Sequence[Sample]) -> None:
+    def keep(self, assignment_id: str, part: int, samples: Sequence[Sample]) -> None:
         """Raises StorageError."""
         text = json.dumps([asdict(sample) for sample in samples], ensure_ascii=False)
-        replace_text(self._folder / f"{order_id}-{part}.json", text)
+        replace_text(self._folder / f"{assignment_id}-{part}.json", text)
 
-    def forget_all(self, order_ids: set[str]) -> None:
+    def forget_all(self, assignment_ids: set[str]) -> None:
         for path in self._folder.glob("s*"):
-            if path.name.rpartition("-")[0] in order_ids:
+            if path.name.rpartition("-")[0] in assignment_ids:
                 path.unlink(missing_ok=True)
 
-    def forget(self, order_id: str) -> None:
-        for path in self._folder.glob(f"{order_id}-*.json*"):
+    def forget(self, assignment_id: str) -> None:
+        for path in self._folder.glob(f"{assignment_id}-*.json*"):
             path.unlink(missing_ok=True)
 
 
 class Recorder:
-    """Appends outcomes to the run folder: an order's rollouts in one write."""
+    """Appends outcomes to the run folder: an assignment's rollouts in one write."""
 
     def __init__(self, folder: TrainFolder) -> None:
         self._rollouts = RecordFile(folder.rollouts, keep=True)
         self._audit = RecordFile(folder.audit, keep=True)
-        self._book = FolderBook(folder.samples)
+        self._kept_samples = FolderSamples(folder.samples)
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: RolloutResult) -> None:
         """Raises StorageError."""
         count = len(outcome.rollouts)
-        for canary in outcome.audit:  # before the rollouts, which tell whether the order has been recorded
+        for (
+            canary
+        ) in outcome.audit:  # before the rollouts, which tell whether the assignment has been recorded
             self._audit.append(canary)
         self._rollouts.append_all([row | {"of": count} for row in outcome.rollouts])
-        self._book.forget(order_name(outcome.step, outcome.shard))
+        self._kept_samples.forget(assignment_name(outcome.step, outcome.shard))
 
     def close(self) -> None:
         self._rollouts.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from valor_ray.ports import Policy
 from valor_ray.reasoning.training.advantage import Use
 from valor_ray.reasoning.training.buffer import RolloutBuffer
-from valor_ray.reasoning.training.rollout import Outcome, Rewarding, SampleBook, roll_out
+from valor_ray.reasoning.training.rollout import KeptSamples, Rewarding, RolloutResult, roll_out
 from valor_ray.records import Sampling
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from valor_ray.ports import Sampler
     from valor_ray.reasoning.learner.learn import LearnerEnd
     from valor_ray.reasoning.training.folder import TrainFolder
-    from valor_ray.reasoning.training.schedule import Order
+    from valor_ray.reasoning.training.schedule import Assignment
 
 T = TypeVar("T")
 _AFTER_PATIENCE_S = 60.0  # a reward that takes longer than the judge's own patience and this hangs
@@ -32,16 +32,16 @@ class TrainWork:
     config: Config
     folder: TrainFolder
     steps: int  # of the whole run
-    orders: Sequence[Order]  # not recorded yet
-    recorded: Sequence[Outcome]  # of steps that have no checkpoint yet
-    record: Callable[[Outcome], None]  # appends to the run folder
+    assignments: Sequence[Assignment]  # not recorded yet
+    recorded: Sequence[RolloutResult]  # of steps that have no checkpoint yet
+    record: Callable[[RolloutResult], None]  # appends to the run folder
     step_done: Callable[[Mapping[str, Any]], None]  # takes a metrics record
     say: Callable[[str], None]
-    shards: int = 1  # orders of a step
+    shards: int = 1  # assignments of a step
     learner: bool = True  # False: rollouts only
 
 
-class Running(Protocol):
+class RunningHost(Protocol):
     """A started engine."""
 
     policy: Policy  # as the service answers, for evaluation
@@ -59,37 +59,37 @@ class Running(Protocol):
         ...
 
 
-class TrainEngine(Protocol):
+class TrainHost(Protocol):
     def running(
         self, config: Config, folder: TrainFolder, say: Callable[[str], None]
-    ) -> AbstractContextManager[Running]:
+    ) -> AbstractContextManager[RunningHost]:
         """The engine for as long as the block lasts. Raises ValorError when a part does not start."""
         ...
 
 
 @dataclass
 class RolloutStep:
-    """The step from an order to its outcome, on whatever stands behind its ports."""
+    """The step from an assignment to its outcome, on whatever stands behind its ports."""
 
     config: Config
     sampler: Sampler
     rewarder: Rewarding
-    book: SampleBook
+    kept_samples: KeptSamples
     sampling: Sampling = field(init=False)
 
     def __post_init__(self) -> None:
         grpo = self.config.grpo
         self.sampling = Sampling(grpo.temperature, 1.0, grpo.max_tokens)
 
-    async def __call__(self, order: Order) -> Outcome:
+    async def __call__(self, assignment: Assignment) -> RolloutResult:
         """Raises PolicyError, JudgeError."""
         return await roll_out(
-            order,
+            assignment,
             self.config.grpo.samples,
             self.sampler,
             self.sampling,
             self.rewarder,
-            self.book,
+            self.kept_samples,
             reward_patience(self.config),
         )
 
@@ -105,6 +105,6 @@ def new_buffer(config: Config, shards: int, *, any_lag: bool = False) -> Rollout
     return RolloutBuffer(None if any_lag else grpo.max_lag, shards, grpo.prompts, patience)
 
 
-def useful(outcome: Outcome) -> int:
+def useful(outcome: RolloutResult) -> int:
     """Groups of an outcome that something can be learnt from."""
     return len({row["group"] for row in outcome.rollouts if row["fate"] == Use.USED})

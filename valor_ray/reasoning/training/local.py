@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.learner.learn import LearnerEnd, Published, learn
 from valor_ray.reasoning.training.advantage import Use
-from valor_ray.reasoning.training.folder import FolderBook, TrainFolder
+from valor_ray.reasoning.training.folder import FolderSamples, TrainFolder
 from valor_ray.reasoning.training.host import RolloutStep, TrainWork, new_buffer
-from valor_ray.reasoning.training.rollout import Outcome
+from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.records import START_VERSION
 from valor_ray.runs.publications import version_name
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from valor_ray.models.vllm.policy import VllmPolicy
     from valor_ray.reasoning.reward import Rewarder
     from valor_ray.reasoning.training.buffer import RolloutBuffer, StepBatch
-    from valor_ray.reasoning.training.schedule import Order
+    from valor_ray.reasoning.training.schedule import Assignment
 
 T = TypeVar("T")
 
 
-class LocalEngine:
+class LocalTrainHost:
     """Policy, judges and sandbox on an event loop in a thread; the learner in the calling thread."""
 
     @contextlib.contextmanager
@@ -62,8 +62,8 @@ async def _parts(config: Config, folder: TrainFolder) -> AsyncIterator[tuple[Vll
     policy = VllmPolicy(config.policy)
     try:
         await policy.start()
-        async with judging(config.judge, folder.cache) as chat, Sandbox(config.sandbox) as sandbox:
-            yield policy, Rewarder(SyntaxOfPrograms(sandbox), chat, config.reward)
+        async with judging(config.judge, folder.cache) as judge, Sandbox(config.sandbox) as sandbox:
+            yield policy, Rewarder(SyntaxOfPrograms(sandbox), judge, config.reward)
     finally:
         policy.close()
 
@@ -79,7 +79,7 @@ class _LocalRun:
     ) -> None:
         self.policy = policy
         self._loop = loop
-        self._step = RolloutStep(config, policy, rewarder, FolderBook(folder.samples))
+        self._step = RolloutStep(config, policy, rewarder, FolderSamples(folder.samples))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -104,22 +104,22 @@ class _LocalRun:
         return end or LearnerEnd(0, None)
 
     async def _produce(self, buffer: RolloutBuffer, work: TrainWork) -> None:
-        """Recorded outcomes first, then orders, as many at a time as may have their turn."""
+        """Recorded outcomes first, then assignments, as many at a time as may have their turn."""
         try:
             for outcome in work.recorded:
                 await buffer.put(outcome)
             at_once = asyncio.Semaphore((work.config.grpo.max_lag + 1) * work.shards)
 
-            async def one(order: Order) -> None:
+            async def one(assignment: Assignment) -> None:
                 async with at_once:
-                    if await buffer.turn(order.step):
-                        outcome = await self._step(order)
+                    if await buffer.turn(assignment.step):
+                        outcome = await self._step(assignment)
                         work.record(outcome)
                         await buffer.put(outcome)
 
             async with asyncio.TaskGroup() as tasks:
-                for order in work.orders:
-                    tasks.create_task(one(order))
+                for assignment in work.assignments:
+                    tasks.create_task(one(assignment))
         except BaseExceptionGroup as group:
             first = group.exceptions[0]
             await buffer.stop(f"{type(first).__name__}: {first}")
@@ -138,8 +138,8 @@ class _Link:
     def batch(self, step: int) -> StepBatch | None:
         return self._run.call(self._buffer.batch(step))
 
-    def trained(self, step: int) -> None:
-        self._run.call(self._buffer.trained(step))
+    def checkpointed(self, step: int) -> None:
+        self._run.call(self._buffer.checkpointed(step))
 
     def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
         async def load() -> list[list[float]]:
@@ -161,7 +161,7 @@ class Replay:
     def __init__(self, config: Config, source: Path) -> None:
         """Raises ConfigError when `source` holds no rollouts, or steps larger than those of `config`."""
         self._config, self._folder = config, TrainFolder(source)
-        self._shards: Counter[int] = Counter()  # step -> orders recorded of it
+        self._shards: Counter[int] = Counter()  # step -> assignments recorded of it
         self._start_weights = False  # all were sampled without a learner
         used: Counter[int] = Counter()
         for outcome in self._folder.recorded(0):
@@ -179,8 +179,8 @@ class Replay:
                 f"grpo.samples {grpo.samples}. Give the profile and settings of that run (its config.yaml)."
             )
         self.steps = max(self._shards)
-        self._reading: Iterator[Outcome] | None = None
-        self._read: dict[int, list[Outcome]] = defaultdict(list)
+        self._reading: Iterator[RolloutResult] | None = None
+        self._read: dict[int, list[RolloutResult]] = defaultdict(list)
 
     def batch(self, step: int) -> StepBatch | None:
         if self._reading is None:
@@ -190,13 +190,13 @@ class Replay:
             self._read[outcome.step].append(outcome)
         return asyncio.run(self._batch(step, self._read.pop(step)))
 
-    async def _batch(self, step: int, outcomes: Sequence[Outcome]) -> StepBatch | None:
+    async def _batch(self, step: int, outcomes: Sequence[RolloutResult]) -> StepBatch | None:
         buffer = new_buffer(self._config, len(outcomes), any_lag=self._start_weights)
         for outcome in outcomes:
             await buffer.put(outcome)
         return await buffer.batch(step)
 
-    def trained(self, step: int) -> None:
+    def checkpointed(self, step: int) -> None:
         pass
 
     def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:

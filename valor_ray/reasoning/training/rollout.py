@@ -1,4 +1,4 @@
-"""One order of a training step: sample its groups, reward them, replace those that nothing can be learnt from."""
+"""One assignment of a training step: sample its groups, reward them, replace those that nothing can be learnt from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from valor_ray.reasoning.reward import reward_record
 from valor_ray.reasoning.scoring.step import score_row
 from valor_ray.reasoning.scoring.work import canary_row
 from valor_ray.reasoning.training.advantage import Use, advantages
-from valor_ray.reasoning.training.schedule import Order
+from valor_ray.reasoning.training.schedule import Assignment
 from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
 
 if TYPE_CHECKING:
@@ -46,17 +46,17 @@ class Sample:
     finish_reason: str
 
 
-class SampleBook(Protocol):
-    """Keeps samples before anybody is paid to judge them, so that a killed order goes on with the same ones."""
+class KeptSamples(Protocol):
+    """Keeps samples before anybody is paid to judge them, so that a killed assignment goes on with the same ones."""
 
-    def kept(self, order_id: str, part: int) -> list[Sample] | None: ...
+    def kept(self, assignment_id: str, part: int) -> list[Sample] | None: ...
 
-    def keep(self, order_id: str, part: int, samples: Sequence[Sample]) -> None: ...
+    def keep(self, assignment_id: str, part: int, samples: Sequence[Sample]) -> None: ...
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an order gives."""
+class RolloutResult:
+    """What an assignment gives."""
 
     step: int
     shard: int
@@ -67,43 +67,43 @@ class Outcome:
 
 
 async def roll_out(
-    order: Order,
+    assignment: Assignment,
     samples_each: int,
     sampler: Sampler,
     sampling: Sampling,
     rewarder: Rewarding,
-    book: SampleBook,
+    kept_samples: KeptSamples,
     reward_patience_s: float,
-) -> Outcome:
-    """Rollouts of `order.groups` useful groups, or as many as queries and reserve give.
+) -> RolloutResult:
+    """Rollouts of `assignment.groups` useful groups, or as many as queries and reserve give.
 
     reward_patience_s: after so long a reward is missing, whatever hangs. Raises PolicyError when there are no samples,
     JudgeError when the judge refuses every call, or has given few verdicts although it was asked again and again.
     """
-    waiting, rollouts = list(order.queries), []
+    waiting, rollouts = list(assignment.queries), []
     useful, part, sample_s, judge_s = 0, 0, 0.0, 0.0
-    auditing = asyncio.create_task(_audit(order, rewarder, reward_patience_s))
+    auditing = asyncio.create_task(_audit(assignment, rewarder, reward_patience_s))
     try:
-        while useful < order.groups and waiting:
-            asked = waiting[: order.groups - useful]
-            first_group = len(order.queries) - len(waiting)
+        while useful < assignment.groups and waiting:
+            asked = waiting[: assignment.groups - useful]
+            first_group = len(assignment.queries) - len(waiting)
             start = time.monotonic()
-            samples = _still_wanted(book.kept(order.order_id, part), asked, first_group)
+            samples = _still_wanted(kept_samples.kept(assignment.assignment_id, part), asked, first_group)
             if samples:
                 asked = asked[: len({sample.group for sample in samples})]
             else:
                 replies = await sampler.sample(
                     [query.question for query in asked],
                     n=samples_each,
-                    seed=order.seed + 7919 * part,
+                    seed=assignment.seed + 7919 * part,
                     sampling=sampling,
                 )
                 samples = [
-                    _sample(order, first_group + i, j, asked[i].query_id, asked[i].question, reply)
+                    _sample(assignment, first_group + i, j, asked[i].query_id, asked[i].question, reply)
                     for i, group in enumerate(replies)
                     for j, reply in enumerate(group)
                 ]
-                book.keep(order.order_id, part, samples)
+                kept_samples.keep(assignment.assignment_id, part, samples)
             waiting = waiting[len(asked) :]
             sampled = time.monotonic()
             rewards = await _rewards(samples, rewarder, reward_patience_s)
@@ -115,16 +115,18 @@ async def roll_out(
             useful += len({row["group"] for row in found if row["fate"] == Use.USED})
             rollouts += found
             part += 1
-        return Outcome(order.step, order.shard, rollouts, await auditing, sample_s, judge_s)
+        return RolloutResult(assignment.step, assignment.shard, rollouts, await auditing, sample_s, judge_s)
     finally:
         auditing.cancel()
 
 
-def _sample(order: Order, group: int, index: int, query_id: str, question: str, reply: Reply) -> Sample:
+def _sample(
+    assignment: Assignment, group: int, index: int, query_id: str, question: str, reply: Reply
+) -> Sample:
     return Sample(
-        rollout_id=f"{order.order_id}-{group:02d}-{index}",
-        step=order.step,
-        shard=order.shard,
+        rollout_id=f"{assignment.assignment_id}-{group:02d}-{index}",
+        step=assignment.step,
+        shard=assignment.shard,
         group=group,
         sample=index,
         query_id=query_id,
@@ -139,7 +141,7 @@ def _sample(order: Order, group: int, index: int, query_id: str, question: str, 
 
 
 def _still_wanted(kept: Sequence[Sample] | None, asked: Sequence[Query], first_group: int) -> list[Sample]:
-    """Of samples that a killed order left: the first groups asked now. Verdicts that came since change how many."""
+    """Of samples that a killed assignment left: the first groups asked now; later verdicts change how many."""
     there = {(sample.group, sample.query_id) for sample in kept or ()}
     wanted = set[int]()
     for group, query in enumerate(asked, first_group):
@@ -199,20 +201,20 @@ def _records(samples: Sequence[Sample], rewards: Sequence[Reward], samples_each:
     return records
 
 
-async def _audit(order: Order, rewarder: Rewarding, patience_s: float) -> list[dict[str, Any]]:
-    """Records of the order's canaries: each order takes other ones."""
+async def _audit(assignment: Assignment, rewarder: Rewarding, patience_s: float) -> list[dict[str, Any]]:
+    """Records of the assignment's canaries: each assignment takes other ones."""
     known = canaries()
 
     async def one(place: int) -> dict[str, Any]:
-        canary = known[(order.seed + 19 * place) % len(known)]
+        canary = known[(assignment.seed + 19 * place) % len(known)]
         row = canary_row(canary.canary_id, canary.question, canary.reply)
 
         async def judged(question: str, reply: str) -> Reward:
             return await _in_time(rewarder, question, reply, patience_s)
 
-        return await score_row(row, judged) | {"step": order.step, "shard": order.shard}
+        return await score_row(row, judged) | {"step": assignment.step, "shard": assignment.shard}
 
-    return list(await asyncio.gather(*(one(place) for place in range(order.canaries))))
+    return list(await asyncio.gather(*(one(place) for place in range(assignment.canaries))))
 
 
 def sample_from(record: Mapping[str, Any]) -> Sample:

@@ -1,4 +1,4 @@
-"""`valor train reasoning` from queries to report; what carries the work (Ray, or this process) is a TrainEngine."""
+"""`valor train reasoning` from queries to report; what carries the work (Ray, or this process) is a TrainHost."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from valor_ray.models.vllm.prompting import check_fitting
 from valor_ray.ports import Policy
 from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, learn
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
-from valor_ray.reasoning.training.host import Running, TrainEngine, TrainWork
-from valor_ray.reasoning.training.rollout import Outcome
-from valor_ray.reasoning.training.schedule import Order, check_enough, number_of_steps, orders
+from valor_ray.reasoning.training.host import RunningHost, TrainHost, TrainWork
+from valor_ray.reasoning.training.rollout import RolloutResult
+from valor_ray.reasoning.training.schedule import Assignment, assignments, check_enough, number_of_steps
 from valor_ray.records import JUDGED, START_VERSION
 from valor_ray.report.reasoning.page import REPORT, write_train_page
 from valor_ray.runs.board import Board
@@ -42,7 +42,7 @@ def train(
     run: Path,
     config: Config,
     queries: Sequence[Query],
-    engine: TrainEngine,
+    host: TrainHost,
     evaluation: Evaluation | None,
     *,
     say: Say,
@@ -65,20 +65,20 @@ def train(
     with folder.locked():
         folder.prepare(config)
         folder.keep_queries(queries)
-        plan = list(orders(queries, config.grpo, folder.shards(config), config.reward.audit_every))
+        plan = list(assignments(queries, config.grpo, folder.shards(config), config.reward.audit_every))
         state = _State(folder, config, steps, say)
         state.go_back(learner)
         todo = state.todo(plan, learner)
         if not todo and (not learner or state.finished(evaluation)):
             say(f"all {state.steps} steps have been {'made' if learner else 'recorded'} by an earlier run")
             return state.report(None)
-        with engine.running(config, folder, say) as running:
+        with host.running(config, folder, say) as running:
             end = state.work(running, todo, evaluation, learner)
         return state.report(end)
 
 
 def replay(run: Path, config: Config, source: Replay, *, say: Say) -> dict[str, Any]:
-    """Train on the rollouts that another run has recorded, without engine and judge; returns the report."""
+    """Train on the rollouts that another run has recorded, without host and judge; returns the report."""
     check_shape(config.grpo)
     folder = TrainFolder(run)
     with folder.locked():
@@ -95,9 +95,9 @@ def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
     check_shape(config.grpo)
     grpo = config.grpo
     steps = number_of_steps(grpo, len(queries))
-    todo = list(orders(queries, grpo, config.policy.replicas, config.reward.audit_every))
+    todo = list(assignments(queries, grpo, config.policy.replicas, config.reward.audit_every))
     replies = steps * grpo.prompts * grpo.samples
-    most = sum(len(order.queries) for order in todo) * grpo.samples
+    most = sum(len(assignment.queries) for assignment in todo) * grpo.samples
     calls, judge = len(JUDGED) * replies, config.judge
     priced = judge.base_url is None or judge.price_in > 0 or judge.price_out > 0
     cost = calls * (_TOKENS_IN * judge.price_in + _TOKENS_OUT * judge.price_out) / 1e6
@@ -110,7 +110,7 @@ def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
         "replies_with_reserve": most,
         "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers),
         "judge_calls": calls,
-        "judge_calls_at_most": len(JUDGED) * (most + sum(order.canaries for order in todo)),
+        "judge_calls_at_most": len(JUDGED) * (most + sum(assignment.canaries for assignment in todo)),
         "judge_cost_usd": round(cost, 2) if priced else None,
         "cost_assumes": assumed if priced else "no price: set judge.price_in and judge.price_out",
         "checkpoints": -(-steps // grpo.save_every),
@@ -128,8 +128,8 @@ class _State:
     def __init__(self, folder: TrainFolder, config: Config, steps: int, say: Say) -> None:
         self.folder, self.config, self.steps, self.say = folder, config, steps, say
         self.done = 0  # updates that the newest checkpoint holds
-        self.recorded: list[Outcome] = []  # of steps that the learner has yet to make
-        self._known: set[tuple[int, int]] = set()  # (step, shard) of orders that are recorded
+        self.recorded: list[RolloutResult] = []  # of steps that the learner has yet to make
+        self._known: set[tuple[int, int]] = set()  # (step, shard) of assignments that are recorded
         self.audit = Audit(config.reward)
 
     def go_back(self, learner: bool) -> None:
@@ -145,10 +145,11 @@ class _State:
             self.audit.add(record)
         if self.done or self._known:
             self.say(
-                f"going on: {self.done} of {self.steps} steps made, {len(self._known)} orders of later steps recorded"
+                f"going on: {self.done} of {self.steps} steps made, {len(self._known)} assignments of later steps "
+                "recorded"
             )
 
-    def _check_learnable(self, outcome: Outcome) -> None:
+    def _check_learnable(self, outcome: RolloutResult) -> None:
         """Raises ConfigError for rollouts taken without a learner: at later steps they would all be too old."""
         if any(version == START_VERSION for row in outcome.rollouts for version, _ in row["versions"]):
             raise ConfigError(
@@ -156,25 +157,27 @@ class _State:
                 f"them: valor train reasoning --replay {self.folder.path} --run another_folder"
             )
 
-    def todo(self, plan: Sequence[Order], learner: bool) -> list[Order]:
-        """Orders that are not recorded yet."""
+    def todo(self, plan: Sequence[Assignment], learner: bool) -> list[Assignment]:
+        """Assignments that are not recorded yet."""
         first = self.done if learner else 0
         return [
-            order for order in plan if order.step > first and (order.step, order.shard) not in self._known
+            assignment
+            for assignment in plan
+            if assignment.step > first and (assignment.step, assignment.shard) not in self._known
         ]
 
     def finished(self, evaluation: Evaluation | None) -> bool:
         return self.done >= self.steps and (evaluation is None or self.evaluated(self.steps))
 
     def work(
-        self, running: Running, todo: Sequence[Order], evaluation: Evaluation | None, learner: bool
+        self, running: RunningHost, todo: Sequence[Assignment], evaluation: Evaluation | None, learner: bool
     ) -> LearnerEnd | None:
         if learner and self.done == 0:
             self._evaluate(running, evaluation, 0)
         end: LearnerEnd | None = None
         with closing(Recorder(self.folder)) as recorder, self.records() as step_done:
 
-            def record(outcome: Outcome) -> None:
+            def record(outcome: RolloutResult) -> None:
                 recorder.record(outcome)
                 for canary in outcome.audit:
                     if alarm := self.audit.add(canary):
@@ -215,7 +218,7 @@ class _State:
     def evaluated(self, step: int) -> bool:
         return any(record["step"] == step for record in read_records(self.folder.evaluation))
 
-    def _evaluate(self, running: Running, evaluation: Evaluation | None, step: int) -> None:
+    def _evaluate(self, running: RunningHost, evaluation: Evaluation | None, step: int) -> None:
         if evaluation is None or self.evaluated(step):
             return
         self.say(f"asking the held-out questions, version {step}")

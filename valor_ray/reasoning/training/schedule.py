@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Order:
+class Assignment:
     """Work for one rollout worker: a shard of a step's groups."""
 
     step: int  # 1-based: step s makes version s out of version s - 1
@@ -29,12 +29,12 @@ class Order:
     canaries: int = 0  # replies with known verdicts to be judged among them
 
     @property
-    def order_id(self) -> str:
-        return order_name(self.step, self.shard)
+    def assignment_id(self) -> str:
+        return assignment_name(self.step, self.shard)
 
 
-def order_name(step: int, shard: int) -> str:
-    """Name of an order: its files in `samples/`, the start of its rollout_ids."""
+def assignment_name(step: int, shard: int) -> str:
+    """Name of an assignment: its files in `samples/`, the start of its rollout_ids."""
     return f"s{step:06d}-{shard}"
 
 
@@ -55,17 +55,17 @@ def check_enough(config: GrpoConfig, queries: int) -> None:
     )
 
 
-def orders(
+def assignments(
     queries: Sequence[Query], config: GrpoConfig, shards: int, audit_every: int = 0, first: int = 1
-) -> Iterator[Order]:
-    """The orders of steps `first` .. last, in order. Each is a function of seed, step and shard alone.
+) -> Iterator[Assignment]:
+    """The assignments of steps `first` .. last, in order. Each is a function of seed, step and shard alone.
 
     Raises ConfigError when there are fewer queries than a step asks.
     """
     count = config.prompts
     check_enough(config, len(queries))
     shards = min(shards, count)
-    each = config.samples * count / shards  # samples of an order
+    each = config.samples * count / shards  # samples of an assignment
     for step in range(first, number_of_steps(config, len(queries)) + 1):
         main = [_nth(config.seed, len(queries), (step - 1) * count + i) for i in range(count)]
         others = np.random.default_rng([config.seed, 1, step]).permutation(len(queries))
@@ -75,7 +75,7 @@ def orders(
         for shard in range(shards):
             mine = main[shard::shards] + reserve[shard::shards]
             nth = (step - 1) * shards + shard
-            yield Order(
+            yield Assignment(
                 step,
                 shard,
                 len(main[shard::shards]),

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.records import ChatRequest
+from valor_ray.records import JudgeRequest
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,7 +22,7 @@ MAX_REPLY = 1 << 20  # bytes of a reply that are read
 _DETAIL = 200  # characters of the endpoint's own words
 
 
-class Kind(StrEnum):
+class HttpKind(StrEnum):
     ANSWERED = "answered"
     REFUSED = "refused"  # the model declined
     BROKEN = "broken"  # a reply that is no completion, or not the JSON asked for
@@ -36,12 +36,12 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"  # 404: no such model or path
 
 
-ENDPOINT_DOWN = (Kind.FAILED, Kind.TIMEOUT, Kind.UNREACHABLE, Kind.MISNAMED)
+ENDPOINT_DOWN = (HttpKind.FAILED, HttpKind.TIMEOUT, HttpKind.UNREACHABLE, HttpKind.MISNAMED)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    kind: Kind
+class HttpOutcome:
+    kind: HttpKind
     text: str = ""  # the model's words; the endpoint's when it is an error
     status: int = 0  # HTTP, 0: no answer
     retry_after_s: float | None = None
@@ -49,7 +49,7 @@ class Outcome:
     completion_tokens: int = 0
 
 
-def request_body(request: ChatRequest, model: str) -> bytes:
+def request_body(request: JudgeRequest, model: str) -> bytes:
     """The chat completion call for a request. No temperature: reasoning models refuse any but their own."""
     schema = {"name": request.head, "strict": True, "schema": request.schema}
     return json.dumps(
@@ -71,7 +71,7 @@ class Transport:
         self._key = api_key
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, body: bytes) -> Outcome:
+    async def post(self, body: bytes) -> HttpOutcome:
         import aiohttp
 
         if self._session is None:
@@ -85,34 +85,34 @@ class Transport:
                 data = await _read(response)
                 return self._outcome(response.status, response.headers, data)
         except (aiohttp.InvalidURL, ValueError):
-            return Outcome(Kind.MISNAMED, "not a URL that can be asked")
+            return HttpOutcome(HttpKind.MISNAMED, "not a URL that can be asked")
         except TimeoutError:
-            return Outcome(Kind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
+            return HttpOutcome(HttpKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
         except (aiohttp.ClientConnectorDNSError, socket.gaierror):
-            return Outcome(Kind.MISNAMED, "no such host")
+            return HttpOutcome(HttpKind.MISNAMED, "no such host")
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
-            return Outcome(Kind.MISNAMED, f"TLS: {type(error).__name__}")
+            return HttpOutcome(HttpKind.MISNAMED, f"TLS: {type(error).__name__}")
         except (aiohttp.ClientError, OSError) as error:
-            return Outcome(Kind.UNREACHABLE, type(error).__name__)
+            return HttpOutcome(HttpKind.UNREACHABLE, type(error).__name__)
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    def _outcome(self, status: int, headers: Mapping[str, str], data: bytes) -> Outcome:
+    def _outcome(self, status: int, headers: Mapping[str, str], data: bytes) -> HttpOutcome:
         if status == 200:
             return _completion(data)
         words = self._without_key(_words(data))
         if status == 429:
-            return Outcome(Kind.THROTTLED, words, status, _retry_after(headers.get("Retry-After")))
+            return HttpOutcome(HttpKind.THROTTLED, words, status, _retry_after(headers.get("Retry-After")))
         if status in (401, 403):
-            return Outcome(Kind.FORBIDDEN, words, status)
+            return HttpOutcome(HttpKind.FORBIDDEN, words, status)
         if status == 404:
-            return Outcome(Kind.UNKNOWN, words, status)
+            return HttpOutcome(HttpKind.UNKNOWN, words, status)
         if status >= 500 or status == 408:
-            return Outcome(Kind.FAILED, words, status, _retry_after(headers.get("Retry-After")))
-        return Outcome(Kind.REJECTED, words, status)
+            return HttpOutcome(HttpKind.FAILED, words, status, _retry_after(headers.get("Retry-After")))
+        return HttpOutcome(HttpKind.REJECTED, words, status)
 
     def _without_key(self, text: str) -> str:
         """Endpoints repeat keys in their complaints."""
@@ -129,9 +129,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(data)
 
 
-def _completion(data: bytes) -> Outcome:
+def _completion(data: bytes) -> HttpOutcome:
     if len(data) > MAX_REPLY:
-        return Outcome(Kind.BROKEN, f"a reply of more than {MAX_REPLY >> 20} MiB", 200)
+        return HttpOutcome(HttpKind.BROKEN, f"a reply of more than {MAX_REPLY >> 20} MiB", 200)
     try:
         reply = json.loads(data)
         message = reply["choices"][0]["message"]
@@ -139,12 +139,12 @@ def _completion(data: bytes) -> Outcome:
         tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
         content, refusal = message.get("content"), message.get("refusal")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return Outcome(Kind.BROKEN, "a reply that is no chat completion", 200)
+        return HttpOutcome(HttpKind.BROKEN, "a reply that is no chat completion", 200)
     if refusal and not content:
-        return Outcome(Kind.REFUSED, str(refusal)[:_DETAIL], 200, None, *tokens)
+        return HttpOutcome(HttpKind.REFUSED, str(refusal)[:_DETAIL], 200, None, *tokens)
     if not isinstance(content, str) or not content.strip():
-        return Outcome(Kind.BROKEN, "an empty reply", 200, None, *tokens)
-    return Outcome(Kind.ANSWERED, content, 200, None, *tokens)
+        return HttpOutcome(HttpKind.BROKEN, "an empty reply", 200, None, *tokens)
+    return HttpOutcome(HttpKind.ANSWERED, content, 200, None, *tokens)
 
 
 def _words(data: bytes) -> str:
