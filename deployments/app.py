@@ -13,7 +13,8 @@ from deployments.parts.detector import DetectorDeployment
 from deployments.parts.front_door import FrontDoor
 from deployments.parts.judge import JudgeDeployment
 from deployments.parts.policy import PolicyDeployment
-from valor_ray.config.tree import Config, DepthConfig, DetectorConfig, PolicyConfig
+from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 
 NAME = "valor"

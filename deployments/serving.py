@@ -22,7 +22,8 @@ from deployments.actors.judge_ledger import close_judge_ledger
 from deployments.actors.publications import close_publications
 from deployments.actors.sandbox_pool import close_pools
 from deployments.app import NAME, PARTS, build, judging_app, judging_name, policy_app, policy_name
-from valor_ray.config.tree import Config, resolve_model
+from valor_ray.config.models import resolve_model
+from valor_ray.config.tree import Config
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ServiceError
 

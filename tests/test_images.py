@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from valor_ray import images
-from valor_ray.config.tree import ImageConfig
+from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 
 LIMITS = ImageConfig()

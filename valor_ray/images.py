@@ -23,7 +23,7 @@ from valor_ray.errors import ImageError
 from valor_ray.records import BBox, Picture
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import ImageConfig
+    from valor_ray.config.service import ImageConfig
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF")
 MIN_SIDE = 2  # px; below this there is nothing to look at

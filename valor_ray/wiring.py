@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valor_ray.config.tree import Config, JudgeConfig
+from valor_ray.config.judging import JudgeConfig
+from valor_ray.config.tree import Config
 from valor_ray.judges.gateway.connect import Judges, open_judge
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.gateway.offline import OfflineJudge

@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from deployments.actors.named import NAMESPACE, open_named
 from valor_ray import __version__
-from valor_ray.config.tree import SandboxConfig
+from valor_ray.config.service import SandboxConfig
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
 from valor_ray.records import Verdict

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from deployments.http.errors import RequestError
 from deployments.http.url_image import fetch
 from valor_ray import images
-from valor_ray.config.tree import ImageConfig
+from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 from valor_ray.records import Picture
 

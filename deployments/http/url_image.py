@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from valor_ray.config.tree import ImageConfig
+from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 
 TIMEOUT_S = 10.0  # for the whole fetch

@@ -9,7 +9,7 @@ from ray import serve
 
 from deployments.parts.cache import ContentCache
 from deployments.parts.isolate import result_or_raise, run_batch
-from valor_ray.config.tree import DetectorConfig
+from valor_ray.config.models import DetectorConfig
 from valor_ray.records import Detection, Picture
 
 

@@ -10,7 +10,7 @@ from ray import serve
 
 from deployments.actors.judge_ledger import RemoteLedger, open_judge_ledger
 from deployments.parts.judge_metrics import JudgeMetrics
-from valor_ray.config.tree import JudgeConfig
+from valor_ray.config.judging import JudgeConfig
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.connect import Judges, gateways_of, open_judge
 from valor_ray.judges.vqa import VqaJudge

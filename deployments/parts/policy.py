@@ -13,7 +13,7 @@ import ray
 from ray import serve
 
 from deployments.actors.publications import BEAT_S, open_publications
-from valor_ray.config.tree import PolicyConfig
+from valor_ray.config.models import PolicyConfig
 from valor_ray.errors import CheckpointError, PolicyError, ServiceError
 from valor_ray.models.vllm.policy import VllmPolicy
 from valor_ray.records import Reply, Sampling

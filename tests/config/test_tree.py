@@ -4,9 +4,10 @@ import pickle
 
 import pytest
 
-from valor_ray.config import tree as settings
+from valor_ray.config import models as settings
 from valor_ray.config.files import profile_names
-from valor_ray.config.tree import Config, resolve_model
+from valor_ray.config.models import resolve_model
+from valor_ray.config.tree import Config, described_keys
 from valor_ray.errors import ConfigError
 
 
@@ -39,7 +40,7 @@ def test_gpu_profile_has_the_papers_models_and_sampling() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    assert all(description for _, description in settings.described_keys())
+    assert all(description for _, description in described_keys())
 
 
 def test_settings_are_frozen_and_can_be_sent_to_workers() -> None:

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from deployments.serving import serving
-from valor_ray.config.tree import Config, resolve_model
+from valor_ray.config.models import resolve_model
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, ServiceError, ValorError
 
 

@@ -6,8 +6,8 @@ import socket
 import pytest
 
 from valor_ray import cli
-from valor_ray.config import tree as config
-from valor_ray.config.tree import Config
+from valor_ray.config import models as config
+from valor_ray.config.tree import Config, described_keys
 from valor_ray.doctor import checks as doctor
 
 
@@ -47,7 +47,7 @@ def test_settings_are_listed_with_the_profiles_values_and_descriptions(capsys) -
     assert found["judge.api_key_env"]["value"] is None and found["judge.timeout_s"]["value"] == 20
     assert cli.main(["doctor", "--settings"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(list(config.described_keys()))
+    assert len(lines) == len(list(described_keys()))
     assert any(line.split()[:2] == ["judge.api_key_env", "null"] for line in lines)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from valor_ray.config.tree import Config, RewardConfig
+from valor_ray.config.judging import RewardConfig
+from valor_ray.config.tree import Config
 from valor_ray.judges.audit import Audit, canaries, canary_rows
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.program.parse import parse_reply

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from valor_ray.config.tree import JudgeConfig
+from valor_ray.config.judging import JudgeConfig
 from valor_ray.errors import ConfigError, JudgeError
 from valor_ray.images import from_array
 from valor_ray.judges.gateway.gateway import Gateway

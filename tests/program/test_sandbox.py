@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from valor_ray.config.tree import SandboxConfig
+from valor_ray.config.service import SandboxConfig
 from valor_ray.errors import JudgeError, ProgramError, ToolError
 from valor_ray.program.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox

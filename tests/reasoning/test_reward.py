@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from valor_ray.config.tree import Config, RewardConfig
+from valor_ray.config.judging import RewardConfig
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, JudgeError
 from valor_ray.reasoning.reward import SCHEMA, Rewarder, reward, reward_record, reward_value
 from valor_ray.records import Head, JudgeReply, JudgeRequest, Usage, Verdict

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-from valor_ray.config.tree import CHECKPOINTS, Config
+from valor_ray.config.models import CHECKPOINTS
+from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.learn import LearnerEnd, Published, learn
 from valor_ray.reasoning.training.buffer import StepBatch
 from valor_ray.reasoning.training.folder import TrainFolder

@@ -177,7 +177,7 @@ def movement(folder: Path, step: int) -> float:
     """How far training has moved the weights: what a difference is to be compared with."""
     from safetensors.torch import load_file
 
-    from valor_ray.config.tree import CHECKPOINTS
+    from valor_ray.config.models import CHECKPOINTS
 
     start, end = load_file(CHECKPOINTS / "policy" / "model.safetensors"), weights_of(folder, step)
     return max(float((start[name] - end[name]).abs().max()) for name in start.keys() & end.keys())

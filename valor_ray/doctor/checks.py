@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from valor_ray.config.tree import SHIPPED_PREFIX, Config, described_keys, nearest_key, resolve_model
+from valor_ray.config.models import SHIPPED_PREFIX, resolve_model
+from valor_ray.config.tree import Config, described_keys, nearest_key
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ProgramError
 from valor_ray.runs.folder import public_settings

@@ -18,7 +18,7 @@ from valor_ray.records import Head
 from valor_ray.runs.folder import read_records
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import RewardConfig
+    from valor_ray.config.judging import RewardConfig
 
 _FEWEST = 20  # verdicts before an alarm is raised
 

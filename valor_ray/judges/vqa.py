@@ -12,7 +12,7 @@ from valor_ray.ports import Judge
 from valor_ray.records import JudgeRequest, Picture
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import JudgeConfig
+    from valor_ray.config.judging import JudgeConfig
 
 VERSION = "1"  # of the request below, the prompt's text apart, which is part of the cache key as it is
 VQA_SCHEMA: dict[str, Any] = {

@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from valor_ray.config.tree import Config, JudgeConfig
+from valor_ray.config.judging import JudgeConfig
+from valor_ray.config.tree import Config
 from valor_ray.judges.gateway.connect import open_judge
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.plan_heads import verdict_requests

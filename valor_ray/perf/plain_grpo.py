@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from valor_ray.config.tree import Config, resolve_model
+from valor_ray.config.models import resolve_model
+from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.models.vllm.prompting import chat
 from valor_ray.perf.judges import THREADS, TIMEOUT_S

@@ -19,7 +19,7 @@ from valor_ray.records import ProgramStatus, ToolCall
 from valor_ray.tools import ToolHost, check_call
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import SandboxConfig
+    from valor_ray.config.service import SandboxConfig
 
 T = TypeVar("T")
 _HOST_PATH = re.compile(r"(?<![\w.])(?:/[\w.+@-]+){2,}")

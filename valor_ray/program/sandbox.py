@@ -21,7 +21,7 @@ from valor_ray.records import ProgramResult, ProgramStatus
 from valor_ray.tools import ToolHost, stub_source
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import SandboxConfig
+    from valor_ray.config.service import SandboxConfig
 
 MAX_PROCESSES = 64  # forks at a time; the others wait, their clocks not yet running
 _FAST_SECONDS = (

@@ -16,7 +16,7 @@ from valor_ray.program.zygote_process import Process
 from valor_ray.records import ProgramResult, ProgramStatus, ToolCall
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import SandboxConfig
+    from valor_ray.config.service import SandboxConfig
 
 Spawn = Callable[[], Awaitable[Process]]
 _STATUS = {

@@ -17,7 +17,7 @@ from valor_ray.program.parse import parse_reply
 from valor_ray.records import Head, Reward, Usage, Verdict
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import RewardConfig
+    from valor_ray.config.judging import RewardConfig
 
 _REMEMBERED = 4096  # rewards of recent replies kept for equal ones
 

@@ -13,7 +13,7 @@ import pytest
 from deployments.http import url_image
 from deployments.http.input import read_picture
 from deployments.http.url_image import fetch, resolve_public
-from valor_ray.config.tree import ImageConfig
+from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 
 HTTP = ImageConfig(url_schemes=("http",), max_bytes=1000)

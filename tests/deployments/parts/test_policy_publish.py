@@ -28,7 +28,8 @@ from deployments.actors.publications import (
 )
 from deployments.app import policy_app
 from deployments.serving import running_ray
-from valor_ray.config.tree import CHECKPOINTS, Config
+from valor_ray.config.models import CHECKPOINTS
+from valor_ray.config.tree import Config
 from valor_ray.errors import CheckpointError
 from valor_ray.records import Reply, Sampling
 from valor_ray.runs.publications import version_name

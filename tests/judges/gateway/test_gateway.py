@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 from rough_endpoint import YES, Rough, endpoint, failed, said
 
-from valor_ray.config.tree import JudgeConfig
+from valor_ray.config.judging import JudgeConfig
 from valor_ray.doctor.listening import free_port
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.gateway import CallEvent, Gateway

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from valor_ray.config.tree import DetectorConfig
+from valor_ray.config.models import DetectorConfig
 from valor_ray.errors import CheckpointError
 from valor_ray.images import from_array
 from valor_ray.models.grounding_dino.detector import GroundingDino

@@ -2,7 +2,8 @@
 
 import pytest
 
-from valor_ray.config.tree import CHECKPOINTS, Config
+from valor_ray.config.models import CHECKPOINTS
+from valor_ray.config.tree import Config
 from valor_ray.images import from_array
 from valor_ray.models.grounding_dino.detector import GroundingDino
 from valor_ray.tabletop.pretrain.detector_scenes import render_scenes

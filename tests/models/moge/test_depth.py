@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from valor_ray.config.tree import DepthConfig
+from valor_ray.config.models import DepthConfig
 from valor_ray.errors import CheckpointError, ConfigError
 from valor_ray.models.moge.depth import MoGe, depth_at
 from valor_ray.records import Picture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from valor_ray.config.tree import Config, resolve_model
+from valor_ray.config.models import resolve_model
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.models.vllm.prompting import check_fitting
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from valor_ray.config.tree import CHECKPOINTS, Config
+from valor_ray.config.models import CHECKPOINTS
+from valor_ray.config.tree import Config
 from valor_ray.errors import CheckpointError, PolicyError
 from valor_ray.models.vllm import policy as vllm_policy
 from valor_ray.models.vllm.policy import VllmPolicy

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from valor_ray.config.tree import SandboxConfig
+from valor_ray.config.service import SandboxConfig
 from valor_ray.errors import ProgramError
 from valor_ray.program import gate
 from valor_ray.program.placeholders import WORLDS, PlaceholderTools

@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
 def _token(variable: str | None) -> str | None:
     if variable is None:
         return None
-    from valor_ray.config.tree import ServerConfig  # the one place that reads the environment
+    from valor_ray.config.service import ServerConfig  # the one place that reads the environment
 
     return ServerConfig(token_env=variable).token()
 

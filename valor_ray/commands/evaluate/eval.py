@@ -112,7 +112,7 @@ def _questions(args: Namespace) -> tuple[list[Query], dict[str, Truth]]:
 def _app(args: Namespace) -> Iterator[tuple[str, str | None]]:
     """URL and token of the app to ask: the one given, or one that runs as long as the block."""
     if args.url is not None:
-        from valor_ray.config.tree import ServerConfig  # the one place that reads the environment
+        from valor_ray.config.service import ServerConfig  # the one place that reads the environment
 
         yield args.url, ServerConfig(token_env=args.token_env).token()
         return

@@ -82,7 +82,7 @@ async def _tools(args: Namespace, config: Config) -> AsyncIterator[tuple[ToolHos
         yield PlaceholderTools(size), size
         return
     from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteVqa, Service
-    from valor_ray.config.tree import ServerConfig
+    from valor_ray.config.service import ServerConfig
 
     async with Service(args.url, ServerConfig(token_env=args.token_env).token()) as service:
         yield LiveTools(picture, RemoteDetector(service), RemoteDepth(service), RemoteVqa(service)), size

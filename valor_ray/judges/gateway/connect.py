@@ -10,7 +10,7 @@ from valor_ray.judges.gateway.gateway import CallEvent, Gateway
 from valor_ray.judges.gateway.ledger import LedgerPort
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import JudgeConfig
+    from valor_ray.config.judging import JudgeConfig
 
 Judges = Gateway | SharingJudges | VotingJudges
 

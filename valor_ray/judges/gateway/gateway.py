@@ -34,7 +34,7 @@ from valor_ray.judges.gateway.limits.admission import Admission
 from valor_ray.records import JudgeReply, JudgeRequest, Usage
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import EndpointConfig, JudgeConfig
+    from valor_ray.config.judging import EndpointConfig, JudgeConfig
 
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from valor_ray.config.tree import DetectorConfig
+from valor_ray.config.models import DetectorConfig
 from valor_ray.errors import CheckpointError
 from valor_ray.models.grounding_dino.boxes import Thresholds, caption_detections
 from valor_ray.models.grounding_dino.load import load_detector

@@ -15,7 +15,7 @@ from transformers import (
     GroundingDinoImageProcessor,
 )
 
-from valor_ray.config.tree import resolve_model
+from valor_ray.config.models import resolve_model
 from valor_ray.errors import CheckpointError
 from valor_ray.models.checkpoint import folder_tensors
 from valor_ray.models.grounding_dino.mends import apply_mends

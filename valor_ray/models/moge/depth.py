@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from valor_ray.config.tree import resolve_model
+from valor_ray.config.models import resolve_model
 from valor_ray.errors import CheckpointError
 from valor_ray.models.checkpoint import compare_keys
 from valor_ray.models.moge.backbone import register_backbones
@@ -18,7 +18,7 @@ from valor_ray.models.moge.read import depth_at, depth_at_point
 from valor_ray.records import DepthMap, Picture
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import DepthConfig
+    from valor_ray.config.models import DepthConfig
 
 __all__ = ["MODEL_FILE", "MoGe", "depth_at", "depth_at_point", "load_moge"]
 

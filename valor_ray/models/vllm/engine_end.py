@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import psutil
 
-from valor_ray.config.tree import ENGINE_OWNER, engine_owner
+from valor_ray.config.models import ENGINE_OWNER, engine_owner
 
 _LOOK_S = 1.0
 

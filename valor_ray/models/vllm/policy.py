@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from valor_ray.config.tree import PolicyConfig, resolve_model
+from valor_ray.config.models import PolicyConfig, resolve_model
 from valor_ray.errors import CheckpointError, PolicyError
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.models.vllm.engine_end import own_engines

@@ -9,7 +9,7 @@ from valor_ray.errors import ConfigError, QuestionError
 from valor_ray.tools import system_prompt
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import PolicyConfig
+    from valor_ray.config.models import PolicyConfig
 
 LEAST_REPLY = 16  # tokens; a question that leaves fewer is refused
 

@@ -20,7 +20,8 @@ from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from valor_ray.config.tree import Config, GrpoConfig
+from valor_ray.config.training import GrpoConfig
+from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.micro_batches import micro_batches
 from valor_ray.reasoning.training.folder import MERGED, TrainFolder
 from valor_ray.reasoning.training.step_figures import (

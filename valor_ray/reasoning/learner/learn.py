@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from valor_ray.config.tree import Config, GrpoConfig, resolve_model
+from valor_ray.config.models import resolve_model
+from valor_ray.config.training import GrpoConfig
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.reasoning.training.folder import TrainFolder

@@ -248,7 +248,8 @@ def _keep_records(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def _over_defaults(settings: Any) -> dict[str, Any]:
-    from valor_ray.config.tree import GrpoConfig, RewardConfig
+    from valor_ray.config.judging import RewardConfig
+    from valor_ray.config.training import GrpoConfig
 
     found = dict(settings) if isinstance(settings, Mapping) else {}
     for name, section in (("grpo", GrpoConfig), ("reward", RewardConfig)):

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from valor_ray.config.tree import resolve_model
+from valor_ray.config.models import resolve_model
 from valor_ray.errors import ConfigError
 from valor_ray.judges.audit import Audit
 from valor_ray.models.vllm.prompting import check_fitting

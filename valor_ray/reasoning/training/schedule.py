@@ -13,7 +13,7 @@ import numpy as np
 from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import GrpoConfig
+    from valor_ray.config.training import GrpoConfig
     from valor_ray.queries.read import Query
 
 

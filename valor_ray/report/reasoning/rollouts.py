@@ -15,7 +15,7 @@ from valor_ray.report.kit.rows import number, rows_of
 from valor_ray.report.reasoning.records import settings
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import RewardConfig
+    from valor_ray.config.judging import RewardConfig
 
 SHOWN = 30  # of each part
 _KEPT = (
@@ -102,7 +102,7 @@ def _canaries(folder: Path) -> tuple[list[Row], dict[str, Any]]:
 
 def _reward_settings(folder: Path) -> RewardConfig:
     """The run's own; the defaults where its config.yaml does not hold any."""
-    from valor_ray.config.tree import RewardConfig
+    from valor_ray.config.judging import RewardConfig
 
     try:
         return RewardConfig(**settings(folder)["reward"])

@@ -62,7 +62,7 @@ def both_ends(steps: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[d
 
 def _planned(run: TrainRecords) -> int | None:
     """Steps that the run was to make; None where its settings or its queries are not known."""
-    from valor_ray.config.tree import GrpoConfig
+    from valor_ray.config.training import GrpoConfig
 
     grpo = run.config.get("grpo")
     known = grpo if isinstance(grpo, Mapping) else {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from valor_ray.judges.gateway.call.transport import HttpKind, HttpOutcome
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import EndpointConfig
+    from valor_ray.config.judging import EndpointConfig
 
 
 def explain(outcome: HttpOutcome, config: EndpointConfig) -> str:

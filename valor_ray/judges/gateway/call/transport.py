@@ -16,7 +16,7 @@ from valor_ray.records import JudgeRequest
 if TYPE_CHECKING:
     import aiohttp
 
-    from valor_ray.config.tree import EndpointConfig
+    from valor_ray.config.judging import EndpointConfig
 
 MAX_REPLY = 1 << 20  # bytes of a reply that are read
 _DETAIL = 200  # characters of the endpoint's own words

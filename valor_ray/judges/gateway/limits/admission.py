@@ -13,7 +13,7 @@ from valor_ray.judges.gateway.limits.breaker import Breaker
 from valor_ray.judges.gateway.limits.concurrency import Concurrency
 
 if TYPE_CHECKING:
-    from valor_ray.config.tree import EndpointConfig
+    from valor_ray.config.judging import EndpointConfig
 
 _BLOCK = 16  # permits in one lease: more would lie unused in one replica while others wait
 _FIRST_TOKENS = 1200  # of a call, before one was seen

@@ -1,0 +1,103 @@
+"""Settings of the judges: their endpoints, the gateway, and the reward made of their verdicts."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from valor_ray.config.section import Section, secret
+
+
+class EndpointConfig(Section):
+    """One account at an OpenAI-compatible endpoint."""
+
+    base_url: str | None = Field(None, description="e.g. https://host/v1; null = start the offline judge")
+    model: str = Field(description="model name sent to the endpoint")
+    api_key_env: str | None = Field(
+        "OPENAI_API_KEY", description="variable with the API key; null = no key needed"
+    )
+    timeout_s: float = Field(60, gt=0, description="longest time of one try, seconds")
+    requests_per_minute: int | None = Field(
+        None, ge=1, description="the account's limit, for the whole cluster; null = none"
+    )
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="the account's limit, for the whole cluster; null = none"
+    )
+    max_in_flight: int = Field(512, ge=1, description="most calls at a time from one gateway replica")
+    price_in: float = Field(0, ge=0, description="US dollars per million prompt tokens, for the accounts")
+    price_out: float = Field(0, ge=0, description="US dollars per million completion tokens")
+
+    def api_key(self) -> str:
+        """The key for the endpoint. Raises ConfigError when `api_key_env` names a variable that is not set."""
+        if self.api_key_env is None:
+            return "none"
+        return secret(self.api_key_env, "judge.api_key_env", "your endpoint's API key")
+
+
+class JudgeConfig(EndpointConfig):
+    """The model that looks at pictures and checks work, behind any OpenAI-compatible endpoint, and its gateway."""
+
+    others: tuple[EndpointConfig, ...] = Field(
+        (), description="further judges that share the work with the first, or vote with it"
+    )
+    combine: Literal["share", "vote"] = Field(
+        "share",
+        description="share: each call goes to one judge; vote: each call goes to all, the majority counts",
+    )
+    retries: int = Field(
+        4,
+        ge=0,
+        description="further tries after a 5xx, a time-out or a lost connection; a 429 is waited out",
+    )
+    patience_s: float = Field(
+        3600,
+        ge=0,
+        description="how long scoring waits for a judge that is down before a verdict is missing, seconds",
+    )
+    first_in_flight: int = Field(64, ge=1, description="calls at a time with which a gateway replica starts")
+    hedge: bool = Field(True, description="send a straggler a second time and take the first answer")
+    replicas: int = Field(1, ge=1, description="gateway replicas (Serve)")
+    cache_dir: str | None = Field(
+        None, description="folder where answers are kept for ever; null = in the run's own folder"
+    )
+    noise: float = Field(0, ge=0, le=1, description="offline judge: share of verdicts that are turned round")
+    delay_s: float = Field(
+        0, ge=0, description="offline judge: wait before each answer, as a hosted judge's would be, seconds"
+    )
+    jpeg_quality: int = Field(92, ge=1, le=100, description="of the pictures sent")
+    max_side: int = Field(1024, ge=64, description="pictures are scaled down to this long side, px")
+
+    def check_keys(self) -> None:
+        """Raises ConfigError when the API key of a judge that is not the offline one is not set."""
+        for endpoint in (self, *self.others):
+            if endpoint.base_url is not None:
+                endpoint.api_key()
+
+
+class RewardConfig(Section):
+    """The paper's reward: format x (weighted sum of the other five heads)."""
+
+    format: bool = Field(
+        True, description="a reply without plan and answer has reward 0; false: it has none (for ablations)"
+    )
+    logic: float = Field(0.3, ge=0, le=1, description="weight; paper: 0.3")
+    syntax: float = Field(0.1, ge=0, le=1, description="weight; paper: 0.1")
+    attribute: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
+    spatial: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
+    adherence: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
+    audit_every: int = Field(
+        100, ge=0, description="one canary with a known verdict per so many replies; 0 = none"
+    )
+    audit_alarm: float = Field(
+        0.7, ge=0, le=1, description="warn when the agreement with the canaries is surely below this"
+    )
+
+    @model_validator(mode="after")
+    def _weights_sum_to_one(self) -> Self:
+        total = self.logic + self.syntax + self.attribute + self.spatial + self.adherence
+        if abs(total - 1) > 1e-6:
+            raise ValueError(
+                f"the weights logic, syntax, attribute, spatial and adherence must sum to 1, not {total:g}"
+            )
+        return self

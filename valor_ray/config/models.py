@@ -1,0 +1,109 @@
+"""Settings of the models: policy, detector and depth, and what their names mean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from valor_ray.config.section import Section
+from valor_ray.errors import ConfigError
+
+CHECKPOINTS = Path(__file__).parents[1] / "tabletop" / "checkpoints"
+SHIPPED_PREFIX = "tabletop:"
+ENGINE_OWNER = (
+    "VALOR_ENGINE_OWNER"  # variable by which a vLLM worker learns whose engine it belongs to (a pid)
+)
+
+
+class PolicyConfig(Section):
+    """The LLM that writes plan and program, behind vLLM."""
+
+    model: str = Field(description="`tabletop:policy`, a hub id or a folder in Hugging Face format")
+    prompt: Literal["short", "full"] = Field(
+        "full", description="system prompt, a file of valor_ray/prompts/"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="weights and activations"
+    )
+    max_model_len: int = Field(8192, ge=64, description="prompt + reply, tokens")
+    max_tokens: int = Field(2000, ge=1, description="longest reply, tokens")
+    temperature: float = Field(0.7, ge=0, description="paper: 0.7")
+    top_p: float = Field(0.8, gt=0, le=1, description="paper: 0.8")
+    top_k: int = Field(20, ge=-1, description="paper: 20; -1 = no limit")
+    min_p: float = Field(0.0, ge=0, le=1, description="paper: 0")
+    thinking: bool = Field(False, description="chat template's thinking mode; paper: off")
+    kv_cache_gib: float | None = Field(
+        None, gt=0, description="GiB for the KV cache; null = the engine decides"
+    )
+    enforce_eager: bool = Field(False, description="skip compilation: starts sooner, samples slower")
+    replicas: int = Field(1, ge=1, description="Serve replicas, one engine each")
+    num_gpus: float = Field(0, ge=0, description="GPUs per replica")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of an engine; null = as many as the machine or Ray gives it"
+    )
+    max_ongoing: int = Field(32, ge=1, description="questions a replica works on at a time")
+    hang_s: float = Field(
+        300, gt=0, description="an engine with work and no progress for so long is replaced, seconds"
+    )
+
+
+class DetectorConfig(Section):
+    """GroundingDINO."""
+
+    model: str = Field(description="`tabletop:detector`, a hub id, a folder, or an original-format .pth file")
+    box_threshold: float = Field(0.35, ge=0, le=1, description="lowest score of a box; paper: 0.35")
+    text_threshold: float = Field(
+        0.25, ge=0, le=1, description="lowest score of a phrase's words; paper: 0.25"
+    )
+    image_side: int | None = Field(
+        None, ge=32, description="shortest side, px; null = the processor's default"
+    )
+    max_batch: int = Field(8, ge=1, description="pictures in one forward pass")
+    batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
+    replicas: int = Field(1, ge=1, description="Serve replicas")
+    num_gpus: float = Field(0, ge=0, description="GPUs per replica")
+    cache_entries: int = Field(1024, ge=0, description="(picture, phrases) results kept per replica")
+
+
+class DepthConfig(Section):
+    """MoGe-2."""
+
+    model: str = Field(description="`tabletop:depth`, a hub id, or a checkpoint file")
+    image_side: int | None = Field(
+        None, ge=32, description="shortest side, px; null = the picture's own size"
+    )
+    max_batch: int = Field(4, ge=1, description="pictures in one forward pass")
+    batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
+    replicas: int = Field(1, ge=1, description="Serve replicas")
+    num_gpus: float = Field(0, ge=0, description="GPUs per replica")
+    cache_entries: int = Field(64, ge=0, description="depth maps kept per replica (4 bytes a pixel each)")
+
+
+def resolve_model(name: str) -> str:
+    """Turn a `model` setting into what loads it: a path for `tabletop:NAME` and for files, else the hub id itself.
+
+    Raises ConfigError for a shipped checkpoint or a file that does not exist.
+    """
+    if name.startswith(SHIPPED_PREFIX):
+        path = CHECKPOINTS / name.removeprefix(SHIPPED_PREFIX)
+        if not path.exists():
+            shipped = ", ".join(SHIPPED_PREFIX + p.name for p in sorted(CHECKPOINTS.glob("*/"))) or "none"
+            raise ConfigError(f"No shipped checkpoint {name!r} ({path} does not exist). Shipped: {shipped}.")
+        return str(path)
+    path = Path(name).expanduser()
+    if path.exists():
+        return str(path)
+    if name.startswith(("/", "./", "../", "~")) or path.suffix in {".pth", ".pt", ".safetensors"}:
+        raise ConfigError(
+            f"Model file or folder not found: {path}. Give a path that exists or a hub id (owner/name)."
+        )
+    return name
+
+
+def engine_owner() -> int | None:
+    """Process id of the owner of the engine that this process works for; None when nobody has said."""
+    text = os.environ.get(ENGINE_OWNER, "")
+    return int(text) if text.isdecimal() else None

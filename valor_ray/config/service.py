@@ -1,0 +1,71 @@
+"""Settings of what runs around the models: sandbox, pictures, HTTP server, Ray."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from pydantic import Field
+
+from valor_ray.config.section import Section, secret
+
+
+class SandboxConfig(Section):
+    """Limits of one program."""
+
+    wall_seconds: float = Field(30, gt=0, description="from start to answer, waiting for tools included")
+    cpu_seconds: float = Field(10, gt=0, description="of the program itself")
+    memory_mib: int = Field(512, ge=64, description="what a program may allocate")
+    output_kib: int = Field(64, ge=1, description="printed text; a program that prints more is ended")
+    max_calls: int = Field(200, ge=1, description="tool calls")
+    max_code_kib: int = Field(64, ge=1, description="longest program that is run at all")
+    fast: bool = Field(
+        True, description="run programs that pass the strict gate in warm workers; false = always fork"
+    )
+    bubblewrap: bool = Field(True, description="one more wall around the sandbox, where bwrap is installed")
+    workers: int | None = Field(None, ge=1, description="warm workers per sandbox; null = one per CPU")
+    recycle_after: int = Field(50, ge=1, description="programs after which a warm worker is replaced")
+
+
+class ImageConfig(Section):
+    """Which pictures are accepted."""
+
+    max_bytes: int = Field(20 * 2**20, ge=1, description="encoded size")
+    max_pixels: int = Field(40_000_000, ge=1, description="width x height, checked before decoding")
+    url_schemes: tuple[Literal["http", "https"], ...] = Field(
+        (), description="schemes of picture URLs the server fetches for a caller; empty = none"
+    )
+
+
+class ServerConfig(Section):
+    """The HTTP front door."""
+
+    host: str = Field("127.0.0.1", description="address to bind; 0.0.0.0 = reachable from other machines")
+    port: int = Field(8000, ge=1, le=65535, description="TCP port")
+    token_env: str | None = Field(
+        None, description="variable with the bearer token callers must send; null = open"
+    )
+    max_question_chars: int = Field(2000, ge=1, description="longest question")
+
+    def token(self) -> str | None:
+        """The bearer token, or None when the server is open. Raises ConfigError when its variable is not set."""
+        if self.token_env is None:
+            return None
+        return secret(self.token_env, "server.token_env", "the token callers must send")
+
+
+class RayConfig(Section):
+    """The Ray that `valor` starts."""
+
+    num_cpus: int | None = Field(
+        None,
+        ge=1,
+        description="logical CPUs, may exceed the physical ones; null = as many as the machine has",
+    )
+    object_store_mib: int | None = Field(
+        None, ge=80, description="shared memory for objects; null = Ray's default"
+    )
+
+    def address(self) -> str | None:
+        """The cluster that RAY_ADDRESS names, as for every Ray program; None: start a Ray of our own."""
+        return os.environ.get("RAY_ADDRESS") or None

@@ -1,0 +1,79 @@
+"""Settings of training the policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from valor_ray.config.section import Section
+
+
+class GrpoConfig(Section):
+    """Training of the policy by GRPO on judged rewards, without labels (paper, section 3)."""
+
+    queries: str | None = Field(
+        None,
+        description="queries to train on: JSONL, parquet, a folder, hf:NAME, an fsspec URL; null = tabletop scenes",
+    )
+    query_limit: int | None = Field(800, ge=1, description="use the first N queries; paper: about 800")
+    epochs: int = Field(4, ge=1, description="passes over the queries, where `steps` is null; paper: 4")
+    steps: int | None = Field(None, ge=1, description="optimizer steps; null = as many as the epochs make")
+    prompts: int = Field(64, ge=1, description="queries per step; paper: 64")
+    samples: int = Field(5, ge=2, description="replies per query, a group; paper: 5")
+    reserve: float = Field(
+        0.5,
+        ge=0,
+        description="further queries a step may draw for groups without use, as a share of `prompts`",
+    )
+    temperature: float = Field(
+        1.0,
+        gt=0,
+        description="of training samples; paper: 1.0. Their top-p is 1, as the importance ratio needs it",
+    )
+    max_tokens: int = Field(2000, ge=1, description="longest training sample, tokens; paper: 2000")
+    max_lag: int = Field(
+        1, ge=0, description="steps by which samples may be older than the weights they train; 0 = on-policy"
+    )
+    learning_rate: float = Field(1e-6, gt=0, description="AdamW, constant after warm-up; paper: 1e-6")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    kl: float = Field(
+        0.01, ge=0, description="weight of the k3 divergence from the start policy; paper: 0.01"
+    )
+    clip: float = Field(0.2, gt=0, lt=1, description="of the importance ratio; paper: 0.2")
+    workers: int = Field(1, ge=1, description="learner processes (Ray Train)")
+    num_gpus: float = Field(0, ge=0, description="GPUs per learner process")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a learner process; null = torch's choice"
+    )
+    micro_batch: int = Field(4, ge=1, description="replies in one forward pass of a learner process")
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the learner's forward pass; the weights that are trained are float32"
+    )
+    fsdp: bool = Field(False, description="shard weights and optimizer over the learner processes")
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    lora_rank: int | None = Field(
+        None, ge=1, description="train LoRA adapters of this rank; null = all weights"
+    )
+    save_every: int = Field(5, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(
+        2, ge=1, description="newest checkpoints kept, besides the first and the last"
+    )
+    eval_questions: int = Field(504, ge=0, description="held-out questions asked before and after; 0 = none")
+    eval_every: int | None = Field(
+        None,
+        ge=1,
+        description="checkpoints of every so many steps are kept, and asked too when training is over",
+    )
+    gap_alarm: float = Field(
+        0.05, gt=0, description="warn when engine and learner differ by more, in log-probability"
+    )
+    max_kl: float = Field(
+        10, gt=0, description="stop when the mean divergence from the start policy is above this"
+    )
+    seed: int = Field(0, ge=0, description="of query order and samples")
+    wandb_project: str | None = Field(
+        None, description="also log to this Weights & Biases project (needs wandb); null = TensorBoard only"
+    )
