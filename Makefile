@@ -1,15 +1,16 @@
-# make setup | demo | test | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
+# make setup | demo | test | test-slow | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test lint
+.PHONY: help setup demo test test-slow lint
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   install into .venv (Python 3.11, about 4 GB, minutes the first time)"
 	@echo "make demo    answer questions about rendered scenes offline; writes demo/index.html"
 	@echo "make test    run the tests, one line each (make test ARGS='tests/config/test_tree.py' for some)"
+	@echo "make test-slow   the tests that take minutes each (whole training runs that are killed and resumed)"
 	@echo "make lint    ruff check, ruff format --check, mypy"
 
 setup: $(STAMP)
@@ -19,6 +20,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -20,8 +20,10 @@ from valor_ray.errors import ConfigError
 NAME = "valor"
 # Ready in the order in which users wait for them; the names are those of the deployments.
 PARTS = ("judge", "detector", "depth", "policy", "front_door")
+EYES = ("detector", "depth")
 
 _JUDGED_AT_A_TIME = 1000  # replies in one gateway replica; its own limits decide how many calls that makes
+_SEEN_AT_A_TIME = 100  # calls in one replica of an evaluation's detector or depth model: enough for batches
 
 
 class AppArgs(BaseModel):
@@ -44,10 +46,9 @@ def app(args: dict[str, Any]) -> Application:
 
 def build(config: Config) -> Application:
     """Bind the deployments; nothing starts yet."""
-    in_work = 2 * config.policy.max_ongoing * config.policy.replicas  # the front door's own limit (http_app)
+    in_work = 2 * config.policy.max_ongoing * config.policy.replicas  # the front door's own limit
     policy = _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy))
-    detector = _part(DetectorDeployment, in_work, **_model(config.detector))
-    depth = _part(DepthDeployment, in_work, **_model(config.depth))
+    eyes = _eyes(config, in_work)
     # The front door refuses by itself, in JSON, what is too much; Serve must hand it more than it takes.
     door = _part(
         FrontDoor,
@@ -58,8 +59,8 @@ def build(config: Config) -> Application:
     return door.bind(
         config,
         policy.bind(config.policy),
-        detector.bind(config.detector),
-        depth.bind(config.depth),
+        eyes["detector"],
+        eyes["depth"],
         _judge(config, in_work).bind(config.judge),
     )
 
@@ -84,6 +85,22 @@ def policy_app(config: Config, run: str) -> Application:
     return _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy)).bind(
         config.policy, run
     )
+
+
+def eye_name(part: str, run: str) -> str:
+    """Name of the app with one of EYES alone, for the evaluation of the training run in a folder."""
+    return f"valor-{part}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
+
+
+def eye_apps(config: Config) -> dict[str, Application]:
+    """EYES, each an app of its own: one app for both would need a process more, as their ingress."""
+    return _eyes(config, _SEEN_AT_A_TIME)
+
+
+def _eyes(config: Config, max_ongoing: int) -> dict[str, Application]:
+    detector = _part(DetectorDeployment, max_ongoing, **_model(config.detector))
+    depth = _part(DepthDeployment, max_ongoing, **_model(config.depth))
+    return {"detector": detector.bind(config.detector), "depth": depth.bind(config.depth)}
 
 
 def _judge(config: Config, max_ongoing: int) -> Deployment:

@@ -11,11 +11,11 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from deployments.failures import ours_as_raised
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
 from valor_ray.records import DepthMap, Detection, JudgeReply, JudgeRequest, Picture, Reply, Sampling
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
-_STATUS_S = 2.0
 _GIVE_UP_S = 600.0  # a replica is back within a minute, a lost node's within a few
 _REACHED_S = 30.0  # a call that fails after so long had reached a replica: patience begins anew
 
@@ -23,15 +23,10 @@ _REACHED_S = 30.0  # a call that fails after so long had reached a replica: pati
 class RemotePolicy:
     def __init__(self, handle: DeploymentHandle, *, patient: bool = False) -> None:
         """patient: `generate` waits minutes for a replica that is being replaced, as a job may and a user may not."""
-        self._handle, self._patient = handle, patient
+        self._handle, self._ask = handle, _persistent if patient else _once
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
-        def call() -> DeploymentResponse:
-            return self._handle.generate.remote(question, n, seed)
-
-        if self._patient:
-            return await _persistent("policy", call, PolicyError)
-        return await _result("policy", call(), PolicyError)
+        return await self._ask("policy", lambda: self._handle.generate.remote(question, n, seed), PolicyError)
 
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
@@ -43,22 +38,25 @@ class RemotePolicy:
 
 
 class RemoteDetector:
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle, *, patient: bool = False) -> None:
+        """patient: as of RemotePolicy."""
+        self._handle, self._ask = handle, _persistent if patient else _once
 
     async def detect(
         self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
     ) -> list[Detection]:
-        call = self._handle.detect.remote(picture, tuple(phrases), box_threshold)
-        return await _result("detector", call, ToolError)
+        return await self._ask(
+            "detector", lambda: self._handle.detect.remote(picture, tuple(phrases), box_threshold), ToolError
+        )
 
 
 class RemoteDepth:
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle, *, patient: bool = False) -> None:
+        """patient: as of RemotePolicy."""
+        self._handle, self._ask = handle, _persistent if patient else _once
 
     async def depth(self, picture: Picture) -> DepthMap:
-        return await _result("depth", self._handle.depth.remote(picture), ToolError)
+        return await self._ask("depth", lambda: self._handle.depth.remote(picture), ToolError)
 
 
 class RemoteJudge:
@@ -80,25 +78,16 @@ class RemoteVqa:
         self._handle = handle
 
     async def vqa(self, picture: Picture, question: str) -> str:
-        return await _result("judge", self._handle.vqa.remote(picture, question), ToolError)
-
-
-def judge_trouble(handle: DeploymentHandle) -> str:
-    """What a user should know about the judge gateway behind a handle, in a line; "": nothing."""
-    try:
-        status = handle.status.remote().result(timeout_s=_STATUS_S)
-    except Exception as error:  # noqa: BLE001  # Ray has many; a status that cannot be had must not end the run
-        return f"the judge gateway does not answer ({type(error).__name__})"
-    return f"{status['endpoint']} does not answer; waiting until it does" if status["breaker_open"] else ""
+        return await _once("judge", lambda: self._handle.vqa.remote(picture, question), ToolError)
 
 
 async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:
-    """`_result`, called again while no replica can be reached, for minutes."""
+    """`_once`, called again while no replica can be reached, for minutes."""
     pause_s, lost_since = _FIRST_PAUSE_S, None
     while True:
         asked = time.monotonic()
         try:
-            return await _result(part, call(), failure)
+            return await _once(part, call, failure)
         except ServiceError:
             now = time.monotonic()
             if lost_since is None or now - asked > _REACHED_S:
@@ -109,18 +98,17 @@ async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-async def _result(part: str, call: DeploymentResponse, failure: type[ValorError]) -> Any:
-    """Await a call; Ray's exceptions become ours, with the message alone and not the remote traceback.
+async def _once(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:
+    """Make a call; Ray's exceptions become ours, with the message alone and not the remote traceback.
 
     Errors that are ours keep their type, any other error of the replica becomes `failure`, and a replica that cannot
     be reached a ServiceError.
     """
     try:
-        return await call
+        with ours_as_raised():
+            return await call()
     except RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, ValorError):
-            raise type(cause)(str(cause)) from error
         raise failure(f"The {part} failed: {type(cause).__name__}: {cause}. Its log says more.") from error
     except (RayActorError, RayServeException) as error:
         raise ServiceError(

@@ -1,4 +1,4 @@
-"""Scores replies on Ray: the engine behind `valor score`, and the same thing as a job.
+"""Scores replies on Ray: what carries `valor score`, and the same thing as a job.
 
     valor score --replies replies.jsonl --out runs/score
     ray job submit -- python -m jobs.score --replies /shared/replies.jsonl --out /shared/runs/score
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from deployments.ray_data import Pool, PoolWorker, data_context, results_of, roomy, through_pool
 from valor_ray.config.tree import Config
-from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.judges.audit import Audit
+from valor_ray.reasoning.score_row import score_row
 from valor_ray.reasoning.scoring.host import Work
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 16  # rows that come back together: a task of the actor
 BLOCKS_IN_WORK = 8  # per actor
 _READ_BYTES = 4 * 2**20  # largest block while reading
-_FATAL = "fatal"  # key of a record that ends the run
+_OTHER_PARTS = 4  # that want room beside the judge's replicas
 
 
-class ScoreReplies:
+class ScoreReplies(PoolWorker):
     """A worker of the pool: syntax by the node's sandbox, judges by the Serve gateway."""
 
     def __init__(self, config: Config, folder: str) -> None:
@@ -50,44 +50,43 @@ class ScoreReplies:
         judge = RemoteJudge(serve.get_deployment_handle("judge", judging_name(folder)))
         self._rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), judge, config.reward)
 
-    async def __call__(self, rows: pa.Table) -> pa.Table:
-        """A table with one column, `record`: JSON."""
-        from valor_ray.reasoning.scoring.step import score_row
-
-        try:
-            records = await asyncio.gather(*(score_row(row, self._rewarder) for row in rows.to_pylist()))
-        except JudgeError as error:  # told to the driver in a row: Ray Data would wrap it beyond recognition
-            records = [{_FATAL: str(error)}]
-        return pa.table({"record": [json.dumps(record) for record in records]})
+    async def work(self, rows: pa.Table) -> list[bytes]:
+        """A record for each row, JSON. Raises JudgeError when every further row must fail too."""
+        records = await asyncio.gather(*(score_row(row, self._rewarder) for row in rows.to_pylist()))
+        return [json.dumps(record).encode() for record in records]
 
 
 class RayScoreHost:
-    """scoring.host.ScoreHost on this machine's own Ray, or on the cluster of RAY_ADDRESS."""
+    """scoring.host.ScoreHost on this machine's own Ray, or on the cluster of RAY_ADDRESS.
+
+    `valor score` makes one. `rows` starts gateway and workers, waits for each next record, and ends them when it is
+    closed; `trouble` waits two seconds at most for the gateway to say how it is.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._judge: Any = None
 
     def rows(self, work: Work) -> Generator[dict[str, Any], None, None]:
-        os.environ.setdefault(
-            "RAY_BACKEND_LOG_LEVEL", "fatal"
-        )  # Ray Data's actors make it print a false alarm
+        # Ray Data's actors make it print a false alarm
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         from deployments.serving import judging
 
         assert work.config.judge.cache_dir is not None
-        config = _roomy(work.config)
+        config = roomy(work.config, _OTHER_PARTS + work.config.judge.replicas)
         with judging(config, Path(work.config.judge.cache_dir), self._say) as self._judge:
             self._say("scoring")
             agreement = AuditGauge(config)
             try:
-                for record in _records(work):
+                for text in results_of(dataset(work)):
+                    record = json.loads(text)
                     agreement.add(record)
                     yield record
             finally:
                 self._judge = None
 
     def trouble(self) -> str:
-        from deployments.ports import judge_trouble
+        from deployments.parts.judge_watch import judge_trouble
 
         judge = self._judge
         return "" if judge is None else judge_trouble(judge)
@@ -110,54 +109,13 @@ class AuditGauge:
                     self._gauge.set(counts["agreed"] / counts["asked"], {"head": head})
 
 
-def _records(work: Work) -> Generator[dict[str, Any], None, None]:
-    """The records of the actors. Raises JudgeError when the judge refuses every call, ServiceError when Ray fails."""
-    from ray.exceptions import RayError
-
-    try:
-        for batch in dataset(work).iter_batches(batch_size=None, batch_format="pyarrow"):
-            for text in batch["record"].to_pylist():
-                record = json.loads(text)
-                if _FATAL in record:
-                    raise JudgeError(record[_FATAL])
-                yield record
-    except RayError as error:
-        cause = str(error).strip().splitlines()[-1]
-        raise ServiceError(
-            f"Ray could not go on: {type(error).__name__}: {cause} Logs: /tmp/ray/session_latest/logs. "
-            "The same command goes on where this one stopped."
-        ) from error
-
-
 def dataset(work: Work) -> Dataset:
     """The prepared rows, streaming through the actors."""
     import ray.data
-    from ray.data import ActorPoolStrategy, DataContext
 
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.target_max_block_size = _READ_BYTES
-    context.execution_no_progress_timeout_s = -1  # a judge may be down for hours
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    data_context().target_max_block_size = _READ_BYTES
     files = [str(path) for path in sorted(work.shards.glob("*.parquet"))]
-    rows = ray.data.read_parquet(files, num_cpus=0.25)
-    # without this step a block is a whole file, and one map task would have all its rows in work at a time
-    return rows.repartition(target_num_rows_per_block=BLOCK_ROWS).map_batches(
-        ScoreReplies,
-        fn_constructor_args=(work.config, str(Path(work.config.judge.cache_dir or ""))),
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(
-            size=work.config.judge.replicas, max_concurrent_calls_per_actor=BLOCKS_IN_WORK
-        ),
-        num_cpus=0.25,
-    )
-
-
-def _roomy(config: Config) -> Config:
-    """Ray counts CPUs to place work; ours waits for judges, so there may be more of it than cores."""
-    if config.ray.num_cpus is not None:
-        return config
-    cpus = max(os.cpu_count() or 1, 4 + config.judge.replicas)
-    return config.model_copy(update={"ray": config.ray.model_copy(update={"num_cpus": cpus})})
+    # without cutting a block is a whole file, and one map task would have all its rows in work at a time
+    rows = ray.data.read_parquet(files, num_cpus=0.25).repartition(target_num_rows_per_block=BLOCK_ROWS)
+    arguments = (work.config, str(Path(work.config.judge.cache_dir or "")))
+    return through_pool(rows, Pool(ScoreReplies, arguments, work.config.judge.replicas, BLOCKS_IN_WORK))

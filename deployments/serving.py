@@ -6,9 +6,8 @@ import logging
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,28 @@ import psutil
 import ray
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview, DeploymentStatus, ServeStatus
 
 from deployments.actors.judge_ledger import close_judge_ledger
 from deployments.actors.publications import close_publications
 from deployments.actors.sandbox_pool import close_pools
-from deployments.app import NAME, PARTS, build, judging_app, judging_name, policy_app, policy_name
+from deployments.app import (
+    EYES,
+    NAME,
+    PARTS,
+    build,
+    eye_apps,
+    eye_name,
+    judging_app,
+    judging_name,
+    policy_app,
+    policy_name,
+)
+from deployments.readiness import Progress, came_up, wait_ready
 from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ServiceError
 
-Progress = Callable[[str], None]
-POLL_S = 0.5
-REPORT_S = 5.0  # say what is still awaited at least this often
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 _STARTS = 2  # Ray gives its processes 30 s, which a busy machine may not keep
 END_S = 10.0  # for processes to end by themselves before they are killed
@@ -39,6 +46,7 @@ END_S = 10.0  # for processes to end by themselves before they are killed
 def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[str]:
     """The URL of the running app; on the way out nothing that was started is left running.
 
+    `valor serve`, `demo` and `eval` use it; entering waits until every part is ready, leaving until all has ended.
     progress: called with one line whenever a part gets ready, and every few seconds.
     Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
     """
@@ -69,24 +77,31 @@ def deploy_judges(config: Config, folder: Path, progress: Progress = lambda line
         [serve.RunTarget(judging_app(config, str(folder)), name=name, route_prefix=None)],
         wait_for_applications_running=False,
     )
-    _wait_ready(progress, name, ("judge",))
+    wait_ready(progress, name, ("judge",))
     return serve.get_deployment_handle("judge", name)
 
 
 @contextmanager
 def training(
-    config: Config, run: Path, answers: Path, progress: Progress = lambda line: None
+    config: Config,
+    run: Path,
+    answers: Path,
+    progress: Progress = lambda line: None,
+    *,
+    evaluated: bool = True,
 ) -> Iterator[DeploymentHandle]:
     """The judge gateway and the policy that follows the weights published in `run`: a handle of the policy.
 
-    answers: the folder of judge answers, which names the gateway. Raises ConfigError, ServiceError.
+    `deployments.reasoning` uses it; entering waits until both are ready, the policy with the newest published weights.
+    answers: the folder of judge answers, which names the gateway. evaluated: whether there will be `seeing`.
+    Raises ConfigError, ServiceError.
     """
-    resolve_model(config.policy.model)
+    for model in (config.policy.model, *((config.detector.model, config.depth.model) if evaluated else ())):
+        resolve_model(model)
     config.judge.check_keys()
     name, judge = policy_name(str(run)), judging_name(str(answers))
-    gpus = config.policy.num_gpus * config.policy.replicas + config.grpo.num_gpus * config.grpo.workers
     with (
-        running_ray(config, progress, gpus),
+        running_ray(config, progress, _training_gpus(config, evaluated)),
         _closed(config, run),
         _ended(config, name),
         _ended(config, judge),
@@ -99,9 +114,36 @@ def training(
             ],
             wait_for_applications_running=False,
         )
-        _wait_ready(progress, judge, ("judge",))
-        _wait_ready(progress, name, ("policy",))
+        wait_ready(progress, judge, ("judge",))
+        wait_ready(progress, name, ("policy",))
         yield serve.get_deployment_handle("policy", name)
+
+
+@asynccontextmanager
+async def seeing(
+    config: Config, run: Path, progress: Progress = lambda line: None
+) -> AsyncIterator[dict[str, DeploymentHandle]]:
+    """Handles of the detector and of the depth model, by name, on the Ray that runs; in memory for the block only.
+
+    The evaluation of a training run uses it, before and after learning; entering waits until both are ready, leaving
+    until they are gone. Raises ServiceError.
+    """
+    names = {part: eye_name(part, str(run)) for part in EYES}
+    try:
+        serve.run_many(
+            [
+                serve.RunTarget(app, name=names[part], route_prefix=None)
+                for part, app in eye_apps(config).items()
+            ],
+            wait_for_applications_running=False,
+        )
+        for part, name in names.items():
+            await came_up(progress, name, (part,))
+        yield {part: serve.get_deployment_handle(part, name) for part, name in names.items()}
+    finally:
+        if ray.is_initialized():
+            for name in names.values():
+                serve.delete(name)
 
 
 @contextmanager
@@ -179,6 +221,13 @@ def _wanted_gpus(config: Config) -> float:
     return sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
 
 
+def _training_gpus(config: Config, evaluated: bool) -> float:
+    """The policy stays; learner and evaluation's eyes take turns."""
+    learner = config.grpo.num_gpus * config.grpo.workers
+    eyes = sum(part.num_gpus * part.replicas for part in (config.detector, config.depth)) if evaluated else 0
+    return config.policy.num_gpus * config.policy.replicas + max(learner, eyes)
+
+
 def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 makes a service starve beside any other load
@@ -236,49 +285,9 @@ def _deploy(config: Config, progress: Progress) -> str:
         wait_for_applications_running=False,
         wait_for_ingress_deployment_creation=False,
     )
-    _wait_ready(progress, NAME, PARTS)
+    wait_ready(progress, NAME, PARTS)
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-
-
-def _wait_ready(progress: Progress, name: str, parts: tuple[str, ...]) -> None:
-    start = reported = time.monotonic()
-    ready: set[str] = set()
-    while True:
-        status = serve.status()
-        seconds = time.monotonic() - start
-        for part in _healthy(status, name, parts):
-            if part not in ready:
-                ready.add(part)
-                reported = time.monotonic()
-                progress(f"{part} ready after {seconds:.0f} s")
-        application = status.applications.get(name)
-        if application is not None and application.status == ApplicationStatus.RUNNING:
-            return
-        if application is not None and application.status == ApplicationStatus.DEPLOY_FAILED:
-            raise ServiceError(_failure(application))
-        if time.monotonic() - reported >= REPORT_S:
-            reported = time.monotonic()
-            progress(f"loading {', '.join(part for part in parts if part not in ready)} … {seconds:.0f} s")
-        time.sleep(POLL_S)
-
-
-def _healthy(status: ServeStatus, name: str, parts: tuple[str, ...]) -> list[str]:
-    application = status.applications.get(name)
-    deployments = application.deployments if application is not None else {}
-    return [
-        part for part in parts if part in deployments and deployments[part].status == DeploymentStatus.HEALTHY
-    ]
-
-
-def _failure(application: ApplicationStatusOverview) -> str:
-    """Which part failed and the last line of its traceback, which is the message of our own errors."""
-    logs = "Logs: /tmp/ray/session_latest/logs/serve"
-    for part, deployment in application.deployments.items():
-        if deployment.status in (DeploymentStatus.DEPLOY_FAILED, DeploymentStatus.UNHEALTHY):
-            lines = [line.strip() for line in deployment.message.splitlines() if line.strip()]
-            return f"{part} did not start: {lines[-1] if lines else 'no reason given'} {logs}"
-    return f"The app did not start: {application.message} {logs}"
 
 
 def _descendants() -> set[psutil.Process]:

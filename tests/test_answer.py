@@ -11,7 +11,7 @@ import pytest
 from valor_ray.answer import MALFORMED, answer, check_question, finite, to_json
 from valor_ray.errors import QuestionError
 from valor_ray.images import from_array
-from valor_ray.program.placeholders import PlaceholderTools
+from valor_ray.program.inside.placeholders import PlaceholderTools
 from valor_ray.records import ProgramResult, ProgramStatus, Reply, ToolCall
 from valor_ray.tools import ToolHost
 

@@ -1,110 +1,187 @@
-"""The house's arrows: steps know no Ray; nothing that answers, judges or trains can reach a tabletop answer (law 8)."""
+"""The house's arrows point one way; steps know no Ray; what answers, judges or trains reaches no answer (law 8)."""
 
-import ast
-from collections.abc import Iterable, Iterator
-from functools import cache
-from pathlib import Path
+import pytest
+from house import ROOT, House, imports_of, sources
 
-ROOT = Path(__file__).parents[1]
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for folder in ("valor_ray", "deployments", "jobs")
-    for path in (ROOT / folder).rglob("*.py")
-}
+HOUSE = House(sources())
+
+# Top to bottom: a room imports itself and rooms below it. A module belongs to the room with the longest fitting name.
+ROOMS = (
+    "jobs",
+    "valor_ray.__main__",
+    "valor_ray.cli",
+    "valor_ray.commands",
+    "valor_ray.perf",
+    "valor_ray.demo",
+    "deployments",
+    "valor_ray.benchmarks",
+    "valor_ray.tabletop",  # the offline world: knows all that is below; law 8 guards who may know it
+    "valor_ray.reasoning.training",
+    "valor_ray.reasoning.learner",
+    "valor_ray.reasoning.scoring",
+    "valor_ray.reasoning",
+    "valor_ray.queries",
+    "valor_ray.report",
+    "valor_ray.wiring",
+    "valor_ray.doctor",
+    "valor_ray.answer",
+    "valor_ray.judges",
+    "valor_ray.judges.gateway",
+    "valor_ray.judges.gateway.limits",
+    "valor_ray.judges.gateway.call",
+    "valor_ray.program",
+    "valor_ray.program.inside",
+    "valor_ray.program.walls",
+    "valor_ray.models",
+    "valor_ray.tools",
+    "valor_ray.images",
+    "valor_ray.depth_map",
+    "valor_ray.runs",
+    "valor_ray.measure",
+    "valor_ray.client",
+    "valor_ray.config",
+    "valor_ray.ports",
+    "valor_ray.records",
+    "valor_ray.errors",
+    "valor_ray",
+)
+# (module, what it imports although that stands above it): why
+EXCEPTIONS: dict[tuple[str, str], str] = {}
+
 # Where answers, boxes and gold programs are made or read: evaluation, the demo's marking, and pre-training only.
 TRUTH = {
     f"valor_ray.tabletop.{name}"
     for name in ("scenes", "render", "questions", "sample_questions", "habits", "dataset", "gold_check")
 } | {f"valor_ray.benchmarks.{name}" for name in ("tabletop", "runner", "held_out")}
-ANSWERING = (
-    "valor_ray.answer",
-    "valor_ray.tools",
-    "valor_ray.wiring",
-    "valor_ray.tabletop.judge.server",
-    "deployments",
-)
-ANSWERING_PACKAGES = ("valor_ray.program.", "valor_ray.models.", "valor_ray.judges.", "deployments.")
-# Rewards and GRPO, which work without labels, and what carries them.
-TRAINING = (
-    "valor_ray.reasoning.",
-    "valor_ray.queries.",
-    "valor_ray.judges.",
-    "valor_ray.report.",
-    "valor_ray.runs.",
-    "deployments.",
-)
 # Who imports these can reach everything: they find the commands by name, and a command may evaluate.
 DOORS = {
     name
-    for name in MODULES
+    for name in HOUSE
     if name == "valor_ray.cli"
     or (name.startswith("valor_ray.commands.") and name != "valor_ray.commands.options")
 }
+# The rooms that work without labels: answering, rewards, GRPO, and what carries them.
+PROTECTED = (
+    "valor_ray.answer",
+    "valor_ray.tools",
+    "valor_ray.images",
+    "valor_ray.wiring",
+    "valor_ray.client",
+    "valor_ray.config",
+    "valor_ray.runs",
+    "valor_ray.queries",
+    "valor_ray.program",
+    "valor_ray.models",
+    "valor_ray.judges",
+    "valor_ray.reasoning",
+    "valor_ray.report",
+    "valor_ray.tabletop.judge.server",
+    "deployments",
+)
+RAY = {  # who imports Ray beside deployments and jobs, and why
+    "valor_ray.perf.judge_bench": "measures gateway replicas on a real Ray",
+    "valor_ray.tabletop.pretrain.checkpoints": "the body of jobs/pretrain_tabletop.py",
+}
 
 
-@cache
-def imports(module: str) -> set[str]:
-    """Every module that importing a module, and using what is in it, can import: at its top or inside functions."""
-    return imports_of(MODULES[module].read_text())
-
-
-def imports_of(source: str) -> set[str]:
-    found = set()
-    for node in walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """ast.walk without what runs only where a file is the program: nobody who imports it gets there."""
-    if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
-        children: Iterable[ast.AST] = node.orelse
-    else:
-        yield node
-        children = ast.iter_child_nodes(node)
-    for child in children:
-        yield from walk(child)
-
-
-@cache
-def reached(module: str) -> set[str]:
-    """All modules of ours that importing a module can bring in."""
-    seen, waiting = set(), [module]
-    while waiting:
-        name = waiting.pop()
-        if name in MODULES and name not in seen:
-            seen.add(name)
-            waiting += imports(name)
-    return seen
-
-
-def test_nothing_that_answers_can_reach_the_truth() -> None:
-    answering = [name for name in MODULES if name in ANSWERING or name.startswith(ANSWERING_PACKAGES)]
-    assert len(answering) > 30 and set(ANSWERING) <= set(answering)
-    assert {name: reached(name) & TRUTH for name in answering if reached(name) & TRUTH} == {}
-
-
-def test_nothing_that_training_runs_with_can_reach_the_truth() -> None:
-    training = [name for name in MODULES if name.startswith(TRAINING)]
-    assert len(training) > 50
-    assert {"valor_ray.reasoning.training.run", "deployments.reasoning", "deployments.serving"} <= set(
-        training
+def room_of(module: str) -> str:
+    return max(
+        (room for room in ROOMS if module == room or module.startswith(f"{room}.")), key=len, default=""
     )
-    assert set(MODULES) >= TRUTH | {"valor_ray.cli", "valor_ray.commands.train.reasoning"}
+
+
+def upward(house: House) -> set[tuple[str, str]]:
+    """Imports of a room that stands above the importing one."""
+    place = {room: number for number, room in enumerate(ROOMS)}
+    return {
+        (module, other)
+        for module in house
+        for other in house.ours(module)
+        if place[room_of(other)] < place[room_of(module)]
+    }
+
+
+def truth_in_reach(house: House) -> dict[str, set[str]]:
+    """What protected modules can reach of answers, or of doors to everything."""
     closed = TRUTH | DOORS
-    assert {name: reached(name) & closed for name in training if reached(name) & closed} == {}
+    protected = [name for name in house if within(name, PROTECTED)]
+    return {name: reached for name in protected if (reached := house.reached(name) & closed)}
 
 
-def test_this_guard_sees_truth_where_it_is_used() -> None:
-    assert reached("valor_ray.commands.evaluate.eval") & TRUTH
-    assert reached("valor_ray.tabletop.pretrain.checkpoints") & TRUTH
-    assert reached("valor_ray.commands.train.reasoning") & TRUTH
+def within(module: str, rooms: tuple[str, ...]) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
 
 
-def test_this_guard_looks_into_functions_and_not_under_main() -> None:
+def ray_users(house: House) -> set[str]:
+    """Modules outside deployments and jobs that import Ray."""
+    return {
+        name
+        for name in house
+        if not within(name, ("deployments", "jobs"))
+        and any(imported.split(".")[0] == "ray" for imported in house.imports(name))
+    }
+
+
+def test_every_module_has_a_room_and_every_room_a_module() -> None:
+    assert {name for name in HOUSE if not room_of(name)} == set()
+    assert {room_of(name) for name in HOUSE} == set(ROOMS)
+
+
+def test_a_room_imports_only_rooms_below_it() -> None:
+    assert upward(HOUSE) == set(EXCEPTIONS)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert HOUSE.circles() == []
+
+
+def test_no_rooms_import_each_other_in_a_circle() -> None:
+    assert HOUSE.circles({name: room_of(name) for name in HOUSE}) == []
+
+
+def test_nothing_that_answers_judges_or_trains_can_reach_the_truth() -> None:
+    protected = [name for name in HOUSE if within(name, PROTECTED)]
+    assert len(protected) > 120 and {room for room in PROTECTED if room not in set(HOUSE)} == set()
+    assert {"valor_ray.reasoning.training.run", "deployments.reasoning", "deployments.serving"} <= set(
+        protected
+    )
+    assert set(HOUSE) >= TRUTH | DOORS
+    assert truth_in_reach(HOUSE) == {}
+
+
+@pytest.mark.parametrize("room", PROTECTED)
+def test_the_guard_catches_truth_planted_in_a_protected_room(room: str) -> None:
+    module = max(name for name in HOUSE if within(name, (room,)))
+    for forbidden in ("valor_ray.tabletop.dataset", "valor_ray.commands.evaluate.eval"):
+        caught = truth_in_reach(HOUSE.with_import(module, forbidden))
+        assert forbidden in caught[module]
+
+
+@pytest.mark.parametrize(
+    ("module", "above"),
+    [
+        ("valor_ray.records", "valor_ray.config.tree"),
+        ("valor_ray.judges.gateway.gateway", "valor_ray.judges.vqa"),
+        ("valor_ray.reasoning.learner.grpo_trainer", "valor_ray.reasoning.training.run"),
+        ("valor_ray.reasoning.reward", "deployments.scoring"),
+        ("valor_ray.commands.train.score", "jobs.score"),
+    ],
+)
+def test_the_guard_catches_an_import_that_goes_up(module: str, above: str) -> None:
+    assert (module, above) in upward(HOUSE.with_import(module, above))
+
+
+def test_the_guard_catches_circles() -> None:
+    planted = HOUSE.with_import("valor_ray.errors", "valor_ray.runs.folder")
+    assert any({"valor_ray.errors", "valor_ray.runs.folder"} <= group for group in planted.circles())
+
+
+def test_the_guard_sees_truth_where_it_is_used() -> None:
+    for user in ("commands.evaluate.eval", "commands.train.reasoning", "tabletop.pretrain.checkpoints"):
+        assert HOUSE.reached(f"valor_ray.{user}") & TRUTH
+
+
+def test_the_guard_looks_into_functions_and_not_under_main() -> None:
     source = """
 import a
 def f():
@@ -118,17 +195,24 @@ else:
 
 
 def test_only_deployments_and_jobs_import_ray() -> None:
-    users = {name for name in MODULES if any(i == "ray" or i.startswith("ray.") for i in imports(name))}
-    assert users
-    others = {name for name in users if not name.startswith(("deployments", "jobs"))}
-    assert others == {"valor_ray.perf.judge_bench", "valor_ray.tabletop.pretrain.checkpoints"}
+    assert any(imported.split(".")[0] == "ray" for imported in HOUSE.imports("deployments.serving"))
+    assert ray_users(HOUSE) == set(RAY)
+    assert "valor_ray.answer" in ray_users(HOUSE.with_import("valor_ray.answer", "ray.data"))
 
 
-def test_records_and_ports_import_nothing_of_ours_but_records() -> None:
-    ours = {
-        i
-        for name in ("valor_ray.records", "valor_ray.ports")
-        for i in imports(name)
-        if i.startswith("valor_ray")
+def test_no_folder_of_code_has_more_than_twelve_files() -> None:
+    folders = {
+        path.parent
+        for folder in ("valor_ray", "deployments", "jobs")
+        for path in (ROOT / folder).rglob("*.py")
     }
-    assert {name for name in ours if not name.startswith("valor_ray.records")} == set()
+    crowded = {
+        str(folder.relative_to(ROOT)): count
+        for folder in folders
+        if (count := sum(path.is_file() for path in folder.iterdir())) > 12
+    }
+    assert crowded == {}
+
+
+def test_no_file_is_longer_than_450_lines() -> None:
+    assert {name: lines for name, text in sources().items() if (lines := text.count("\n")) > 450} == {}

@@ -62,7 +62,7 @@ def test_jobs_in_the_documents_take_the_options_shown() -> None:
     assert {words[0] for words in shown} == {"jobs.sample_replies", "jobs.write_queries"}
     for module, *words in shown:
         command = f"valor_ray.commands.train.{module.removeprefix('jobs.')}"
-        importlib.import_module(command).parser().parse_args(words)
+        importlib.import_module(command).build_parser().parse_args(words)
 
 
 def test_judge_file_of_readme_and_help_loads_over_both_profiles(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_judge_file_of_readme_and_help_loads_over_both_profiles(tmp_path: Path) 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_make_targets_in_the_documents_exist(document: str) -> None:
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {words[1] for words in commands(document) if words[0] == "make"} <= set(targets)
 
 

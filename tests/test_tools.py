@@ -8,7 +8,7 @@ import pytest
 
 from valor_ray.errors import ToolError
 from valor_ray.images import from_array
-from valor_ray.program.placeholders import PlaceholderTools, World
+from valor_ray.program.inside.placeholders import PlaceholderTools, World
 from valor_ray.records import DepthMap, Detection, Picture
 from valor_ray.tools import (
     IMAGE_NAME,

@@ -1,4 +1,7 @@
-"""The four ports through which steps reach models and judges. What stands behind them is wired in one place."""
+"""The ports through which steps reach models and judges: Policy, Detector, Depth, Judge, and what builds on them.
+
+What stands behind one (a model in this process, a Serve handle, an HTTP endpoint) is wired in one place, `wiring`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ from valor_ray.records import DepthMap, Detection, JudgeReply, JudgeRequest, Pic
 
 
 class Policy(Protocol):
-    """The LLM that writes plan and program. It sees the question, never the picture."""
+    """The LLM that writes plan and program. It sees the question, never the picture.
+
+    Called by `answer`, once for each question; any number of calls may wait at a time.
+    Waits for the engine, which samples for all callers together.
+    """
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
         """Sample n replies to one question. Raises QuestionError or PolicyError."""
@@ -17,7 +24,11 @@ class Policy(Protocol):
 
 
 class Sampler(Protocol):
-    """The policy as training samples from it: whole batches, with the same result whenever they are asked for."""
+    """The policy as training samples from it: whole batches, with the same result whenever they are asked for.
+
+    Called by rollouts, once for each share of a step.
+    Waits until it has the engine to itself, then for the whole batch.
+    """
 
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
@@ -27,6 +38,12 @@ class Sampler(Protocol):
 
 
 class Detector(Protocol):
+    """Boxes of things named by words, in pixels of the picture that was given.
+
+    Called by LiveTools for each gd_detect of a program; any number of calls may wait at a time.
+    Waits for the model; behind a service, also for others whose pictures share the batch.
+    """
+
     async def detect(
         self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
     ) -> list[Detection]:
@@ -35,19 +52,35 @@ class Detector(Protocol):
 
 
 class Depth(Protocol):
+    """How far away everything in a picture is.
+
+    Called by LiveTools at most once for each run of a program; any number of calls may wait at a time.
+    Waits for the model; behind a service, also for others whose pictures share the batch.
+    """
+
     async def depth(self, picture: Picture) -> DepthMap:
-        """Metric depth of every pixel."""
+        """Metric depth of every pixel, in metres."""
         ...
 
 
 class Vqa(Protocol):
+    """Questions about what a picture shows, answered in a word or two.
+
+    Called by LiveTools for each vqa of a program; behind it stands a Judge (judges/vqa.py).
+    Waits for the judge, but not for long: a judge that is down is an error soon.
+    """
+
     async def vqa(self, picture: Picture, question: str) -> str:
         """Short lower-case answer about the picture (a crop or a whole image). Raises JudgeError."""
         ...
 
 
 class Judge(Protocol):
-    """A judge model behind any endpoint: what the judges of plans, of boxes, and VQA are asked through."""
+    """A judge model behind any endpoint: what the judges of plans, of boxes, and VQA are asked through.
+
+    Called by the reward, the audit and VqaJudge; what belongs to one reply is asked in one call.
+    Waits for the endpoint as long as the requests' patience allows, also while it is down.
+    """
 
     async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """Answers in order, asked at the same time. A failure is a missing answer, never an exception, except
@@ -56,6 +89,12 @@ class Judge(Protocol):
 
 
 class SyntaxCheck(Protocol):
+    """Whether programs run, tried in the placeholder worlds of a sandbox.
+
+    Called by the reward, once for each well-formed reply.
+    Waits for a free process of the sandbox and for the program, at most its limits.
+    """
+
     async def __call__(self, code: str) -> Verdict:
         """Whether the program survives every placeholder world. Missing only when the sandbox itself failed."""
         ...

@@ -1,11 +1,11 @@
-"""The records that flow between steps: frozen, plain, without behaviour."""
+"""The records that flow between steps: frozen and plain; the two that are kept on disk know their JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,6 +37,15 @@ class Picture:
     @property
     def height(self) -> int:
         return int(self.rgb.shape[0])
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question about a picture, to train on or to be measured by. There is no field for an answer (law 8)."""
+
+    query_id: str
+    question: str  # without surrounding space
+    image: str = ""  # path or URL; "": unknown. The policy never sees it
 
 
 @dataclass(frozen=True)
@@ -194,3 +203,65 @@ class Reward:
     verdicts: Mapping[Head, Verdict]  # format always; syntax when format is yes; the judged heads then too
     usage: Mapping[Head, Usage] = field(default_factory=dict)  # of the judged heads
     seconds: float = 0.0  # wall-clock
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reply of the policy in its place in a training run, before anybody is paid to judge it."""
+
+    rollout_id: str  # s000012-0-03-2: step, shard, group, sample
+    step: int  # 1-based
+    shard: int  # 0-based, of the step
+    group: int  # 0-based, of the shard: the samples of one question
+    sample: int  # 0-based, of the group
+    query_id: str
+    question: str
+    reply: str
+    prompt_ids: tuple[int, ...]  # as the engine was given them
+    token_ids: tuple[int, ...]  # of the reply, as the engine sampled them
+    logprobs: tuple[float, ...]  # behaviour log-probability of each token of token_ids
+    versions: tuple[tuple[str, int], ...]  # (version of the weights, tokens) in order
+    finish_reason: str  # "stop" or "length"
+
+    def to_record(self) -> dict[str, Any]:
+        """The JSON object that is kept of it: its fields, in their order."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Of a JSON object with these fields; others, as later versions may write, are left out. Raises KeyError."""
+        values = {each.name: record[each.name] for each in fields(cls)}
+        for name in ("prompt_ids", "token_ids", "logprobs"):
+            values[name] = tuple(values[name])
+        values["versions"] = tuple((version, tokens) for version, tokens in values["versions"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Rollout(Sample):
+    """A rewarded sample, the same record from sampling to report: nobody changes it after `roll_out` has made it.
+
+    Pickled to the buffer and on to the learner; a line of rollouts.jsonl, which resume and replay read. Lag is no part
+    of it: it depends on the step that trains on it (StepBatch.lags). As an Arrow schema: reasoning.schema.
+    """
+
+    # fields of a reward record (reasoning.reward.reward_record)
+    value: float | None  # the reward, 0..1; None: a verdict is missing
+    format: bool | None  # verdicts of the six heads; None: missing, or judged by nobody
+    syntax: bool | None
+    logic: bool | None
+    attribute: bool | None
+    spatial: bool | None
+    adherence: bool | None
+    reasons: Mapping[str, str]  # head -> the judge's words
+    by: Mapping[str, str]  # head -> the judge's model; for syntax where the program ran
+    calls: int  # HTTP requests to the judge, hedges included
+    cache_hits: int
+    prompt_tokens: int  # of the judge, as are the next two
+    completion_tokens: int
+    cost_usd: float
+    latency_s: Mapping[str, float]  # judged head -> seconds from asking to answer
+    seconds: float  # of the whole reward, wall-clock
+    # what training makes of it
+    fate: str  # advantage.Use: used, equal or missing
+    advantage: float | None  # within its group; None unless it is used

@@ -1,7 +1,7 @@
 """The ONE definition of gd_detect, depth and vqa (DESIGN §3, law 1).
 
 From `TOOLS` are made the prompt's API text (`api_text`), the functions that programs call (`stub_source`), the check of
-their arguments (`check_call`) and both tool hosts: `PlaceholderTools` (no models, placeholders.py) and `LiveTools`.
+their arguments (`check_call`) and both tool hosts: `LiveTools`, and `PlaceholderTools` of program/inside/ (no models).
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ def check_call(name: str, args: Mapping[str, Any], image_size: tuple[int, int]) 
     image = next((p for p in parameters if p in ("img_pth", "image", "crop")), None)
     crop = _check_image(name, image, args[image], picture) if image else None
     if tool.name == "gd_detect":
-        found: dict[str, Any] = {"prompt": _check_prompt(name, "prompt", args["prompt"])}
-        return tool.name, found | ({"image_bbox": list(crop)} if crop else {})
+        canonical: dict[str, Any] = {"prompt": _check_prompt(name, "prompt", args["prompt"])}
+        return tool.name, canonical | ({"image_bbox": list(crop)} if crop else {})
     if tool.name == "depth":
         bbox = _point_box(name, args) if name == tool.paper_name else args["bbox"]
         return tool.name, {"bbox": _check_bbox(name, bbox, crop or picture)}
@@ -234,7 +234,11 @@ class ToolHost(Protocol):
 
 
 class LiveTools:
-    """The ToolHost that asks the models, for one picture. Arguments are checked by `check_call` before they come."""
+    """The ToolHost that asks the models, for one picture. Arguments are checked by `check_call` before they come.
+
+    A `program.conversation` calls it, a call at a time; it waits for the model behind the port. The depth map is made
+    once, at the first depth call.
+    """
 
     def __init__(self, picture: Picture, detector: Detector, depth: Depth, judge: Vqa) -> None:
         self._picture = picture
@@ -246,10 +250,10 @@ class LiveTools:
     async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
         if tool == "gd_detect":
             picture = self._crop(args.get("image_bbox"))
-            found = await self._detector.detect(picture, split_phrases(args["prompt"]))
-            return [{"bbox": [float(v) for v in d.bbox], "label": d.label} for d in found]
+            detections = await self._detector.detect(picture, split_phrases(args["prompt"]))
+            return [{"bbox": [float(v) for v in d.bbox], "label": d.label} for d in detections]
         if tool == "depth":
-            from valor_ray.models.moge.read import depth_at
+            from valor_ray.depth_map import depth_at
 
             if self._map is None:
                 self._map = await self._depth.depth(self._picture)
@@ -259,7 +263,7 @@ class LiveTools:
     def _crop(self, bbox: list[float] | None) -> Picture:
         if bbox is None:
             return self._picture
-        from valor_ray.images import crop
+        from valor_ray.images import crop  # not at the top: the sandbox loads this module, without Pillow
 
         x1, y1, x2, y2 = bbox
         return crop(self._picture, (x1, y1, x2, y2))

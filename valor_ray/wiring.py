@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,21 @@ class InProcessDepth:
 
 
 @dataclass(frozen=True)
+class Eyes:
+    """What looks at pictures, without the judge: behind each port a model of this process, or a service elsewhere.
+
+    Whoever opens it (`eyes` here, a training host's `eyes`) closes it; `LiveTools` and the held-out evaluation use it.
+    Both ports may be asked by many questions at a time.
+    """
+
+    detector: Detector
+    depth: Depth
+
+
+OpenEyes = Callable[[], AbstractAsyncContextManager[Eyes]]  # opens them when something is to be looked at
+
+
+@dataclass(frozen=True)
 class VisionParts:
     detector: Detector
     depth: Depth
@@ -85,16 +100,24 @@ async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
 
 
 @asynccontextmanager
-async def vision(config: Config, answers: Path | None = None) -> AsyncIterator[VisionParts]:
-    """Detector, depth and judge of a config, in this process.
+async def eyes(config: Config) -> AsyncIterator[Eyes]:
+    """Detector and depth of a config, loaded into this process for as long as the block lasts.
 
-    answers: folder where the judge's are kept, unless `judge.cache_dir` names one; None: for the block only.
-    Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
+    Raises ConfigError or CheckpointError naming what could not be loaded.
     """
     from valor_ray.models.grounding_dino.detector import GroundingDino
     from valor_ray.models.moge.depth import MoGe
 
+    yield Eyes(InProcessDetector(GroundingDino(config.detector)), InProcessDepth(MoGe(config.depth)))
+
+
+@asynccontextmanager
+async def vision(config: Config) -> AsyncIterator[VisionParts]:
+    """Detector, depth and judge of a config, in this process.
+
+    The judge's answers are kept for the block only, unless `judge.cache_dir` names a folder.
+    Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
+    """
     with tempfile.TemporaryDirectory(prefix="valor-judge-") as folder:
-        async with judging(config.judge, answers or Path(folder)) as judge:
-            detector = InProcessDetector(GroundingDino(config.detector))
-            yield VisionParts(detector, InProcessDepth(MoGe(config.depth)), VqaJudge(judge, config.judge))
+        async with judging(config.judge, Path(folder)) as judge, eyes(config) as seen:
+            yield VisionParts(seen.detector, seen.depth, VqaJudge(judge, config.judge))

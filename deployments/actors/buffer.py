@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from typing import Any
 
@@ -10,6 +9,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from deployments.actors.notes import Notes
 from valor_ray.config.tree import Config
 from valor_ray.reasoning.training.buffer import RolloutBuffer
 from valor_ray.reasoning.training.host import new_buffer
@@ -17,12 +17,16 @@ from valor_ray.reasoning.training.host import new_buffer
 _AT_ONCE = 10_000  # callers that wait for their turn, each a coroutine
 
 
-class RolloutActor:
-    """RolloutBuffer behind Ray. On the driver's node: it lives as long as the run."""
+class RolloutActor(Notes):
+    """RolloutBuffer behind Ray, on the driver's node: it lives as long as one start of a run.
+
+    Rollout workers call `turn` and wait until they may sample; the driver calls `put` and `stop`; learner processes
+    call `batch` and wait until the step is there, then `published` and `checkpointed`, which let turns go on.
+    """
 
     def __init__(self, config: Config, shards: int) -> None:
+        super().__init__()
         self._buffer: RolloutBuffer = new_buffer(config, shards)
-        self._notes: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
     async def put(self, outcome: bytes) -> None:
         await self._buffer.put(pickle.loads(outcome))
@@ -41,19 +45,6 @@ class RolloutActor:
 
     async def stop(self, reason: str) -> None:
         await self._buffer.stop(reason)
-
-    async def note(self, kind: str, content: Any) -> None:
-        await self._notes.put((kind, content))
-
-    async def notes(self, timeout_s: float) -> list[tuple[str, Any]]:
-        """What has been noted since the last call; waits for something up to `timeout_s`."""
-        try:
-            found = [await asyncio.wait_for(self._notes.get(), timeout_s)]
-        except TimeoutError:
-            return []
-        while not self._notes.empty():
-            found.append(self._notes.get_nowait())
-        return found
 
 
 def open_buffer(config: Config, shards: int) -> ActorHandle:

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ import ray
 from ray.actor import ActorHandle
 
 from deployments.actors.named import NAMESPACE, open_named
+from deployments.failures import ours_as_raised
 from valor_ray import __version__
-from valor_ray.errors import ValorError
 from valor_ray.judges.gateway.answers import StoredAnswer
-from valor_ray.judges.gateway.ledger import Claimed, Ledger, Limits
-from valor_ray.judges.gateway.limits.budget import Budget, Lease
+from valor_ray.judges.gateway.ledger import Claimed, Ledger
+from valor_ray.judges.gateway.limits.budget import Budget, Lease, Limits
 from valor_ray.judges.gateway.offline import OfflineJudge
+from valor_ray.runs.together import Together
 
-_TOGETHER_S = 0.002
+_TOGETHER_S = 0.002  # claims that come within this time travel in one call
 _CLOSE_S = 5.0
 NAME = f"judge_ledger-{__version__}"  # another version's ledger would speak another language
 
@@ -28,14 +30,16 @@ NAME = f"judge_ledger-{__version__}"  # another version's ledger would speak ano
 class JudgeLedger:
     """The actor: a ledger for each folder of answers, one set of budgets, the offline judges.
 
-    It is restarted when it dies: answers are on disk, budgets start spent, claims are made again.
+    Judge replicas call it, through RemoteLedger, and wait for nothing but the disk, an offline judge that starts, and
+    in `wait` for another owner. It is restarted when it dies: answers are on disk, budgets start spent, claims are made
+    again.
     """
 
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="valor-judge-")
         self._ledgers: dict[str, Ledger] = {}
         self._budgets: dict[str, Budget] = {}
-        self._offline: dict[tuple[str, float], OfflineJudge] = {}
+        self._offline: dict[tuple[str, float, float], OfflineJudge] = {}  # by model, noise, delay
         self._starting = asyncio.Lock()
         self._starts = 0
 
@@ -73,7 +77,7 @@ class JudgeLedger:
 
 
 def open_judge_ledger() -> ActorHandle:
-    """The cluster's ledger, made by whoever asks first. They stay until `close_judge_ledger`, or the cluster's end."""
+    """The cluster's ledger, made by whoever asks first. It stays until `close_judge_ledger`, or the cluster's end."""
     return open_named(JudgeLedger, NAME, at_once=10_000)
 
 
@@ -89,39 +93,27 @@ def close_judge_ledger() -> None:
 
 
 class RemoteLedger:
-    """ledger.LedgerPort over the actor."""
+    """ledger.LedgerPort over the actor: what a gateway in another process than the ledger is given.
+
+    The judge deployment makes one a replica, and its gateways call it. Every method waits for the actor, `wait` for
+    whoever holds the key too; an actor that dies starts again and is asked again.
+    """
 
     def __init__(self, ledger: ActorHandle, folder: str) -> None:
         """folder: where answers are kept; "": for the life of the ledger, as for a service without a run."""
         self._ledger = ledger
         self._folder = folder
-        self._claims: dict[
-            str, list[tuple[Sequence[str], asyncio.Future[Sequence[Claimed]]]]
-        ] = {}  # by owner
+        self._claims: dict[str, Together[Sequence[str], Sequence[Claimed]]] = {}  # by owner: a gateway each
 
     async def claim(self, keys: Sequence[str], owner: str) -> Sequence[Claimed]:
         """Claims that come within a moment travel in one call."""
-        answer: asyncio.Future[Sequence[Claimed]] = asyncio.get_running_loop().create_future()
-        waiting = self._claims.setdefault(owner, [])
-        waiting.append((keys, answer))
-        if len(waiting) == 1:
-            await asyncio.sleep(_TOGETHER_S)
-            await self._claim_together(owner)
-        return await answer
+        if owner not in self._claims:
+            self._claims[owner] = Together(partial(self._claim_together, owner), _TOGETHER_S)
+        return await self._claims[owner](keys)
 
-    async def _claim_together(self, owner: str) -> None:
-        waiting = self._claims.pop(owner)
-        try:
-            claimed = iter(await self._call("claim", [key for keys, _ in waiting for key in keys], owner))
-        except BaseException as error:
-            for _, answer in waiting:
-                if not answer.done():
-                    answer.set_exception(error)
-            raise
-        for keys, answer in waiting:
-            part = [next(claimed) for _ in keys]
-            if not answer.done():
-                answer.set_result(part)
+    async def _claim_together(self, owner: str, wanted: list[Sequence[str]]) -> list[Sequence[Claimed]]:
+        claimed = iter(await self._call("claim", [key for keys in wanted for key in keys], owner))
+        return [[next(claimed) for _ in keys] for keys in wanted]
 
     async def wait(self, key: str, owner: str) -> StoredAnswer | None:
         return await self._call("wait", key, owner)
@@ -142,9 +134,5 @@ class RemoteLedger:
         await self._call("settle", account, tokens_estimated, tokens_used)
 
     async def _call(self, method: str, *args: Any) -> Any:
-        try:
+        with ours_as_raised():
             return await self._ledger.call.remote(self._folder, method, *args)
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ValorError):
-                raise type(error.cause)(str(error.cause)) from None
-            raise

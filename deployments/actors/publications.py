@@ -1,4 +1,12 @@
-"""The weights that a training run has published, in a named actor: every policy replica of the run follows it."""
+"""The weights that a training run has published, in a named actor: every policy replica of the run follows it.
+
+Who is who
+    weight_channel.FileChannel   the learner's side: writes a folder of weights and has it announced
+    publish (here)               what announces it on Ray: a call of the actor that returns when all replicas carry it
+    PublicationsActor (here)     keeps what is current, in memory and in RUN/published.json, and wakes who waits for it
+    runs.publications            its pure state: Publication (what is current), Carried (a replica's answer to one)
+    parts.policy.Follower        the replica's side: waits for something newer, loads it, answers with its scores
+"""
 
 from __future__ import annotations
 
@@ -15,9 +23,9 @@ import ray
 from ray.actor import ActorHandle
 
 from deployments.actors.named import NAMESPACE, open_named
-from valor_ray.errors import CheckpointError, PolicyError, ServiceError, ValorError
+from deployments.failures import ours_as_raised
+from valor_ray.errors import CheckpointError, PolicyError, ServiceError
 from valor_ray.models.checkpoint import folder_tensors
-from valor_ray.runs.folder import replace_text
 from valor_ray.runs.publications import (
     Carried,
     Publication,
@@ -26,6 +34,7 @@ from valor_ray.runs.publications import (
     publication_from,
     publication_record,
 )
+from valor_ray.runs.record_file import replace_text
 
 BEAT_S = 2.0  # a replica says so often that it lives
 _GONE_S = 15.0  # several beats: a busy machine delays them
@@ -35,7 +44,11 @@ _LATE_S = 60.0  # for an actor that starts again in the middle of a publication
 
 
 class PublicationsActor:
-    """The actor. What is current is also in a file of the run folder, so that a restarted actor knows it."""
+    """The actor. What is current is also in a file of the run folder, so that a restarted actor knows it.
+
+    The learner's first process calls `publish`, which waits until every living replica carries the weights; Followers
+    call the rest, of which `wait_newer` waits for a publication.
+    """
 
     def __init__(self, run: str) -> None:
         self._file = Path(run) / "published.json"
@@ -48,8 +61,8 @@ class PublicationsActor:
         record = json.loads(self._file.read_text()) if self._file.exists() else None
         if record is None:  # nothing was published, or the first publication was refused
             return None
-        found = publication_from(record)
-        return found if Path(found.folder).is_dir() else None
+        publication = publication_from(record)
+        return publication if Path(publication.folder).is_dir() else None
 
     def _write(self) -> None:
         current = self._state.current
@@ -69,9 +82,8 @@ class PublicationsActor:
             end = time.monotonic() + timeout_s
             while True:
                 now = time.monotonic()
-                if reason := self._state.refusal(
-                    number
-                ):  # before all else: then another publication is current
+                # before all else: when it was refused, another publication is current
+                if reason := self._state.refusal(number):
                     raise CheckpointError(f"{version} was refused by {reason}")
                 if self._state.complete(now):
                     return self._state.answers(now)
@@ -87,9 +99,9 @@ class PublicationsActor:
         """What a replica that carries publication `number` (0: none) has to load; waits for it up to hold_s seconds."""
         end = time.monotonic() + hold_s
         self._state.called(replica, number, time.monotonic())
-        while (found := self._state.newer(number)) is None and (left := end - time.monotonic()) > 0:
+        while (news := self._state.newer(number)) is None and (left := end - time.monotonic()) > 0:
             await self._change(left)
-        return found
+        return news
 
     async def beat(self, replica: str, number: int) -> None:
         """The replica lives."""
@@ -155,10 +167,9 @@ def publish(
     sequences = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in probe)
     call = open_publications(run).publish.remote(version, str(folder.resolve()), sequences, timeout_s)
     try:
-        return ray.get(call, timeout=timeout_s + _LATE_S)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, ValorError):
-            raise type(error.cause)(str(error.cause)) from None
+        with ours_as_raised():
+            return ray.get(call, timeout=timeout_s + _LATE_S)
+    except ray.exceptions.RayTaskError:  # a fault of the actor's code, whose traceback is wanted
         raise
     except ray.exceptions.RayError as error:
         raise ServiceError(

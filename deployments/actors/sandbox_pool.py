@@ -16,13 +16,18 @@ from valor_ray.config.service import SandboxConfig
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
 from valor_ray.records import Verdict
+from valor_ray.runs.together import Together
 
 _PREFIX = f"sandbox-{__version__}-"
 _TOGETHER_S = 0.002  # codes that come within this time travel in one call
 
 
 class SandboxPool:
-    """The actor. The programs themselves run in the sandbox's own processes, never in this one (law 2)."""
+    """The actor of a node. The programs themselves run in the sandbox's own processes, never in this one (law 2).
+
+    Scoring and rollout workers call it through RemoteSyntax, and wait until each program has met its placeholder worlds
+    or its limits.
+    """
 
     def __init__(self, config: SandboxConfig) -> None:
         self._sandbox = Sandbox(config)
@@ -58,22 +63,13 @@ class RemoteSyntax:
 
     def __init__(self, pool: ActorHandle) -> None:
         self._pool = pool
-        self._waiting: list[tuple[str, asyncio.Future[Verdict]]] = []
+        self._checks: Together[str, Verdict] = Together(self._check, _TOGETHER_S)
 
     async def __call__(self, code: str) -> Verdict:
-        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self._waiting.append((code, answer))
-        if len(self._waiting) == 1:
-            await asyncio.sleep(_TOGETHER_S)
-            await self._send()
-        return await answer
+        return await self._checks(code)
 
-    async def _send(self) -> None:
-        batch, self._waiting = self._waiting, []
+    async def _check(self, codes: list[str]) -> list[Verdict]:
         try:
-            verdicts = await self._pool.check.remote([code for code, _ in batch])
+            return list(await self._pool.check.remote(codes))
         except ray.exceptions.RayError as error:
-            verdicts = [Verdict(None, f"The sandbox pool failed: {type(error).__name__}.")] * len(batch)
-        for (_, answer), verdict in zip(batch, verdicts, strict=True):
-            if not answer.done():
-                answer.set_result(verdict)
+            return [Verdict(None, f"The sandbox pool failed: {type(error).__name__}.")] * len(codes)

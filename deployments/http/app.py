@@ -97,9 +97,9 @@ def make_app(config: Config, parts: Parts) -> FastAPI:
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        found = await parts.status()
-        well = all(part["status"] == "ok" for part in found.values())
-        body = {"status": "ok" if well else "degraded", "in_work": gate.inside, "parts": found}
+        parts_status = await parts.status()
+        well = all(part["status"] == "ok" for part in parts_status.values())
+        body = {"status": "ok" if well else "degraded", "in_work": gate.inside, "parts": parts_status}
         return Json(body, status_code=200 if well else 503)
 
     @app.get("/")
@@ -122,9 +122,13 @@ async def _detect(door: Door, request: Request) -> Response:
     phrases = _phrases(_needed(fields, "phrases"))
     threshold = _threshold(fields.get("box_threshold"))
     picture = await door.picture(fields.get("image"))
-    found = await door.parts.detector.detect(picture, phrases, box_threshold=threshold)
+    detections = await door.parts.detector.detect(picture, phrases, box_threshold=threshold)
     return Json(
-        {"detections": [{"bbox": list(d.bbox), "label": d.label, "score": round(d.score, 4)} for d in found]}
+        {
+            "detections": [
+                {"bbox": list(d.bbox), "label": d.label, "score": round(d.score, 4)} for d in detections
+            ]
+        }
     )
 
 

@@ -20,10 +20,10 @@ Resolver = Callable[[str, int], Awaitable[str]]
 async def resolve_public(host: str, port: int) -> str:
     """An address of the host. Raises ImageError when any of them is private, loopback or otherwise not public."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ImageError(f"The host {host!r} of the picture's URL is not known. Check the URL.") from error
-    addresses = [str(entry[4][0]) for entry in found]
+    addresses = [str(entry[4][0]) for entry in entries]
     for address in addresses:
         ip = ipaddress.ip_address(address.partition("%")[0])
         mapped = getattr(ip, "ipv4_mapped", None) or ip

@@ -54,10 +54,10 @@ class DetectorDeployment:
 
     def _detect(self, requests: list[_Request]) -> list[list[Detection]]:
         """One forward pass per threshold: the model takes one for its whole batch, and callers seldom set their own."""
-        found: dict[int, list[Detection]] = {}
+        detections: dict[int, list[Detection]] = {}  # by place
         for threshold in {request.box_threshold for request in requests}:
             places = [i for i, request in enumerate(requests) if request.box_threshold == threshold]
             pictures = [requests[i].picture for i in places]
             phrases = [requests[i].phrases for i in places]
-            found |= dict(zip(places, self._model.detect(pictures, phrases, threshold), strict=True))
-        return [found[i] for i in range(len(requests))]
+            detections |= dict(zip(places, self._model.detect(pictures, phrases, threshold), strict=True))
+        return [detections[i] for i in range(len(requests))]

@@ -48,8 +48,8 @@ class FrontDoor:
         return make_app(self._config, parts)
 
     async def _status(self) -> dict[str, dict[str, Any]]:
-        found = await asyncio.gather(*(_part_status(handle) for handle in self._handles.values()))
-        return dict(zip(self._handles, found, strict=True))
+        answers = await asyncio.gather(*(_part_status(handle) for handle in self._handles.values()))
+        return dict(zip(self._handles, answers, strict=True))
 
     async def __del__(self) -> None:
         await self._sandbox.close()

@@ -1,4 +1,4 @@
-"""The judge gateway as a Serve deployment: every replica adds throughput, the ledger are shared by all."""
+"""The judge gateway as a Serve deployment: every replica adds throughput, the ledger is shared by all."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ _GAUGES_EVERY_S = 2.0
 
 @serve.deployment(name="judge")
 class JudgeDeployment:
+    """A replica of the judge gateway: ports.Judge and ports.Vqa, and it sees that the offline judge lives.
+
+    Scoring and rollout workers call `ask`, the front door `vqa`, through the classes of deployments.ports. A call waits
+    until each of its requests is answered or given up, and answers are in the ledger before they are returned.
+    """
+
     async def __init__(self, config: JudgeConfig, folder: str | None = None) -> None:  # type: ignore[misc]  # awaited
         """folder: where answers are kept when the config names no cache_dir; None: for this service's life only."""
         self._config = config

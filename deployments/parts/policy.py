@@ -25,7 +25,11 @@ _VISIBLE_S, _LOOK_S = 30.0, 0.5  # a shared filesystem shows another node's new 
 
 @serve.deployment(name="policy")
 class PolicyDeployment:
-    """Samples replies; the engine batches concurrent questions by itself, so there is no serve.batch here."""
+    """A replica: samples replies by one engine, and says by which version of the weights.
+
+    The front door calls `generate`, rollout workers `sample`, an evaluation `generate`. The engine batches concurrent
+    calls by itself, so there is no serve.batch here; calls that come while new weights are loaded wait for them.
+    """
 
     async def __init__(self, config: PolicyConfig, run: str | None = None) -> None:  # type: ignore[misc]  # Serve awaits it
         """run: folder of a training run. Its published weights are loaded before the replica takes work, and followed.
@@ -79,7 +83,11 @@ class PolicyDeployment:
 
 
 class Follower:
-    """Keeps a replica's weights those that its training run has published."""
+    """Keeps a replica's weights those that its training run has published.
+
+    The policy deployment waits for `catch_up` before it takes work, then keeps `follow` running. That waits for the
+    publications' actor to have something newer, loads it, and answers with the scores of its probe.
+    """
 
     def __init__(self, policy: VllmPolicy, replica: str, run: str) -> None:
         self._policy, self._replica = policy, replica

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Query, Truth, evaluate
+from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Truth, evaluate
 from valor_ray.errors import ConfigError, ServiceError, StorageError
-from valor_ray.runs.folder import RecordFile
+from valor_ray.records import Query
+from valor_ray.runs.record_file import RecordFile
 
-QUERIES = [Query(f"q{i}", Path("x.png"), f"question {i}") for i in range(4)]
+QUERIES = [Query(f"q{i}", f"question {i}", "x.png") for i in range(4)]
 TRUTHS = {
     "q0": Truth("no", "existence"),
     "q1": Truth(2, "count"),
@@ -98,7 +99,7 @@ def test_answers_that_cannot_be_written_end_the_run_with_the_reason(
 
 def test_other_questions_in_the_output_folder_are_refused(tmp_path: Path) -> None:
     run(Service(q0="no", q1=2, q2="red", q3=30.0), tmp_path)
-    others = [Query("q0", Path("x.png"), "something else")]
+    others = [Query("q0", "something else", "x.png")]
     with pytest.raises(ConfigError, match="--out"):
         asyncio.run(evaluate("tabletop", others, TRUTHS, Service(), tmp_path))
 

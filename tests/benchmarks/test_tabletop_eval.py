@@ -152,7 +152,7 @@ def test_rendered_set_is_complete_or_absent(tmp_path: Path) -> None:
     (tmp_path / "data.partial").mkdir()
     tabletop.make(tmp_path / "data", 2)
     queries, truths = tabletop.load(tmp_path / "data", 2)
-    assert len(queries) == 2 and queries[0].image.exists() and queries[0].query_id in truths
+    assert len(queries) == 2 and Path(queries[0].image).exists() and queries[0].query_id in truths
     assert not (tmp_path / "data.partial").exists()
     with pytest.raises(ConfigError, match="holds 2 questions, fewer than 500"):
         tabletop.make(tmp_path / "data", 500)

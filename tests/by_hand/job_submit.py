@@ -38,12 +38,12 @@ def free_port() -> int:
 
 def start_head(folder: Path, dashboard: int) -> subprocess.Popen:
     """Not ended by `ray stop`, which would end every other Ray of the machine too."""
-    words = [BIN / "ray", "start", "--head", "--block", "--num-cpus=8", "--disable-usage-stats"]
-    words += [f"--port={free_port()}", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}"]
-    words += [f"--dashboard-agent-listen-port={free_port()}", "--include-dashboard=true"]
-    words += [f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
+    command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=8", "--disable-usage-stats"]
+    command += [f"--port={free_port()}", f"--ray-client-server-port={free_port()}", f"--temp-dir={folder}"]
+    command += [f"--dashboard-agent-listen-port={free_port()}", "--include-dashboard=true"]
+    command += [f"--dashboard-port={dashboard}", "--node-ip-address=127.0.0.1"]
     environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
-    return subprocess.Popen([str(word) for word in words], cwd=ROOT, env=environment)
+    return subprocess.Popen([str(word) for word in command], cwd=ROOT, env=environment)
 
 
 def wait_for(url: str, seconds: float = 600) -> None:
@@ -68,20 +68,20 @@ def main() -> int:
             wait_for(f"{address}/api/version")
             up = time.monotonic()
             settings = (*runs.SETTINGS, f"grpo.steps={STEPS}")
-            words = [BIN / "ray", "job", "submit", "--address", address, "--", "python"]
-            words += ["jobs/train_reasoning.py", "--run", folder]
-            words += [word for value in settings for word in ("--set", value)]
-            code = subprocess.run([str(word) for word in words], cwd=ROOT, check=False).returncode
+            command = [BIN / "ray", "job", "submit", "--address", address, "--", "python"]
+            command += ["jobs/train_reasoning.py", "--run", folder]
+            command += [word for value in settings for word in ("--set", value)]
+            code = subprocess.run([str(word) for word in command], cwd=ROOT, check=False).returncode
             with urllib.request.urlopen(f"{address}/api/jobs/") as reply:
                 status = [job["status"] for job in json.load(reply) if job["type"] == "SUBMISSION"]
-            found = {
+            outcome = {
                 "exit_code": code,
                 "status": status,
                 "steps": runs.steps(folder),
                 "ray_start_s": round(up - began, 1),
                 "job_s": round(time.monotonic() - up, 1),
             }
-            print(json.dumps(found))
+            print(json.dumps(outcome))
         finally:
             everything = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
             head.terminate()
@@ -89,7 +89,7 @@ def main() -> int:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             head.wait()
-    return 0 if status == ["SUCCEEDED"] and found["steps"] == list(range(1, STEPS + 1)) else 1
+    return 0 if status == ["SUCCEEDED"] and outcome["steps"] == list(range(1, STEPS + 1)) else 1
 
 
 if __name__ == "__main__":

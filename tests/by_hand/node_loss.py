@@ -35,8 +35,8 @@ def _raylet(node: Any) -> psutil.Process:
 
 
 def _names(processes: list[psutil.Process]) -> list[str]:
-    found = [" ".join(_words(process))[:60] for process in processes]
-    return sorted(name for name in found if name.startswith(("ray::", "VLLM::")) and "IDLE" not in name)
+    names = [" ".join(_words(process))[:60] for process in processes]
+    return sorted(name for name in names if name.startswith(("ray::", "VLLM::")) and "IDLE" not in name)
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ def main() -> int:
                 report = run.finish(1500)
             after = runs.records(folder / "rollouts.jsonl")
             ids = [row["rollout_id"] for row in after]
-            found = {
+            outcome = {
                 "steps": runs.steps(folder),
                 "stopped": report["stopped"],
                 "rollouts_once": len(ids) == len(set(ids)),
@@ -73,12 +73,14 @@ def main() -> int:
                 "two_steps_after_the_loss_s": round(on_again, 1),
                 "seconds": round(time.monotonic() - began, 1),
             }
-            print(json.dumps(found), flush=True)
+            print(json.dumps(outcome), flush=True)
             print(run.said()[-2000:])
     finally:
         cluster.shutdown()
-    whole = found["steps"] == list(range(1, STEPS + 1)) and found["rollouts_once"] and not found["missing"]
-    return 0 if whole and found["recorded_unchanged"] and not found["outlived_their_node"] else 1
+    whole = (
+        outcome["steps"] == list(range(1, STEPS + 1)) and outcome["rollouts_once"] and not outcome["missing"]
+    )
+    return 0 if whole and outcome["recorded_unchanged"] and not outcome["outlived_their_node"] else 1
 
 
 if __name__ == "__main__":

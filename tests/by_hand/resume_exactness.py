@@ -64,13 +64,13 @@ def killed_and_resumed(
     }
 
 
-def exact(found: dict[str, Any]) -> bool:
+def exact(outcome: dict[str, Any]) -> bool:
     return (
-        found["weight_difference"] <= 1e-6
-        and found["rollouts_once"]
-        and found["steps_once"]
-        and found["recorded_unchanged"]
-        and found["verdicts_asked_again"] == 0
+        outcome["weight_difference"] <= 1e-6
+        and outcome["rollouts_once"]
+        and outcome["steps_once"]
+        and outcome["recorded_unchanged"]
+        and outcome["verdicts_asked_again"] == 0
     )
 
 
@@ -89,9 +89,9 @@ def main() -> int:
             "seed": seed, "steps": STEPS, "step_s": round(step_s, 2), "weights_moved_by": runs.movement(whole, STEPS),
         }), flush=True)  # fmt: skip
         for number in range(args.kills):
-            found = killed_and_resumed(whole, Path(parent) / str(number), judge, draw, step_s)
-            print(json.dumps(found), flush=True)
-            good = good and exact(found)
+            outcome = killed_and_resumed(whole, Path(parent) / str(number), judge, draw, step_s)
+            print(json.dumps(outcome), flush=True)
+            good = good and exact(outcome)
     return 0 if good else 1
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 
 from valor_ray.config import models as settings
@@ -156,3 +157,11 @@ def test_models_resolve_to_shipped_checkpoints_paths_or_hub_ids(tmp_path, monkey
     for missing in ("./nowhere", "weights.pth"):
         with pytest.raises(ConfigError, match="not found"):
             resolve_model(missing)
+
+
+def test_learner_gets_a_seed_that_numpy_takes_from_a_seed_of_any_size() -> None:
+    for seed, taken in ((0, 0), (49, 49), (2**32 - 1, 2**32 - 1), (2**32 + 7, 7)):
+        assert Config.load("local", [f"grpo.seed={seed}"]).grpo.learner_seed == taken
+        np.random.RandomState(taken)
+    with pytest.raises(ValueError, match="2\\*\\*32"):
+        np.random.RandomState(2**32)

@@ -11,7 +11,7 @@ import pytest
 
 from valor_ray.config.judging import RewardConfig
 from valor_ray.config.tree import Config
-from valor_ray.judges.audit import Audit, canaries, canary_rows
+from valor_ray.judges.audit import Audit, canaries, canaries_after
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.program.parse import parse_reply
 from valor_ray.program.sandbox import Sandbox
@@ -83,11 +83,11 @@ def test_missing_verdicts_are_no_disagreement() -> None:
 
 def test_canaries_come_mixed_and_go_on_after_an_earlier_run(tmp_path: Path) -> None:
     done = tmp_path / "audit.jsonl"
-    first = [row["canary"] for row in itertools.islice(canary_rows(done), len(canaries()))]
+    first = [canary.canary_id for canary in itertools.islice(canaries_after(done), len(canaries()))]
     assert len(set(first)) == len(canaries())
     assert len({name.rpartition("-")[0] for name in first[:8]}) >= 4
     done.write_text("".join(json.dumps({"canary": name}) + "\n" for name in first[:3]))
-    assert next(canary_rows(done))["canary"] == first[3]
+    assert next(canaries_after(done)).canary_id == first[3]
 
 
 @pytest.mark.parametrize("kind", ["instructs the judge", "fake fences", "keyword stuffing", "hard-coded"])

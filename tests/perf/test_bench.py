@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from valor_ray.cli import main
 from valor_ray.perf import judges
 from valor_ray.perf.judge_bench import IN_FLIGHT, LATENCY_S, write_scaling
+from valor_ray.perf.judge_load import judge_config, reply_requests
+from valor_ray.perf.plain_judges import judge_plainly
 from valor_ray.perf.sandbox import ordinary_programs
 from valor_ray.program import gate
 from valor_ray.report.score.page import scaling
@@ -28,8 +32,8 @@ def test_ordinary_programs_are_all_different_and_pass_the_gate() -> None:
 
 
 def test_both_sides_of_the_judges_bench_make_the_same_calls_and_lose_none() -> None:
-    replies = [judges._requests(number) for number in range(6)]
-    plain = judges._plain(replies, {})
+    replies = [reply_requests(number) for number in range(6)]
+    plain = judge_plainly(replies, {})
     ours, second = judges._gateway(replies, {})
     assert (plain["calls"], plain["lost"]) == (24, 0)
     assert ours["lost"] == 0 and 24 <= ours["calls"] <= 26  # a hedge or two
@@ -37,12 +41,12 @@ def test_both_sides_of_the_judges_bench_make_the_same_calls_and_lose_none() -> N
 
 
 def test_the_mock_judges_faults_are_those_asked_for() -> None:
-    from valor_ray.judges.gateway.call.transport import Kind, Transport, request_body
+    from valor_ray.judges.gateway.call.transport import HttpKind, Transport, request_body
     from valor_ray.perf.mock_judge import MockJudge
 
-    async def kinds(url: str) -> list[Kind]:
-        transport = Transport(judges.judge_config(url, timeout_s=1.0), "none")
-        body = request_body(judges._requests(0)[0], "mock")
+    async def kinds(url: str) -> list[HttpKind]:
+        transport = Transport(judge_config(url, timeout_s=1.0), "none")
+        body = request_body(reply_requests(0)[0], "mock")
         try:
             return [
                 outcome.kind for outcome in await asyncio.gather(*(transport.post(body) for _ in range(200)))
@@ -53,8 +57,10 @@ def test_the_mock_judges_faults_are_those_asked_for() -> None:
     with MockJudge(median_s=0.01, throttled=0.1, failed=0.1, hung=0.1) as mock:
         seen = asyncio.run(kinds(mock.base_url))
         stats = mock.stats()
-    assert 140 - 30 <= seen.count(Kind.ANSWERED) <= 140 + 30
-    assert all(5 <= seen.count(kind) <= 40 for kind in (Kind.THROTTLED, Kind.FAILED, Kind.TIMEOUT))
+    assert 140 - 30 <= seen.count(HttpKind.ANSWERED) <= 140 + 30
+    assert all(
+        5 <= seen.count(kind) <= 40 for kind in (HttpKind.THROTTLED, HttpKind.FAILED, HttpKind.TIMEOUT)
+    )
     assert stats["calls"] == 200 == stats["most_per_minute"]
 
 
@@ -62,6 +68,16 @@ def test_the_scaling_points_of_the_bench_are_those_of_the_report(tmp_path: Path)
     write_scaling(tmp_path / "out", {"1": 15.9, "2": 31.5, "4": 62.0})
     assert scaling(tmp_path / "out" / "scaling.json") == [(1.0, 15.9), (2.0, 31.5), (4.0, 62.0)]
     assert IN_FLIGHT / LATENCY_S == 16  # calls a second of one replica at best
+
+
+def test_every_module_that_a_bench_starts_by_name_is_there() -> None:
+    started = {
+        name
+        for path in Path(judges.__file__).parent.glob("*.py")
+        for name in re.findall(r'"-m", "([\w.]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert started >= {"valor_ray.perf.plain_grpo", "valor_ray.perf.mock_judge", "jobs.train_reasoning"}
+    assert {name for name in started if find_spec(name) is None} == set()
 
 
 def test_one_step_is_too_few_to_measure(capsys: pytest.CaptureFixture[str]) -> None:

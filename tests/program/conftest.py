@@ -10,7 +10,7 @@ import pytest
 
 def _sandbox_processes(driver: psutil.Process) -> dict[int, psutil.Process]:
     """Zygotes and what they forked, below one driver; not those of an app that the session has started."""
-    found: dict[int, psutil.Process] = {}
+    processes: dict[int, psutil.Process] = {}
     for child in driver.children():
         with suppress(psutil.Error):
             if not any("valor_ray.program.inside.zygote" in word for word in child.cmdline()):
@@ -19,8 +19,8 @@ def _sandbox_processes(driver: psutil.Process) -> dict[int, psutil.Process]:
                 words = process.cmdline()
                 # bubblewrap's own processes stand between driver and zygote and carry its command
                 if words[:1] == [sys.executable] and process.status() != psutil.STATUS_ZOMBIE:
-                    found[process.pid] = process
-    return found
+                    processes[process.pid] = process
+    return processes
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def zygotes() -> Callable[..., list[psutil.Process]]:
     """Zygotes below this process, or below another driver."""
 
     def find(driver: psutil.Process | None = None) -> list[psutil.Process]:
-        found = _sandbox_processes(driver or psutil.Process())
-        return [process for process in found.values() if process.ppid() not in found]
+        processes = _sandbox_processes(driver or psutil.Process())
+        return [process for process in processes.values() if process.ppid() not in processes]
 
     return find
 
@@ -39,11 +39,11 @@ def forked() -> Callable[[], list[int]]:
     """Process ids of what the zygotes of this process have forked: programs, and warm workers."""
 
     def find() -> list[int]:
-        found = _sandbox_processes(psutil.Process())
+        processes = _sandbox_processes(psutil.Process())
         pids = []
-        for process in found.values():
+        for process in processes.values():
             with suppress(psutil.Error):
-                pids += [process.pid] if process.ppid() in found else []
+                pids += [process.pid] if process.ppid() in processes else []
         return pids
 
     return find

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from valor_ray.config.service import SandboxConfig
-from valor_ray.program.placeholders import PlaceholderTools
+from valor_ray.program.inside.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import ProgramResult
 

@@ -41,7 +41,7 @@ def test_phrases_are_found_in_the_syntax_tree(code: str, phrases: tuple[str, ...
 
 
 @pytest.mark.parametrize(
-    ("code", "found"),
+    ("code", "phrases"),
     [
         ('gd_detect(img_pth, vqa(img_pth, None, "what?"))', Phrases((), (1,))),
         ("gd_detect(img_pth, *args)", Phrases((), (1,))),
@@ -51,8 +51,8 @@ def test_phrases_are_found_in_the_syntax_tree(code: str, phrases: tuple[str, ...
         ('for x in ["a", unknown]:\n    gd_detect(img_pth, x)', Phrases(("a",), (2,))),
     ],
 )
-def test_what_only_running_tells_is_reported_by_line(code: str, found: Phrases) -> None:
-    assert detection_phrases(code) == found
+def test_what_only_running_tells_is_reported_by_line(code: str, phrases: Phrases) -> None:
+    assert detection_phrases(code) == phrases
 
 
 @pytest.mark.parametrize(

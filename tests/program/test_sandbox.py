@@ -13,7 +13,7 @@ import pytest
 
 from valor_ray.config.service import SandboxConfig
 from valor_ray.errors import JudgeError, ProgramError, ToolError
-from valor_ray.program.placeholders import PlaceholderTools
+from valor_ray.program.inside.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.program.walls import seccomp
 from valor_ray.records import ProgramResult
@@ -340,7 +340,7 @@ def test_without_a_system_call_filter_nothing_is_run(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         zygote_process,
         "_RUN",
-        "import sys; sys.path[:0] = sys.argv[1:3]; from valor_ray.program import seccomp;"
+        "import sys; sys.path[:0] = sys.argv[1:3]; from valor_ray.program.walls import seccomp;"
         " seccomp.build = lambda fd: b''; " + zygote_process._RUN,
     )
     with pytest.raises(ProgramError, match=r"cannot lock a program down .*: nothing was run"):

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from valor_ray.errors import ConfigError
-from valor_ray.queries.read import Query, check_apart, normalised, prompt_examples, read_queries
+from valor_ray.queries.read import check_apart, normalised, prompt_examples, read_queries
 from valor_ray.queries.sources import is_label
+from valor_ray.records import Query
 from valor_ray.tabletop.dataset import write_dataset
 
 ROWS = [{"query_id": "a", "question": "How many balls?"}, {"query_id": "b", "question": "Is there a cone?"}]

@@ -12,7 +12,8 @@ import pytest
 from valor_ray.config.judging import RewardConfig
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, JudgeError
-from valor_ray.reasoning.reward import SCHEMA, Rewarder, reward, reward_record, reward_value
+from valor_ray.reasoning.reward import Rewarder, reward, reward_record, reward_value
+from valor_ray.reasoning.schema import REWARD_SCHEMA
 from valor_ray.records import Head, JudgeReply, JudgeRequest, Usage, Verdict
 
 WELL_FORMED = "<plan>\n1. Count.\n</plan>\n<answer>\nfinal_answer = 1\n</answer>"
@@ -132,7 +133,7 @@ def test_record_fits_its_schema_and_sums_the_usage() -> None:
         record["calls"] == 4 and record["prompt_tokens"] == 400 and record["cost_usd"] == pytest.approx(0.04)
     )
     rows = pa.Table.from_pylist(
-        [record, reward_record(asyncio.run(reward("q", "", syntax(True), Judge(), WEIGHTS)))], SCHEMA
+        [record, reward_record(asyncio.run(reward("q", "", syntax(True), Judge(), WEIGHTS)))], REWARD_SCHEMA
     )
     assert rows.column("value").to_pylist() == [pytest.approx(1), 0.0] and rows.column(
         "syntax"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from valor_ray.config.tree import Config
+from valor_ray.program.inside.placeholders import WORLDS, vqa_answer
 from valor_ray.program.parse import parse_reply
-from valor_ray.program.placeholders import WORLDS, vqa_answer
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
 from valor_ray.records import Verdict

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from rollout_of import rollout_of
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
-from valor_ray.reasoning.learner.learn import LearnerEnd, Published, learn
-from valor_ray.reasoning.training.buffer import StepBatch
+from valor_ray.reasoning.learner.learn import LearnerEnd, learn
+from valor_ray.reasoning.learner.ports import StepBatch
 from valor_ray.reasoning.training.folder import TrainFolder
+from valor_ray.records import Rollout
+from valor_ray.runs.weight_channel import FileChannel, Probe, Published
 
 PROMPTS, SAMPLES = 2, 4
 COUNTS = {
@@ -53,7 +56,7 @@ def logprobs_of(model: Any, prompt: list[int], tokens: list[int]) -> list[float]
     return torch.log_softmax(logits, -1).gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
 
 
-def rollouts(model: Any, step: int, lag: int = 0) -> list[dict[str, Any]]:
+def rollouts(model: Any, step: int, lag: int = 0) -> list[Rollout]:
     """Rewarded samples of made-up tokens, with the log-probabilities that `model` gives them."""
     rng = np.random.default_rng(step)
     rows = []
@@ -62,50 +65,42 @@ def rollouts(model: Any, step: int, lag: int = 0) -> list[dict[str, Any]]:
         for sample in range(SAMPLES):
             tokens = [int(token) for token in rng.integers(3, 400, int(rng.integers(5, 12)))]
             rows.append(
-                {
-                    "rollout_id": f"s{step:06d}-0-{group:02d}-{sample}",
-                    "step": step,
-                    "shard": 0,
-                    "group": group,
-                    "sample": sample,
-                    "prompt_ids": prompt,
-                    "token_ids": tokens,
-                    "logprobs": logprobs_of(model, prompt, tokens),
-                    "versions": [[f"step-{step - 1 - lag:06d}", len(tokens)]],
-                    "fate": "used",
-                    "advantage": float((-1, -0.4, 0.4, 1)[sample]),
-                    "lag": lag,
-                    "value": sample / 4,
-                    **dict.fromkeys(("format", "syntax", "logic", "attribute", "spatial", "adherence"), True),
-                    "calls": 4,
-                    "cache_hits": 0,
-                    "cost_usd": 0.0,
-                }
+                rollout_of(
+                    step,
+                    group=group,
+                    sample=sample,
+                    prompt_ids=tuple(prompt),
+                    token_ids=tuple(tokens),
+                    logprobs=tuple(logprobs_of(model, prompt, tokens)),
+                    versions=((f"step-{step - 1 - lag:06d}", len(tokens)),),
+                    advantage=float((-1, -0.4, 0.4, 1)[sample]),
+                    value=sample / 4,
+                    cost_usd=0.0,
+                )
             )
     return rows
 
 
 class Hand:
-    """Source and publisher of a test: rollouts by the newest published weights (or older ones), or given ones."""
+    """Source of a test, and who follows its channel: rollouts by the newest published weights (or older ones)."""
 
-    def __init__(
-        self, lag: int = 0, change: Callable[[int, list[dict[str, Any]]], None] | None = None
-    ) -> None:
+    def __init__(self, lag: int = 0, change: Callable[[int, list[Rollout]], None] | None = None) -> None:
         self.lag, self.change = lag, change
         self.published: dict[int, Path] = {}
         self.models: dict[int, Any] = {}
         self.kept: list[int] = []
 
     def batch(self, step: int) -> StepBatch:
-        rows = rollouts(self.models[max(0, step - 1 - self.lag)], step, min(self.lag, step - 1))
+        lag = min(self.lag, step - 1)
+        rows = rollouts(self.models[max(0, step - 1 - self.lag)], step, lag)
         if self.change is not None:
             self.change(step, rows)
-        return StepBatch(step, rows, rows, dict(COUNTS), [row["lag"] for row in rows], 0.0, 0.0)
+        return StepBatch(step, rows, rows, dict(COUNTS), [lag] * len(rows), 0.0, 0.0)
 
     def checkpointed(self, step: int) -> None:
         self.kept.append(step)
 
-    def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
+    def announce(self, step: int, folder: Path, probe: Probe) -> Published:
         model = model_in(folder)
         self.published[step], self.models[step] = folder, model
         return Published(1, [[logprobs_of(model, prompt, tokens) for prompt, tokens in probe]])
@@ -118,13 +113,12 @@ def run_learner(
     records: list[Mapping[str, Any]] = []
     folder = TrainFolder(run)
     run.mkdir(parents=True, exist_ok=True)
-    if (
-        os.environ.get("RANK", "0") == "0"
-    ):  # of several processes the first prepares it, as a driver does for all
+    first = os.environ.get("RANK", "0") == "0"
+    if first:  # of several processes the first prepares it, as a driver does for all
         folder.prepare(config)
-    end = learn(
-        config, folder, config.grpo.steps or 0, hand, hand, (said if said is not None else []).append, records.append
-    )  # fmt: skip
+    channel = FileChannel(folder.weights, config.grpo.max_lag + 2, hand.announce, first)
+    say = (said if said is not None else []).append
+    end = learn(config, folder.checkpoints, config.grpo.steps or 0, hand, channel, say, records.append)
     return end, records
 
 
@@ -135,9 +129,8 @@ def model_in(folder: Path) -> Any:
 def weights(run: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    newest = TrainFolder(run).newest_checkpoint()
-    assert newest is not None
-    return load_file(newest / "model.safetensors")
+    checkpoints = TrainFolder(run).checkpoints
+    return load_file(checkpoints.checkpoint(checkpoints.newest()) / "model.safetensors")
 
 
 def difference(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> float:

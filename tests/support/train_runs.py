@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,27 +58,38 @@ def counting_judge() -> Iterator[CountingJudge]:
         yield judge
 
 
+def wait_until(
+    process: subprocess.Popen,
+    said: Callable[[], str],
+    answer: Callable[[], Any],
+    seconds: float = 1500,
+    look_s: float = 0.05,
+) -> Any:
+    """What `answer` gives once it is true, while the process runs; it fails with what the process has said."""
+    end = time.monotonic() + seconds
+    while not (result := answer()):
+        assert process.poll() is None, said()
+        assert time.monotonic() < end, said()
+        time.sleep(look_s)
+    return result
+
+
 class Run:
     """A `valor train reasoning` process, its folder and its log."""
 
     def __init__(self, folder: Path, settings: Sequence[str], *options: str, **environment: str) -> None:
         self.folder = folder
         self.log = folder.with_name(f"{folder.name}-{time.monotonic_ns()}.log")
-        words = [sys.executable, "-m", "valor_ray", "train", "reasoning", "--run", str(folder), "--json"]
-        words += [*options, *(word for value in (*SETTINGS, *settings) for word in ("--set", value))]
+        command = [sys.executable, "-m", "valor_ray", "train", "reasoning", "--run", str(folder), "--json"]
+        command += [*options, *(word for value in (*SETTINGS, *settings) for word in ("--set", value))]
         with self.log.open("w") as stream:
             self.process = subprocess.Popen(
-                words, stdout=subprocess.PIPE, stderr=stream, text=True, env=os.environ | environment
+                command, stdout=subprocess.PIPE, stderr=stream, text=True, env=os.environ | environment
             )
 
-    def wait_until(self, found: Callable[[], Any], seconds: float = 1500) -> Any:
-        """What `found` gives once it is true."""
-        end = time.monotonic() + seconds
-        while not (answer := found()):
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < end, self.said()
-            time.sleep(0.05)
-        return answer
+    def wait_until(self, answer: Callable[[], Any], seconds: float = 1500, look_s: float = 0.05) -> Any:
+        """What `answer` gives once it is true."""
+        return wait_until(self.process, self.said, answer, seconds, look_s)
 
     def wait_for_step(self, step: int, seconds: float = 1500) -> None:
         """Until the metrics of a step are written; 0: until the start weights are."""
@@ -99,15 +110,10 @@ class Run:
 
     def tree(self) -> list[psutil.Process]:
         """This process and all that come of it, in their own sessions too."""
-        driver = psutil.Process(self.process.pid)
-        return [driver, *driver.children(recursive=True)]
+        return tree(self.process)
 
     def child(self, name: str) -> psutil.Process | None:
-        for process in self.tree():
-            with suppress(psutil.Error):
-                if name in " ".join(process.cmdline()):
-                    return process
-        return None
+        return child(self.process, name)
 
     def __enter__(self) -> Self:
         return self
@@ -122,6 +128,20 @@ class Run:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.communicate()
+
+
+def tree(process: subprocess.Popen) -> list[psutil.Process]:
+    driver = psutil.Process(process.pid)
+    return [driver, *driver.children(recursive=True)]
+
+
+def child(process: subprocess.Popen, name: str) -> psutil.Process | None:
+    """The first process of the tree with that in its command line."""
+    for one in tree(process):
+        with suppress(psutil.Error):
+            if name in " ".join(one.cmdline()):
+                return one
+    return None
 
 
 def records(path: Path) -> list[dict[str, Any]]:
@@ -141,13 +161,35 @@ def rollout_ids(folder: Path) -> list[str]:
 
 
 def stored(folder: Path) -> int:
-    """Judge answers that a run has kept."""
+    """Judge answers that a run has kept; none while the file, or the table in it, is not made yet."""
     path = folder / "judge_cache" / "answers.sqlite"
     if not path.exists():
         return 0
-    with suppress(sqlite3.OperationalError), sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as db:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
+            return 0
         return int(db.execute("SELECT count(*) FROM answers").fetchone()[0])
-    return 0
+
+
+def outlived(processes: Iterable[psutil.Process], seconds: float = 90) -> list[str]:
+    """Names of those that have not ended after so long.
+
+    Ray's own agents are no fault of ours: they notice the end of a raylet after half a minute or more, and are ended
+    here, so that the session's own look at what is left does not depend on when that is.
+    """
+    everything = list(processes)
+    alive = psutil.wait_procs([one for one in everything if not _ray_agent(one)], timeout=seconds)[1]
+    for agent in filter(_ray_agent, everything):
+        with suppress(psutil.Error):
+            agent.kill()
+    return [one.name() for one in alive if not _ray_agent(one)]
+
+
+def _ray_agent(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[0] in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+    except (psutil.Error, IndexError):
+        return True  # it has ended
 
 
 def settled(read: Callable[[], int]) -> int:

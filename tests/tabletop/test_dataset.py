@@ -1,8 +1,10 @@
 """`write_dataset`: files with the promised keys, the same for a seed; `write_queries`: those without the truth."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -47,7 +49,41 @@ def test_queries_for_training_are_those_of_the_dataset_without_its_truth(tmp_pat
         assert path.read_bytes() == (tmp_path / "all" / path.relative_to(tmp_path / "train")).read_bytes()
 
 
-def test_queries_of_a_seed_out_of_range_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="seed -1 is outside"):
+def test_queries_of_a_negative_seed_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="seed -1 is below 0"):
         write_queries(tmp_path / "out", 1, -1)
     assert not (tmp_path / "out").exists()
+
+
+# What versions before seeds of any size wrote: shipped weights, judges and figures were made on such sets.
+WRITTEN_BEFORE = [
+    # scenes, seed, look, split; sha256 (16 digits) of queries.jsonl, truth.jsonl, and all names and pixels
+    (8, 0, None, "queries", "3ec686ebe017e74f", "77ab98e198078748", "709a82e7e53e7dd5"),
+    (8, 49, None, "queries", "575b91c236860df2", "bc59c0b9c1df9e74", "e9e2841650a16702"),
+    (4, 0, None, "held_out", "7faa85ff4ad75648", "51afb447a0fe73ae", "98ef46bb27e07314"),
+    (4, 7, "dusk", "held_out", "1034b0d9030d267a", "5aee6fe5d8159237", "3194a36b6e416469"),
+    (4, 3, None, "train", "5d22bc497dbedad7", "26776124dbe70ec8", "acc3931147a555c9"),
+]
+
+
+@pytest.mark.parametrize(("scenes", "seed", "look", "split", *"qtp"), WRITTEN_BEFORE)
+def test_seeds_below_50_write_what_they_have_always_written(
+    tmp_path: Path, scenes: int, seed: int, look: str | None, split: str, q: str, t: str, p: str
+) -> None:
+    write_dataset(tmp_path, scenes, seed, look, split)
+    pictures = hashlib.sha256()
+    for path in sorted((tmp_path / "images").iterdir()):
+        pictures.update(path.name.encode() + np.asarray(Image.open(path)).tobytes())
+    texts = [hashlib.sha256((tmp_path / f"{name}.jsonl").read_bytes()) for name in ("queries", "truth")]
+    assert [digest.hexdigest()[:16] for digest in (*texts, pictures)] == [q, t, p]
+
+
+def test_a_seed_of_any_size_has_scenes_of_its_own(tmp_path: Path) -> None:
+    names: list[str] = []
+    for seed in (49, 50, 51, 2**31, 2**64 + 3):
+        for split in ("queries", "held_out"):
+            out = tmp_path / f"{split}-{seed}"
+            assert write_dataset(out, 2, seed, "tiles", split) == {"scenes": 2, "questions": 4}
+            names += [path.name for path in (out / "images").iterdir()]
+    pixels = {path.read_bytes() for path in tmp_path.rglob("*.png")}
+    assert len(set(names)) == len(names) == len(pixels) == 20

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from valor_ray.tabletop.render import render
-from valor_ray.tabletop.scenes import COLOURS, LOOKS, SHAPES, SPLIT_SEEDS, WALL_Y, Scene, Solid, sample_scene
+from valor_ray.tabletop.scenes import (
+    COLOURS,
+    LOOKS,
+    SHAPES,
+    SPLIT_SEEDS,
+    WALL_Y,
+    Scene,
+    Solid,
+    sample_scene,
+    set_seeds,
+)
 
 
 def test_the_same_seed_gives_the_same_pixels() -> None:
@@ -18,6 +28,27 @@ def test_the_same_seed_gives_the_same_pixels() -> None:
 def test_splits_never_share_a_scene() -> None:
     for one, other in itertools.combinations(SPLIT_SEEDS.values(), 2):
         assert one.stop <= other.start or other.stop <= one.start
+
+
+def test_data_sets_of_all_seeds_and_splits_never_share_a_scene() -> None:
+    seeds = [*range(120), 10**6, 2**32, 2**64]
+    blocks = sorted(
+        (set_seeds(split, seed) for seed in seeds for split in SPLIT_SEEDS), key=lambda b: b.start
+    )
+    assert all(one.stop <= other.start for one, other in itertools.pairwise(blocks))
+    assert all(block.stop - block.start == 20_000 for block in blocks)
+
+
+def test_small_seeds_stay_inside_their_split_and_large_ones_outside_all() -> None:
+    end = max(split.stop for split in SPLIT_SEEDS.values())
+    for name, split in SPLIT_SEEDS.items():
+        assert [set_seeds(name, seed).start for seed in (0, 49)] == [split.start, split.stop - 20_000]
+        assert set_seeds(name, 50).start >= end
+
+
+def test_scene_seeds_of_any_size_give_different_scenes() -> None:
+    seeds = (5, 2**32 + 5, 7 * 2**32 + 5, 2**64 + 5, 2**128 + 5)
+    assert len({sample_scene(seed, "tiles").solids for seed in seeds}) == len(seeds)
 
 
 def test_looks_change_pixels_and_not_the_objects() -> None:

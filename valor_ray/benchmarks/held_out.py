@@ -7,33 +7,41 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from valor_ray import images
 from valor_ray.answer import answer
 from valor_ray.benchmarks import tabletop
-from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Query, Row, evaluate
-from valor_ray.errors import ConfigError, JudgeError, ServiceError
-from valor_ray.ports import Depth, Detector, Policy, Vqa
+from valor_ray.benchmarks.runner import ANSWERS, AnswerFn, EvalReport, evaluate, unanswered
+from valor_ray.errors import ConfigError, JudgeError, ServiceError, ValorError
+from valor_ray.judges.vqa import VqaJudge
+from valor_ray.ports import Policy, Vqa
 from valor_ray.program.sandbox import Sandbox
-from valor_ray.records import DepthMap, Detection, Picture
-from valor_ray.runs.folder import read_records
+from valor_ray.records import DepthMap, Detection, Picture, Query
+from valor_ray.runs.record_file import read_records
 from valor_ray.tools import LiveTools
-from valor_ray.wiring import vision
+from valor_ray.wiring import Eyes, OpenEyes, judging
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
+T = TypeVar("T")
 MOST_UNASKED = 0.01  # share of the questions that may fail for other reasons than the policy's
 CONCURRENCY = 96  # most of them wait for tools while the engine has a full batch
 
 
 class HeldOut:
-    """Asks through the real chain: policy, sandbox, live tools. What these see is kept from one time to the next."""
+    """Asks through the real chain: policy, sandbox, live tools. What the eyes have seen is kept for the next version.
+
+    `valor train reasoning` makes one a run, and `reasoning.training.run` asks it before the first and after the last
+    step. `ask` waits for all answers; a second call for a version asks only what has none yet.
+    """
 
     def __init__(self, config: Config, folder: Path, questions: int, data: Path | None = None) -> None:
         """folder: of the answers, the judge's too. data: a folder of `valor tabletop render`; None: rendered from the
@@ -52,30 +60,23 @@ class HeldOut:
         self.queries, self._truths = tabletop.load(data, questions)
         self._seen: dict[Any, Any] = {}
 
-    async def ask(self, policy: Policy, step: int, say: Any) -> dict[str, Any]:
+    async def ask(self, policy: Policy, eyes: OpenEyes, step: int, say: Any) -> dict[str, Any]:
         """The evaluation record of version `step`; answers go to folder/step-N.
 
-        Raises ServiceError when policy or judge failed on too many questions: a failure is not a wrong answer.
+        eyes: opened once, and only when a question has no answer yet; the judge is one of this process.
+        Raises ServiceError when policy, eyes or judge failed on too many questions (a failure is not a wrong answer),
+        and what opening the eyes raises.
         """
         out = self._folder / f"step-{step:06d}"
-        answers = self._folder / "judge_cache"
-        async with vision(self._config, answers) as parts, Sandbox(self._config.sandbox) as sandbox:
-            eyes = _Remembered(parts.detector, parts.depth, self._seen)
 
-            async def one(query: Query) -> Mapping[str, Any]:
-                picture = images.load(query.image, self._config.images)
-                judge = _Watched(parts.judge)
-                tools = LiveTools(picture, eyes, eyes, judge)
-                seed = int(hashlib.sha256(query.query_id.encode()).hexdigest()[:8], 16) % 2**31
-                found = await answer(query.question, picture, policy, sandbox, tools, seed=seed)
-                if judge.failure is not None:
-                    raise ServiceError(f"The judge failed: {judge.failure}")
-                return asdict(found)
+        def told(done: int, row: Any) -> None:
+            if done % 100 == 0:
+                say(f"version {step}: {done} of {len(self.queries)} held-out questions asked")
 
-            def told(done: int, row: Row) -> None:
-                if done % 100 == 0:
-                    say(f"version {step}: {done} of {len(self.queries)} held-out questions asked")
-
+        async with AsyncExitStack() as opened:
+            one: AnswerFn = _nobody
+            if unanswered(out, self.queries):
+                one = await opened.enter_async_context(self._chain(policy, eyes))
             report = await evaluate(
                 "held-out", self.queries, self._truths, one, out, concurrency=CONCURRENCY, progress=told
             )
@@ -95,6 +96,29 @@ class HeldOut:
             "seconds": report.seconds,
         }
 
+    @asynccontextmanager
+    async def _chain(self, policy: Policy, eyes: OpenEyes) -> AsyncIterator[AnswerFn]:
+        """Everything that answering needs, and the function that answers with it."""
+        config = self._config
+        async with (
+            judging(config.judge, self._folder / "judge_cache") as judge,
+            eyes() as seeing,
+            Sandbox(config.sandbox) as sandbox,
+        ):
+            remembering, vqa = _Remembered(seeing, self._seen), VqaJudge(judge, config.judge)
+
+            async def one(query: Query) -> Mapping[str, Any]:
+                picture = images.load(Path(query.image), config.images)
+                watched = _Watched(remembering, vqa, config.sandbox.wall_seconds / 2)
+                tools = LiveTools(picture, watched, watched, watched)
+                seed = int(hashlib.sha256(query.query_id.encode()).hexdigest()[:8], 16) % 2**31
+                result = await answer(query.question, picture, policy, sandbox, tools, seed=seed)
+                if watched.failure is not None:
+                    raise ServiceError(watched.failure)
+                return asdict(result)
+
+            yield one
+
     def _check_asked(self, report: EvalReport, out: Path, say: Any) -> None:
         if not report.unasked:
             return
@@ -108,26 +132,52 @@ class HeldOut:
         say(f"{failed} and count as wrong")
 
 
-class _Watched:
-    """ports.Vqa that remembers its failure, which a program would turn into a failure of its own."""
+async def _nobody(query: Query) -> Mapping[str, Any]:
+    raise AssertionError(f"{query.query_id} has an answer")  # only a run that has all answers asks nobody
 
-    def __init__(self, judge: Vqa) -> None:
-        self._judge = judge
-        self.failure: JudgeError | None = None
+
+class _Watched:
+    """The ports behind one question's tools; remembers a failure that its program would turn into one of its own."""
+
+    def __init__(self, eyes: _Remembered, judge: Vqa, patience_s: float) -> None:
+        """patience_s: a look that is cut off after so long has failed, and not the program that waited for it."""
+        self._eyes, self._judge, self._patience_s = eyes, judge, patience_s
+        self.failure: str | None = None
 
     async def vqa(self, picture: Picture, question: str) -> str:
         try:
             return await self._judge.vqa(picture, question)
         except JudgeError as error:
-            self.failure = error
+            self.failure = f"The judge failed: {error}"
+            raise
+
+    async def detect(
+        self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
+    ) -> list[Detection]:
+        look = self._eyes.detect(picture, phrases, box_threshold=box_threshold)
+        return await self._looked("detector", look)
+
+    async def depth(self, picture: Picture) -> DepthMap:
+        return await self._looked("depth model", self._eyes.depth(picture))
+
+    async def _looked(self, part: str, look: Awaitable[T]) -> T:
+        began = time.monotonic()
+        try:
+            return await look
+        except ValorError as error:
+            self.failure = f"The {part} failed: {error}"
+            raise
+        except asyncio.CancelledError:  # the sandbox's clock includes the waiting
+            if (waited := time.monotonic() - began) > self._patience_s:
+                self.failure = f"The {part} gave no answer for {waited:.0f} s"
             raise
 
 
 class _Remembered:
     """ports.Detector and ports.Depth that look at a picture once."""
 
-    def __init__(self, detector: Detector, depth: Depth, seen: dict[Any, Any]) -> None:
-        self._detector, self._depth, self._seen = detector, depth, seen
+    def __init__(self, eyes: Eyes, seen: dict[Any, Any]) -> None:
+        self._eyes, self._seen = eyes, seen
         self._looking: dict[Any, asyncio.Lock] = defaultdict(asyncio.Lock)  # questions share pictures
 
     async def detect(
@@ -136,11 +186,13 @@ class _Remembered:
         key = (picture.key, tuple(phrases), box_threshold)
         async with self._looking[key]:
             if key not in self._seen:
-                self._seen[key] = await self._detector.detect(picture, phrases, box_threshold=box_threshold)
+                self._seen[key] = await self._eyes.detector.detect(
+                    picture, phrases, box_threshold=box_threshold
+                )
         return list(self._seen[key])
 
     async def depth(self, picture: Picture) -> DepthMap:
         async with self._looking[picture.key]:
             if picture.key not in self._seen:
-                self._seen[picture.key] = await self._depth.depth(picture)
+                self._seen[picture.key] = await self._eyes.depth.depth(picture)
         return self._seen[picture.key]

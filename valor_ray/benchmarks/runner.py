@@ -11,18 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.errors import ConfigError, ValorError
-from valor_ray.measure.answers import is_right, wilson
+from valor_ray.measure.answers import is_right
+from valor_ray.measure.intervals import wilson
+from valor_ray.records import Query
 from valor_ray.runs.at_once import each
-from valor_ray.runs.folder import RecordFile
+from valor_ray.runs.record_file import RecordFile
 
-ANSWERS = "answers.jsonl"  # in the output folder: one Row a line, appended; of two with one query_id the last counts
-
-
-@dataclass(frozen=True)
-class Query:
-    query_id: str
-    image: Path
-    question: str
+ANSWERS = "answers.jsonl"  # in the output folder: an AnswerRow a line, appended; of two of one query the last counts
 
 
 @dataclass(frozen=True)
@@ -33,8 +28,8 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One question as it went."""
+class AnswerRow:
+    """One question as it went: a line of answers.jsonl."""
 
     query_id: str
     question: str
@@ -82,10 +77,11 @@ async def evaluate(
     out: Path,
     *,
     concurrency: int = 4,
-    progress: Callable[[int, Row], None] = lambda done, row: None,
+    progress: Callable[[int, AnswerRow], None] = lambda done, row: None,
 ) -> EvalReport:
     """Ask what `out` has no answer for yet, `concurrency` at a time; report on all queries.
 
+    `valor eval` and `held_out` call it; it waits for every answer, and each is on disk before the next is counted.
     A question that fails is a row, not an exception. Raises ConfigError when `out` belongs to other questions,
     StorageError when a row cannot be written.
     """
@@ -93,7 +89,7 @@ async def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     with closing(RecordFile(out / ANSWERS, keep=True)) as file:
         rows = _recorded(out / ANSWERS, queries)
-        todo = [query for query in queries if query.query_id not in rows or rows[query.query_id].unasked]
+        todo = _without_answer(queries, rows)
         done = len(queries) - len(todo)
 
         async def one(query: Query) -> None:
@@ -109,7 +105,16 @@ async def evaluate(
     return _report(benchmark, wanted, time.monotonic() - start)
 
 
-async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:
+def unanswered(out: Path, queries: Sequence[Query]) -> list[Query]:
+    """What `evaluate` would ask. Raises ConfigError when `out` belongs to other questions."""
+    return _without_answer(queries, _recorded(out / ANSWERS, queries))
+
+
+def _without_answer(queries: Sequence[Query], rows: Mapping[str, AnswerRow]) -> list[Query]:
+    return [query for query in queries if query.query_id not in rows or rows[query.query_id].unasked]
+
+
+async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> AnswerRow:
     start = time.monotonic()
     reply: Mapping[str, Any] = {}
     unasked, error = False, None
@@ -119,7 +124,7 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:
     except ValorError as failed:
         unasked, error = True, str(failed)
     answer = reply.get("answer")
-    return Row(
+    return AnswerRow(
         query_id=query.query_id,
         question=query.question,
         family=truth.family,
@@ -134,12 +139,12 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> Row:
     )
 
 
-def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, Row]:
+def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, AnswerRow]:
     """Rows of an earlier run by query_id; a line that is none (cut by a kill long ago) is left out."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, AnswerRow] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            row = Row(**json.loads(line))
+            row = AnswerRow(**json.loads(line))
         except (ValueError, TypeError):
             continue
         rows[row.query_id] = row
@@ -152,7 +157,7 @@ def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, Row]:
     return rows
 
 
-def _report(benchmark: str, rows: Sequence[Row], seconds: float) -> EvalReport:
+def _report(benchmark: str, rows: Sequence[AnswerRow], seconds: float) -> EvalReport:
     total = _share(rows)
     families = sorted({row.family for row in rows})
     return EvalReport(
@@ -168,7 +173,7 @@ def _report(benchmark: str, rows: Sequence[Row], seconds: float) -> EvalReport:
     )
 
 
-def _share(rows: Iterable[Row]) -> Share:
+def _share(rows: Iterable[AnswerRow]) -> Share:
     marks = [row.right for row in rows]
     low, high = wilson(sum(marks), len(marks))
     return Share(len(marks), round(sum(marks) / max(len(marks), 1), 4), (round(low, 4), round(high, 4)))

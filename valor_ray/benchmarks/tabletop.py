@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from valor_ray.benchmarks.runner import Query, Truth
+from valor_ray.benchmarks.runner import Truth
 from valor_ray.errors import ConfigError
-from valor_ray.runs.lines import value_of
+from valor_ray.records import Query
+from valor_ray.runs.rows import read_rows
 
 SEED = 0  # of the held-out set
 QUERIES, TRUTH = "queries.jsonl", "truth.jsonl"
@@ -29,7 +30,7 @@ def make(folder: Path, questions: int) -> None:
     from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_dataset
 
     if folder.exists():
-        present = len(list(_rows(folder / TRUTH)))
+        present = sum(1 for _ in _rows(folder / TRUTH))
         if present < questions:
             raise ConfigError(
                 f"{folder} holds {present} questions, fewer than {questions}. Ask for no more than these, or choose "
@@ -69,14 +70,11 @@ def load(folder: Path, limit: int | None = None) -> tuple[list[Query], dict[str,
 
 
 def _query(row: Mapping[str, Any], place: str, folder: Path) -> Query:
-    query = Query(
-        _text(row, "query_id", place), folder / _text(row, "image", place), _text(row, "question", place)
-    )
-    if not query.image.is_file():
-        raise ConfigError(
-            f"{place}: there is no picture {query.image}. Correct the field 'image' of that row."
-        )
-    return query
+    query_id, question = _text(row, "query_id", place), _text(row, "question", place)
+    picture = folder / _text(row, "image", place)
+    if not picture.is_file():
+        raise ConfigError(f"{place}: there is no picture {picture}. Correct the field 'image' of that row.")
+    return Query(query_id, question, str(picture))
 
 
 def _truth(row: Mapping[str, Any], place: str) -> tuple[str, Truth]:
@@ -105,18 +103,8 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
 
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each row with its place, "FILE line N"; empty lines do not count."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. {NEEDS}") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{path} line {number}"
-        try:
-            row = value_of(line, number)
-        except ValueError as error:
-            raise ConfigError(f"{place}: {error}. {NEEDS}") from error
-        if not isinstance(row, dict):
-            raise ConfigError(f"{place}: not a JSON object. {NEEDS}")
-        yield place, row
+    for row in read_rows(path, str(path), needs=NEEDS):
+        place = f"{path} {row.place}"
+        if row.error:
+            raise ConfigError(f"{place}: {row.error}. {NEEDS}")
+        yield place, row.fields

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """A connection to `valor serve` at `url`."""
+    """A connection to `valor serve` at `url`, for as long as its `async with` block.
+
+    The Remote… ports below share one; each call waits for its HTTP answer, `timeout_s` at most.
+    """
 
     def __init__(self, url: str, token: str | None = None, timeout_s: float = 120.0) -> None:
         import httpx
@@ -79,7 +82,7 @@ class RemoteDetector:
             body["box_threshold"] = box_threshold
         content = await self._service.post("/v1/detect", body, ServiceError)
         try:
-            return [_detection(found) for found in content["detections"]]
+            return [_detection(item) for item in content["detections"]]
         except (KeyError, TypeError, ValueError) as error:
             raise ServiceError(
                 f"{self._service.url}/v1/detect answers in another format: is it `valor serve`?"
@@ -123,9 +126,9 @@ class RemoteVqa:
         return answer
 
 
-def _detection(found: Any) -> Detection:
-    x1, y1, x2, y2 = (float(value) for value in found["bbox"])
-    return Detection((x1, y1, x2, y2), str(found["label"]), float(found["score"]))
+def _detection(item: Any) -> Detection:
+    x1, y1, x2, y2 = (float(value) for value in item["bbox"])
+    return Detection((x1, y1, x2, y2), str(item["label"]), float(item["score"]))
 
 
 def _reason(reply: httpx.Response, content: Any) -> str:

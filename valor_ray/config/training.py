@@ -8,6 +8,8 @@ from pydantic import Field
 
 from valor_ray.config.section import Section
 
+_PROJECT = "valor"  # of runs at trackers, where no setting names one
+
 
 class GrpoConfig(Section):
     """Training of the policy by GRPO on judged rewards, without labels (paper, section 3)."""
@@ -74,6 +76,27 @@ class GrpoConfig(Section):
         10, gt=0, description="stop when the mean divergence from the start policy is above this"
     )
     seed: int = Field(0, ge=0, description="of query order and samples")
-    wandb_project: str | None = Field(
-        None, description="also log to this Weights & Biases project (needs wandb); null = TensorBoard only"
+    scene_seed: int | None = Field(
+        None, ge=0, description="of the rendered scenes, where no queries are given; null = grpo.seed"
     )
+    trackers: tuple[Literal["wandb", "mlflow", "trackio", "comet_ml"], ...] = Field(
+        (),
+        description="where curves go besides TensorBoard, as in [mlflow]: each needs its pip package; project `valor`",
+    )
+    wandb_project: str | None = Field(
+        None, description="curves also go to this Weights & Biases project (needs wandb)"
+    )
+
+    def tracker_projects(self) -> dict[str, str]:
+        """The project of each tracker that is wanted besides TensorBoard, by the tracker's name."""
+        projects: dict[str, str] = dict.fromkeys(self.trackers, _PROJECT)
+        return projects if self.wandb_project is None else projects | {"wandb": self.wandb_project}
+
+    def number_of_steps(self, queries: int) -> int:
+        """Steps of a run over so many queries."""
+        return self.steps or max(1, self.epochs * queries // self.prompts)
+
+    @property
+    def learner_seed(self) -> int:
+        """`seed` as numpy's and torch's global generators take it: 32 bits."""
+        return self.seed % 2**32

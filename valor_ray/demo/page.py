@@ -6,10 +6,9 @@ import base64
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
-from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +18,50 @@ from valor_ray.images import from_array, to_png
 from valor_ray.report.kit.depth_colours import colour_depth
 from valor_ray.report.kit.listing import listing
 from valor_ray.report.kit.overlay import overlay
+from valor_ray.report.kit.templates import render
 
-TEMPLATE = Path(__file__).with_name("page.html")
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of questions."""
+
+    name: str
+    asked: int
+    right: int
+
+    @property
+    def percent(self) -> str:
+        return f"{100 * self.right / self.asked:.0f}%"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool call of the trace, a row of its table."""
+
+    line: int  # of the program
+    said: str  # "gd_detect(prompt='red cube')"
+    result: str
+    error: str  # "" where it did not fail
+    ms: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One question, as page.html shows it. Pictures are PNG in base64."""
+
+    outcome: AskedQuestion
+    mark: str  # right or wrong
+    answer: str
+    truth: str
+    picture: str
+    boxes: Markup  # SVG over the picture
+    depth: str  # "" where there is no map
+    depth_span: str  # "0.80 to 2.31 m"
+    listing: Markup | None  # of the program, where there is one
+    trace: tuple[Call, ...]
 
 
 def write_page(
@@ -31,92 +72,61 @@ def write_page(
     depths: metres by picture, as `questions.depth_maps` gives them; a picture without one shows none.
     settings: a sentence about the models used.
     """
-    right = sum(outcome.right for outcome in outcomes)
-    values = {
-        "settings": escape(settings),
-        "right": right,
-        "wrong": len(outcomes) - right,
-        "count": len(outcomes),
-        "without": sum(bool(outcome.reply["error"]) for outcome in outcomes),
-        "median": f"{statistics.median(outcome.seconds for outcome in outcomes):.1f}",
-        "families": "".join(_families(outcomes)),
-        "cards": "\n".join(_card(outcome, depths.get(outcome.question.image)) for outcome in outcomes),
-    }
+    page = render(
+        "demo/page.html",
+        settings=settings,
+        right=sum(outcome.right for outcome in outcomes),
+        count=len(outcomes),
+        without=sum(bool(outcome.reply["error"]) for outcome in outcomes),
+        median=f"{statistics.median(outcome.seconds for outcome in outcomes):.1f}",
+        families=list(_families(outcomes)),
+        cards=[_card(outcome, depths.get(outcome.question.image)) for outcome in outcomes],
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values), encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return path
 
 
-def _families(outcomes: Sequence[AskedQuestion]) -> Iterator[str]:
-    asked = Counter(outcome.question.family for outcome in outcomes)
+def _families(outcomes: Sequence[AskedQuestion]) -> Iterator[Family]:
     right = Counter(outcome.question.family for outcome in outcomes if outcome.right)
-    for family, count in asked.items():
-        share = 100 * right[family] / count
-        yield (
-            f'<div class="family"><span>{escape(family)}</span><i><b style="width:{share:.0f}%"></b></i>'
-            f"<span>{right[family]}/{count}</span></div>"
-        )
+    for family, asked in Counter(outcome.question.family for outcome in outcomes).items():
+        yield Family(family, asked, right[family])
 
 
-def _card(outcome: AskedQuestion, depth: np.ndarray | None) -> str:
+def _card(outcome: AskedQuestion, depth: np.ndarray | None) -> Card:
     reply, question = outcome.reply, outcome.question
-    mark = "right" if outcome.right else "wrong"
-    error = f'<div class="error">{escape(str(reply["error"]))}</div>' if reply["error"] else ""
-    sections = [
-        _section("Plan", f'<p class="plan">{escape(reply["plan"].strip())}</p>' if reply["plan"] else ""),
-        _section("Program", listing(reply["code"]) if reply["code"] else ""),
-        _section("Trace", _trace(reply["trace"]) if reply["trace"] else ""),
-    ]
-    return (
-        f'<article class="{mark}"><div>{_picture(outcome)}{_depth(depth)}</div><div>'
-        f"<h2>{escape(question.text)}</h2>"
-        f'<div class="verdict"><span class="badge">{mark}</span>'
-        f'<span class="answer">{escape(short(reply["answer"]))}</span>'
-        f'<span class="soft">truth: {escape(short(question.truth))} · {escape(question.family)} · '
-        f"{outcome.seconds:.1f} s</span></div>{error}{''.join(sections)}</div></article>"
+    return Card(
+        outcome=outcome,
+        mark="right" if outcome.right else "wrong",
+        answer=short(reply["answer"]),
+        truth=short(question.truth),
+        picture=_base64(question.image.read_bytes()),
+        boxes=overlay(question.image, reply["trace"]),
+        depth="" if depth is None else _base64(to_png(from_array(colour_depth(depth)))),
+        depth_span="" if depth is None else _span(depth),
+        listing=listing(reply["code"]) if reply["code"] else None,
+        trace=tuple(map(_call, reply["trace"])),
     )
 
 
-def _section(title: str, body: str) -> str:
-    return f"<h3>{title}</h3>{body}" if body else ""
+def _base64(png: bytes) -> str:
+    return base64.b64encode(png).decode("ascii")
 
 
-def _picture(outcome: AskedQuestion) -> str:
-    image = outcome.question.image
-    drawn = overlay(image, outcome.reply["trace"])
-    caption = f"{escape(image.name)} · look {escape(outcome.question.look)}"
-    return (
-        f"<figure><div>{_inline(image.read_bytes())}{drawn}</div><figcaption>{caption}</figcaption></figure>"
-    )
-
-
-def _depth(depth: np.ndarray | None) -> str:
-    if depth is None:
-        return ""
+def _span(depth: np.ndarray) -> str:
     seen = depth[np.isfinite(depth)]
-    span = f"{seen.min():.2f} to {seen.max():.2f} m" if seen.size else "nothing seen"
-    image = _inline(to_png(from_array(colour_depth(depth))))
-    return f"<figure><div>{image}</div><figcaption>depth, near is red: {span}</figcaption></figure>"
+    return f"{seen.min():.2f} to {seen.max():.2f} m" if seen.size else "nothing seen"
 
 
-def _inline(png: bytes) -> str:
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}">'
-
-
-def _trace(calls: Sequence[Mapping[str, Any]]) -> str:
-    lines = ['<tr><th>line</th><th>call</th><th>result</th><th class="num">ms</th></tr>']
-    for call in calls:
-        arguments = ", ".join(f"{name}={_value(value)}" for name, value in call["args"].items())
-        result = (
-            f'<span class="error">{escape(call["error"])}</span>'
-            if call["error"]
-            else escape(_value(call["result"]))
-        )
-        lines.append(
-            f"<tr><td>{call['line']}</td><td><code>{escape(call['tool'])}({escape(arguments)})</code></td>"
-            f'<td><code>{result}</code></td><td class="num">{call["ms"]:.0f}</td></tr>'
-        )
-    return f"<table>{''.join(lines)}</table>"
+def _call(call: Mapping[str, Any]) -> Call:
+    arguments = ", ".join(f"{name}={_value(value)}" for name, value in call["args"].items())
+    return Call(
+        line=call["line"],
+        said=f"{call['tool']}({arguments})",
+        result=_value(call["result"]),
+        error=call["error"] or "",
+        ms=f"{call['ms']:.0f}",
+    )
 
 
 def _value(value: Any) -> str:

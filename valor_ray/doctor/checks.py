@@ -60,14 +60,14 @@ def examine(config: Config) -> Iterator[Check]:
 def settings(config: Config, prefix: str = "") -> list[dict[str, Any]]:
     """{key, value, description} of each setting whose key begins with `prefix`. Raises ConfigError for none."""
     values = public_settings(config.model_dump(mode="json"))
-    found = []
+    chosen = []
     for key, description in described_keys():
         if key.startswith(prefix):
             section, _, name = key.partition(".")
-            found.append({"key": key, "value": values[section][name], "description": description})
-    if not found:
+            chosen.append({"key": key, "value": values[section][name], "description": description})
+    if not chosen:
         raise ConfigError(f"--settings {prefix}: no setting begins so. Nearest: {nearest_key(prefix)}.")
-    return found
+    return chosen
 
 
 def _python() -> Check:
@@ -84,11 +84,11 @@ def _packages() -> Check:
     wrong = []
     for name, version in pins:
         try:
-            found = metadata.version(name).partition("+")[0]
+            installed = metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
-            found = "missing"
-        if found != version:
-            wrong.append(f"{name} {found} (lock: {version})")
+            installed = "missing"
+        if installed != version:
+            wrong.append(f"{name} {installed} (lock: {version})")
     if not wrong:
         return Check("packages", True, f"{len(pins)} as in {LOCK.parent.name}/{LOCK.name}")
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
@@ -172,7 +172,7 @@ def _port(config: Config) -> Check:
 def _model(part: str, setting: str) -> Check:
     name = f"{part} model"
     try:
-        found = Path(resolve_model(setting))
+        model = Path(resolve_model(setting))
     except ConfigError as error:
         shipped = setting.startswith(SHIPPED_PREFIX)
         fix = (
@@ -181,14 +181,14 @@ def _model(part: str, setting: str) -> Check:
             else "Give a path that exists."
         )
         return Check(name, False, str(error), fix)
-    if not found.exists():
+    if not model.exists():
         return Check(name, True, f"{setting} comes from the model hub at the first start", needed=False)
-    files = [found] if found.is_file() else [file for file in found.rglob("*") if file.is_file()]
+    files = [model] if model.is_file() else [file for file in model.rglob("*") if file.is_file()]
     hidden = [str(file) for file in files if not os.access(file, os.R_OK)]
     size = sum(file.stat().st_size for file in files) / 1e6
     if hidden or not size:
         return Check(
-            name, False, f"{found}: {', '.join(hidden) or 'empty'}", "Make the files readable (chmod +r)."
+            name, False, f"{model}: {', '.join(hidden) or 'empty'}", "Make the files readable (chmod +r)."
         )
     return Check(name, True, f"{setting}: {len(files)} files, {size:.1f} MB")
 
@@ -206,16 +206,16 @@ def _judge(config: Config) -> Check:
 def _gpus(wanted: float) -> Check:
     command = shutil.which("nvidia-smi")
     listed = subprocess.run([command, "-L"], capture_output=True, text=True).stdout if command else ""
-    found = listed.count("GPU ")
+    gpus = listed.count("GPU ")
     fix = (
         ""
-        if found >= wanted
+        if gpus >= wanted
         else "Use --profile local, or lower policy.num_gpus, detector.num_gpus, depth.num_gpus."
     )
-    return Check("gpus", found >= wanted, f"{found} of {wanted:g}", fix)
+    return Check("gpus", gpus >= wanted, f"{gpus} of {wanted:g}", fix)
 
 
 def _browser() -> Check:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    fix = "" if found else "Only the page's test needs one: apt-get install chromium."
-    return Check("browser", found is not None, found or "no chromium", fix, needed=False)
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    fix = "" if browser else "Only the page's test needs one: apt-get install chromium."
+    return Check("browser", browser is not None, browser or "no chromium", fix, needed=False)

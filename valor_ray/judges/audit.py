@@ -12,10 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.measure.answers import wilson
-from valor_ray.reasoning.scoring.work import canary_row
+from valor_ray.measure.intervals import wilson
 from valor_ray.records import Head
-from valor_ray.runs.folder import read_records
+from valor_ray.runs.record_file import read_records
 
 if TYPE_CHECKING:
     from valor_ray.config.judging import RewardConfig
@@ -36,16 +35,16 @@ class Canary:
 def canaries() -> tuple[Canary, ...]:
     """The canaries that ship with the package, good ones and bad ones in turn."""
     text = files("valor_ray.judges").joinpath("canaries.jsonl").read_text(encoding="utf-8")
-    found = []
+    shipped = []
     for line in text.splitlines():
         row = json.loads(line)
         expected = {Head(head): value for head, value in row["expected"].items() if value is not None}
-        found.append(Canary(row["canary_id"], row["kind"], row["question"], row["reply"], expected))
-    return tuple(found)
+        shipped.append(Canary(row["canary_id"], row["kind"], row["question"], row["reply"], expected))
+    return tuple(shipped)
 
 
-def canary_rows(done: Path) -> Iterator[dict[str, str]]:
-    """Canaries in the shape of replies, without end, going on after those that an earlier run recorded in `done`.
+def canaries_after(done: Path) -> Iterator[Canary]:
+    """Canaries without end, going on after those that an earlier run recorded in `done`.
 
     The steps between them mix the kinds: step and number of canaries have no common factor.
     """
@@ -53,8 +52,7 @@ def canary_rows(done: Path) -> Iterator[dict[str, str]]:
     step = next(step for step in (19, 17, 13, 11, 7, 1) if math.gcd(step, len(known)) == 1)
     at = step * sum(1 for _ in read_records(done))
     while True:
-        canary = known[at % len(known)]
-        yield canary_row(canary.canary_id, canary.question, canary.reply)
+        yield known[at % len(known)]
         at += step
 
 
@@ -68,7 +66,7 @@ class Audit:
         self._alarmed: dict[str, str] = {}  # head -> message
 
     def add(self, record: Mapping[str, Any]) -> str:
-        """Mark a canary's record (score.score_row). Returns an alarm when one goes off now, else ""."""
+        """Mark a canary's record (score_row's). Returns an alarm when one goes off now, else ""."""
         canary = next((known for known in canaries() if known.canary_id == record["canary"]), None)
         if canary is None:
             return ""  # recorded by an earlier version, which had other canaries
@@ -94,15 +92,15 @@ class Audit:
 
     def _alarms(self) -> dict[str, str]:
         """The heads that surely agree too rarely: even the upper end of the interval is below the threshold."""
-        found = {}
+        raised = {}
         for head, counts in self._heads.items():
             upper = wilson(counts.agreed, counts.asked)[1] if counts.asked >= _FEWEST else 1.0
             if upper < self._alarm_below:
-                found[head] = (
+                raised[head] = (
                     f"The {head} judge agrees with {counts.agreed} of {counts.asked} canaries (at most {upper:.0%} "
                     "with 95 % confidence): its verdicts are no basis for training. Try another judge.model."
                 )
-        return found
+        return raised
 
 
 @dataclass

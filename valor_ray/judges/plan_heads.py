@@ -26,6 +26,8 @@ SCHEMA: dict[str, Any] = {
 def verdict_requests(question: str, plan: str, code: str) -> dict[Head, JudgeRequest]:
     """One request per judged head. logic, attribute, spatial see plan and question; adherence sees plan and program.
 
+    Called by the reward and by whoever asks the judges alone; asked together through any ports.Judge, read by
+    `read_verdict`. Waits for nothing: equal texts give equal requests, and so equal cache keys (law 4).
     What all share comes first (system message, then the plan), so that endpoints can reuse their prefix caches.
     """
     about_question = write_sections({"plan": plan, "question": question})

@@ -31,12 +31,12 @@ def write_sections(sections: Mapping[str, str]) -> str:
 
 def read_sections(message: str) -> dict[str, str]:
     """The sections of a message by name. Only the first fence's number counts: others are text that someone judged."""
-    found: dict[str, str] = {}
+    sections: dict[str, str] = {}
     nonce = ""
     at = 0
     while match := _SECTION.search(message, at):
         nonce = nonce or match["nonce"]
         if match["nonce"] == nonce:
-            found.setdefault(match["name"], match["text"])
+            sections.setdefault(match["name"], match["text"])
         at = match.end()
-    return found
+    return sections

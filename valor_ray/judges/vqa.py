@@ -24,7 +24,11 @@ VQA_SCHEMA: dict[str, Any] = {
 
 
 class VqaJudge:
-    """ports.Vqa over any Judge."""
+    """ports.Vqa over any Judge: a checked short answer to a question about a picture, or JudgeError; never a guess.
+
+    Called by LiveTools for each `vqa` of a program, and by the service's replicas.
+    Waits for the judge, at most timeout_s × (retries + 1) of the settings: somebody is waiting for this answer.
+    """
 
     def __init__(self, judge: Judge, config: JudgeConfig) -> None:
         self._judge = judge

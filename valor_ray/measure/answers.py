@@ -1,22 +1,18 @@
-"""When an answer is right, and how sure a share of right answers is. A missing answer is never right."""
+"""When an answer is right. A missing answer is never right."""
 
 from __future__ import annotations
 
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
-TABLETOP_TOLERANCE = (
-    0.20  # relative error up to which a size, distance or ratio on the tabletop counts as right
-)
+TOLERANCE = 0.20  # relative error up to which a size, distance or ratio counts as right
 MRA_THRESHOLDS = tuple(step / 100 for step in range(50, 0, -5))  # Omni3D-Bench: 0.5, 0.45, … 0.05
-_Z95 = 1.959964  # two-sided 95 % point of the normal distribution
 
 
-def is_right(answer: Any, truth: str | int | float | bool, tolerance: float = TABLETOP_TOLERANCE) -> bool:
-    """The tabletop's metric by the truth's type: yes/no, int, options exact; float within `tolerance` (relative)."""
+def is_right(answer: Any, truth: str | int | float | bool, tolerance: float = TOLERANCE) -> bool:
+    """The metric by the truth's type: yes/no, int, options exact; float within `tolerance` (relative)."""
     if isinstance(truth, bool) or truth in ("yes", "no"):
         return yes_no_match(answer, truth)
     if isinstance(truth, int):
@@ -90,28 +86,3 @@ def mean_relative_accuracy(answer: Any, truth: float) -> float:
         return float(value == 0)
     error = abs(truth - value) / abs(truth)
     return sum(error < threshold for threshold in MRA_THRESHOLDS) / len(MRA_THRESHOLDS)
-
-
-def wilson(right: float, n: int) -> tuple[float, float]:
-    """95 % interval of a share, from `right` (a count, or a sum of scores 0..1) out of n. (0, 1) when n is 0."""
-    if n == 0:
-        return 0.0, 1.0
-    share, spread = right / n, _Z95**2 / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z95 * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def paired_difference(before: Sequence[bool], after: Sequence[bool]) -> tuple[float, float]:
-    """95 % interval of the change of a share, from marks of the same questions in the same order.
-
-    The mean of d = after − before, ± 1.96 standard errors (normal approximation: meant for 30 questions or more).
-    (-1, 1) for fewer than two questions. Raises ValueError when the lengths differ.
-    """
-    changes = [int(now) - int(then) for then, now in zip(before, after, strict=True)]
-    n = len(changes)
-    if n < 2:
-        return -1.0, 1.0
-    mean = sum(changes) / n
-    half = _Z95 * math.sqrt(sum((change - mean) ** 2 for change in changes) / (n - 1) / n)
-    return max(-1.0, mean - half), min(1.0, mean + half)

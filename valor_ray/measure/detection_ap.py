@@ -26,27 +26,27 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(inner / np.maximum(area_a[:, None] + area_b[None] - inner, 1e-9))
 
 
-def _right(found: np.ndarray, true: np.ndarray, threshold: float) -> np.ndarray:
-    """Which of the found boxes, best score first, claim a true box that no better one has claimed."""
-    right = np.zeros(len(found), bool)
-    if len(true) == 0 or len(found) == 0:
+def _right(detected: np.ndarray, true: np.ndarray, threshold: float) -> np.ndarray:
+    """Which of the detected boxes, best score first, claim a true box that no better one has claimed."""
+    right = np.zeros(len(detected), bool)
+    if len(true) == 0 or len(detected) == 0:
         return right
-    overlap = iou_matrix(found, true)
+    overlap = iou_matrix(detected, true)
     free = np.ones(len(true), bool)
-    for row in range(len(found)):
+    for row in range(len(detected)):
         best = int(np.argmax(np.where(free, overlap[row], -1)))
         if free[best] and overlap[row, best] >= threshold:
             free[best], right[row] = False, True
     return right
 
 
-def average_precision(found: Sequence[Boxes], true: Sequence[Boxes], threshold: float) -> float:
+def average_precision(detected: Sequence[Boxes], true: Sequence[Boxes], threshold: float) -> float:
     """AP of one class over pictures at one IoU threshold; nan when no true box exists."""
     total = sum(len(boxes.corners) for boxes in true)
     if total == 0:
         return float("nan")
     scores, hits = [], []
-    for boxes, truth in zip(found, true, strict=True):
+    for boxes, truth in zip(detected, true, strict=True):
         order = np.argsort(-boxes.scores, kind="stable")
         scores.append(boxes.scores[order])
         hits.append(_right(boxes.corners[order], truth.corners, threshold))
@@ -62,9 +62,9 @@ def average_precision(found: Sequence[Boxes], true: Sequence[Boxes], threshold: 
     )
 
 
-def mean_ap(found: Sequence[Sequence[Boxes]], true: Sequence[Sequence[Boxes]]) -> tuple[float, float]:
+def mean_ap(detected: Sequence[Sequence[Boxes]], true: Sequence[Sequence[Boxes]]) -> tuple[float, float]:
     """(AP50, mAP 0.50:0.95) in 0..1 over classes that occur; arguments are [class][picture]."""
     table = np.array(
-        [[average_precision(f, t, iou) for iou in IOUS] for f, t in zip(found, true, strict=True)]
+        [[average_precision(d, t, iou) for iou in IOUS] for d, t in zip(detected, true, strict=True)]
     )
     return float(np.nanmean(table[:, 0])), float(np.nanmean(table))

@@ -19,7 +19,7 @@ from deployments.ports import RemoteJudge
 from deployments.serving import deploy_judges, running_ray
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
-from valor_ray.perf.judges import ask_all, judge_config
+from valor_ray.perf.judge_load import ask_all, judge_config
 from valor_ray.perf.mock_judge import MockJudge
 from valor_ray.records import JudgeRequest
 
@@ -76,7 +76,7 @@ def write_scaling(folder: Path, throughput: dict[str, float]) -> None:
 
 @contextmanager
 def _gateway(mock: MockJudge, **changes: Any) -> Iterator[RemoteJudge]:
-    """The judge gateway alone, for a mock endpoint, with ledger of its own."""
+    """The judge gateway alone, for a mock endpoint, with a ledger of its own."""
     config = Config.load().model_copy(update={"judge": judge_config(mock.base_url, **changes)})
     with tempfile.TemporaryDirectory() as folder:
         yield RemoteJudge(deploy_judges(config, Path(folder)))

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.config.models import resolve_model
+from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.models.vllm.prompting import chat
-from valor_ray.perf.judges import THREADS, TIMEOUT_S
+from valor_ray.perf.judge_load import TIMEOUT_S
+from valor_ray.perf.plain_judges import THREADS
 from valor_ray.perf.plain_program import run_in_process
 from valor_ray.program.parse import parse_reply
 from valor_ray.reasoning.reward import reward_value
@@ -48,8 +50,8 @@ class PlainReward:
         parsed = parse_reply(reply)
         if not parsed.well_formed:
             return 0.0
-        found = run_in_process(parsed.code, (640, 480))
-        right = found is not None and not (isinstance(found, str) and "Error" in found)
+        answer = run_in_process(parsed.code, (640, 480))
+        right = answer is not None and not (isinstance(answer, str) and "Error" in answer)
         verdicts = {Head.FORMAT: Verdict(True), Head.SYNTAX: Verdict(right)}
         for head, request in verdict_requests(question, parsed.plan, parsed.code).items():
             verdicts[head] = Verdict(self._ask(request))
@@ -86,7 +88,6 @@ def measure(queries: Path, url: str, steps: int) -> dict[str, Any]:
     """{samples, seconds, samples_per_hour, step_seconds}; the first step, which warms up, is left out."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     config = Config.load("local")
@@ -105,25 +106,7 @@ def measure(queries: Path, url: str, steps: int) -> dict[str, Any]:
         trainer = GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(start, dtype="float32"),
             reward_funcs=[reward],
-            args=GRPOConfig(
-                output_dir=out,
-                max_steps=steps,
-                num_generations=grpo.samples,
-                per_device_train_batch_size=grpo.micro_batch,
-                gradient_accumulation_steps=grpo.prompts * grpo.samples // grpo.micro_batch,
-                max_completion_length=grpo.max_tokens,
-                temperature=grpo.temperature,
-                learning_rate=grpo.learning_rate,
-                beta=grpo.kl,
-                epsilon=grpo.clip,
-                loss_type="grpo",
-                bf16=False,
-                use_cpu=True,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-                seed=grpo.seed,
-            ),
+            args=_settings(grpo, out, steps),
             train_dataset=Dataset.from_dict({"prompt": prompts}),
             processing_class=AutoTokenizer.from_pretrained(start),
             callbacks=[Clock()],
@@ -138,6 +121,31 @@ def measure(queries: Path, url: str, steps: int) -> dict[str, Any]:
         "samples_per_hour": round(3600 * each * (steps - 1) / seconds),
         "missing": reward.missing,
     }
+
+
+def _settings(grpo: GrpoConfig, out: str, steps: int) -> Any:
+    """trl's settings that say what ours say."""
+    from trl.trainer.grpo_config import GRPOConfig
+
+    return GRPOConfig(
+        output_dir=out,
+        max_steps=steps,
+        num_generations=grpo.samples,
+        per_device_train_batch_size=grpo.micro_batch,
+        gradient_accumulation_steps=grpo.prompts * grpo.samples // grpo.micro_batch,
+        max_completion_length=grpo.max_tokens,
+        temperature=grpo.temperature,
+        learning_rate=grpo.learning_rate,
+        beta=grpo.kl,
+        epsilon=grpo.clip,
+        loss_type="grpo",
+        bf16=False,
+        use_cpu=True,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=grpo.learner_seed,
+    )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ import multiprocessing
 from multiprocessing.connection import Connection
 from typing import Any
 
+from valor_ray.program.inside.placeholders import PlaceholderTools
 from valor_ray.program.inside.wrap import compile_program
-from valor_ray.program.placeholders import PlaceholderTools
 from valor_ray.tools import check_call, stub_source
 
 

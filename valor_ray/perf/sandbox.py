@@ -17,8 +17,8 @@ import psutil
 from valor_ray.config.tree import Config
 from valor_ray.perf.plain_program import run_in_process
 from valor_ray.program import gate
+from valor_ray.program.inside.placeholders import PlaceholderTools
 from valor_ray.program.parse import parse_reply
-from valor_ray.program.placeholders import PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import ProgramStatus
 
@@ -41,10 +41,10 @@ final_answer = float(np.mean(near)) if near else 0
     """\
 sizes = {}
 for name in ["sofa", "lamp", "shelf"]:
-    found = gd_detect(img_pth, name)
-    if not found:
+    hits = gd_detect(img_pth, name)
+    if not hits:
         continue
-    boxes = np.array([f["bbox"] for f in found])
+    boxes = np.array([hit["bbox"] for hit in hits])
     heights = boxes[:, 3] - boxes[:, 1]
     best = int(np.argmax(heights))
     sizes[name] = float(heights[best]) * depth(img_pth, [float(v) for v in boxes[best]])

@@ -41,7 +41,11 @@ class _Ended(Exception):
 
 
 class Conversation:
-    """What one program has said so far: its calls and its output."""
+    """What one program on the fork path says, checked and answered: its calls, its output, its last word.
+
+    Made by Sandbox for one process, and held once. `calls` and `output` stay readable however it ends.
+    Waits for the program's next message, or for a tool; the caller keeps the clock.
+    """
 
     def __init__(self, config: SandboxConfig, tools: ToolHost, image_size: tuple[int, int]) -> None:
         self._config = config
@@ -106,9 +110,8 @@ class Conversation:
             error = None
         except ToolError as refusal:
             error = str(refusal)
-        except (
-            ValorError
-        ) as failure:  # the service failed, not the program: it must not answer as if nothing were
+        except ValorError as failure:
+            # the service failed, not the program: it must not answer as if nothing were
             error = str(failure)
             _end(ProgramStatus.ERROR, f"{tool} failed: {failure}", line)
         finally:

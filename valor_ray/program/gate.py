@@ -12,6 +12,8 @@ import ast
 import builtins
 from functools import lru_cache
 
+from valor_ray.program.inside.namespace import BUILTINS
+
 # fmt: off
 _NODES = (
     ast.Module, ast.Expr, ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For, ast.While, ast.If, ast.IfExp, ast.Pass,
@@ -21,13 +23,6 @@ _NODES = (
     ast.Compare, ast.Call, ast.keyword, ast.Starred, ast.Attribute, ast.Subscript, ast.Slice, ast.List, ast.Tuple,
     ast.Dict, ast.Set, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.comprehension, ast.NamedExpr,
     ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
-)
-BUILTINS = (
-    "abs", "all", "any", "bool", "dict", "divmod", "enumerate", "filter", "float", "frozenset", "int", "isinstance",
-    "len", "list", "map", "max", "min", "next", "iter", "pow", "print", "range", "repr", "reversed", "round", "set",
-    "sorted", "str", "sum", "tuple", "zip", "slice", "chr", "ord", "callable", "hash", "True", "False", "None",
-    "ArithmeticError", "AssertionError", "AttributeError", "Exception", "IndexError", "KeyError", "LookupError",
-    "NameError", "RuntimeError", "StopIteration", "TypeError", "ValueError", "ZeroDivisionError",
 )
 # On any object at all, so each must be harmless on numbers, texts, containers, arrays, and the modules below.
 _TEXT = (

@@ -17,9 +17,8 @@ from valor_ray.tools import SPELLINGS, split_phrases
 
 _MOST_VALUES = 256  # of one expression
 _LONGEST = 500  # characters of a text
-_MOST_STEPS = (
-    3000  # expressions looked at in one program, so that none takes long; beyond them all is unknown
-)
+# expressions looked at in one program, so that none takes long; beyond them all is unknown
+_MOST_STEPS = 3000
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ def detection_phrases(code: str) -> Phrases:
     """The phrases of all gd_detect and GD_DETECT calls. A program that does not parse has none."""
     try:
         tree = ast.parse(code)
-        found, unresolved = _collect(tree)
+        texts, unresolved = _collect(tree)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Phrases((), ())
-    return Phrases(split_phrases(",".join(found)), tuple(sorted(set(unresolved))))
+    return Phrases(split_phrases(",".join(texts)), tuple(sorted(set(unresolved))))
 
 
 def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
@@ -56,7 +55,7 @@ def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in detectors:
             detectors |= {t.id: detectors[node.value.id] for t in node.targets if isinstance(t, ast.Name)}
     values = _Values(nodes)
-    found: list[str] = []
+    texts: list[str] = []
     unresolved: list[int] = []
     calls = [
         n
@@ -68,10 +67,10 @@ def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
         prompt = _argument(call, detectors[call.func.id], "prompt")
         for value in values.of(prompt) if prompt is not None else [_UNKNOWN]:
             if isinstance(value, str):
-                found.append(value)
+                texts.append(value)
             else:
                 unresolved.append(call.lineno)
-    return found, unresolved
+    return texts, unresolved
 
 
 def _argument(call: ast.Call, position: int, name: str) -> ast.expr | None:

@@ -1,4 +1,25 @@
-"""Run untrusted programs behind rlimits, a uid drop, Landlock, seccomp: in a fork each, or gated in a warm worker."""
+"""Run untrusted programs behind rlimits, a uid drop, Landlock, seccomp: in a fork each, or gated in a warm worker.
+
+    Sandbox.run, Sandbox.survey                                 the driver: an event loop, in any process
+      │
+      ├─ placeholder tools, and gate.passes ──► fast path
+      │     WarmPool: takes an idle worker, or has the zygote fork one     waits for a free worker
+      │       one message: the program and its worlds  ──►  inside/warm    the worker, locked down: runs it in each
+      │       one message: a result for each world     ◄──  answers tools from inside/placeholders itself
+      │     WarmPool checks the reply                                      waits at most _FAST_SECONDS, then kills
+      │     no reply, a late one or a strange one (WorkerLost) ─► the fork path has the last word
+      │
+      └─ anything else, and live tools ───────► fork path
+            ZygoteProcess.spawn  ──►  inside/zygote forks, walls/lockdown  the zygote; waits for a slot and for the fork
+            Conversation: sends the program  ──►  inside/child runs it     the program's process, used once
+              "call"  ◄──  a tool function of the program                  the program waits for the driver
+              result  ──►  from the ToolHost (models, judge)               the driver waits for the models
+              "print", "done", "fail"  ◄──  checked, each within its limits
+            the process is killed when it has said its last word, or after wall_seconds
+
+The zygote (exec'ed clean, numpy loaded) reads no program: each process is locked down before its program comes.
+A driver waits without blocking its loop, so any number of programs runs at a time, within `MAX_PROCESSES` forks.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +35,7 @@ from valor_ray.errors import ProgramError
 from valor_ray.program import gate
 from valor_ray.program.conversation import Conversation, Ending, ending_of
 from valor_ray.program.inside import protocol
-from valor_ray.program.placeholders import PlaceholderTools, World
+from valor_ray.program.inside.placeholders import PlaceholderTools, World
 from valor_ray.program.warm_pool import WarmPool, WorkerLost
 from valor_ray.program.zygote_process import Process, ZygoteLost, ZygoteProcess
 from valor_ray.records import ProgramResult, ProgramStatus
@@ -24,14 +45,18 @@ if TYPE_CHECKING:
     from valor_ray.config.service import SandboxConfig
 
 MAX_PROCESSES = 64  # forks at a time; the others wait, their clocks not yet running
-_FAST_SECONDS = (
-    1.0  # of a program in a warm worker, on the clock; a slower one must not keep the others waiting
-)
+# of a program in a warm worker, on the clock; a slower one must not keep the others waiting
+_FAST_SECONDS = 1.0
 _NUMPY_RANDOM = re.compile(r"\b(np|numpy)\b.*\brandom\b", re.DOTALL)
 
 
 class Sandbox:
-    """Belongs to the event loop that starts it. Any number of programs may run at a time."""
+    """Runs any program, however hostile, and says how it ended: its failures are results, never exceptions.
+
+    Called by whoever has programs: syntax check, service, evaluation. Belongs to the event loop that starts it.
+    Each run waits for a free process and for its program, at most `wall_seconds`; runs do not wait for one another
+    beyond that. `start` (or `async with`) proves the walls first; `close` ends everything that runs.
+    """
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.errors import ProgramError
 from valor_ray.program.conversation import without_paths
 from valor_ray.program.inside import protocol
-from valor_ray.program.placeholders import World
+from valor_ray.program.inside.placeholders import World
 from valor_ray.program.zygote_process import Process
 from valor_ray.records import ProgramResult, ProgramStatus, ToolCall
 
@@ -39,7 +39,11 @@ class _Worker:
 
 
 class WarmPool:
-    """At most `config.workers` processes; the programs that find none free wait."""
+    """Surveys gated programs in workers that outlive them, at most `config.workers`, and believes no worker.
+
+    Called by Sandbox's fast path. Every way in which a worker may fail its program ends the worker and is a WorkerLost.
+    Waits for a free worker, then for its one reply, at most `seconds`.
+    """
 
     def __init__(self, config: SandboxConfig, spawn: Spawn, seconds: float) -> None:
         """seconds: how long one program may keep a worker; a slow program must not keep the others waiting."""

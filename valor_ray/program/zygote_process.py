@@ -63,6 +63,12 @@ class Process:
 
 
 class ZygoteProcess:
+    """The zygote as the driver sees it: started once, then asked for locked-down processes until it is lost or closed.
+
+    Called by Sandbox, which starts another when this one is lost. `start` before `spawn`; `layers`: its walls.
+    `start` waits for numpy to load in there, `spawn` for one fork; how programs end comes in on the loop (`_read`).
+    """
+
     def __init__(
         self, stub_source: str, cpu_seconds: float, memory_mib: int, extra: str = "", wrap: bool = True
     ) -> None:

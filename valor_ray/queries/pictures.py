@@ -28,10 +28,10 @@ def list_shots(source: str, limit: int | None = None) -> list[Shot]:
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        if not found:
+        pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not pictures:
             raise ConfigError(f"--images {source}: no picture ({' '.join(sorted(SUFFIXES))}) in that folder.")
-        return [_shot(path.relative_to(folder).as_posix(), path) for path in found[:limit]]
+        return [_shot(path.relative_to(folder).as_posix(), path) for path in pictures[:limit]]
     listed = open_source(source)
     named: dict[str, Shot] = {}
     for row in listed.rows:

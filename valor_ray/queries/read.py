@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from valor_ray.answer import check_question
 from valor_ray.errors import ConfigError, QuestionError
-from valor_ray.queries.sources import ID_FIELDS, Row, Source, is_label, open_source
+from valor_ray.queries.sources import ID_FIELDS, OpenedSource, QueryRow, is_label, open_source
+from valor_ray.records import Query
 from valor_ray.tools import api_text
 
 LONGEST_QUESTION = 2000  # characters; that of server.max_question_chars
@@ -28,19 +29,10 @@ NEEDS = (
 _MOST_PROBLEMS, _MOST_EQUALS = 10, 20  # listed in one message
 
 
-@dataclass(frozen=True)
-class Query:
-    """One question to train on. There is no field for an answer (law 8)."""
-
-    query_id: str
-    question: str  # without surrounding space
-    image: str = ""  # absolute path or URL; "": unknown. The policy never sees it
-
-
 def read_queries(
     source: str, limit: int | None = None, say: Callable[[str], None] = lambda line: None
 ) -> list[Query]:
-    """The first `limit` queries of a source (query_sources.open_source), in its order.
+    """The first `limit` queries of a source (sources.open_source), in its order.
 
     Relative pictures are relative to the folder of the file. say: told how many columns were ignored, and when there
     are more queries. Raises ConfigError when the source cannot be read, has no rows, or has wrong ones: file, row,
@@ -69,7 +61,7 @@ def read_queries(
 class _Check:
     """What has been read of a source so far."""
 
-    source: Source
+    source: OpenedSource
     queries: list[Query] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
     problems: int = 0
@@ -77,7 +69,7 @@ class _Check:
     places: dict[str, str] = field(default_factory=dict)  # query_id -> where it was seen
     pictured: Counter[str] = field(default_factory=Counter)  # rows named after each picture
 
-    def add(self, row: Row) -> None:
+    def add(self, row: QueryRow) -> None:
         self.ignored |= row.ignored
         try:
             self.queries.append(self._query(row))
@@ -87,7 +79,7 @@ class _Check:
             if len(self.shown) < _MOST_PROBLEMS:
                 self.shown.append(f"{where}: {error}")
 
-    def _query(self, row: Row) -> Query:
+    def _query(self, row: QueryRow) -> Query:
         """Raises ValueError that names the field."""
         if row.error:
             raise ValueError(row.error)

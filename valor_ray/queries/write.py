@@ -26,7 +26,8 @@ from valor_ray.queries.kinds import QuestionKind, choose, kind_of
 from valor_ray.queries.pictures import Shot
 from valor_ray.queries.read import LONGEST_QUESTION, normalised, prompt_examples
 from valor_ray.records import JudgeReply, JudgeRequest
-from valor_ray.runs.folder import RecordFile, read_records
+from valor_ray.runs.progress import Pace
+from valor_ray.runs.record_file import RecordFile, read_records
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -60,7 +61,7 @@ def query_request(path: Path, per_image: int, config: Config) -> JudgeRequest:
 def usable(content: Mapping[str, Any]) -> list[str]:
     """The questions of an answer, without empty, too long and repeated ones and without the prompts' own examples."""
     seen = {normalised(example) for example in prompt_examples()}
-    found = []
+    questions = []
     for text in content["questions"]:
         try:
             question = check_question(" ".join(text.split()), LONGEST_QUESTION)
@@ -68,14 +69,15 @@ def usable(content: Mapping[str, Any]) -> list[str]:
             continue
         if (key := normalised(question)) not in seen:
             seen.add(key)
-            found.append(question)
-    return found
+            questions.append(question)
+    return questions
 
 
 @dataclass
 class Writing:
     """A run that appends a query (query_id, image, question) to `out` for each picture that has none there yet.
 
+    `jobs.write_queries` makes one and calls `run`, which waits for the judge, _IN_WORK pictures at a time.
     Pictures without one are rows of failed.jsonl (query_id, what, error) and are tried again by the next run.
     """
 
@@ -91,19 +93,19 @@ class Writing:
     ) -> dict[str, Any]:
         """Returns the summary. Raises ConfigError when `out` holds something else, JudgeError when every call must
         fail, StorageError."""
-        start = said = time.monotonic()
+        start = time.monotonic()
         file, failed = self._open()
         try:
             have = self._written()
             todo = [shot for shot in shots if shot.query_id not in have]
+            pace = Pace(len(todo))
+            pace.count(0)
             async with aclosing(_answers(todo, judge, config, per_image)) as answers:
                 async for shot, reply, fate in answers:
                     self._take(shot, reply, fate, file, failed)
-                    done = sum(self.counts[name] for name in _FATES)
-                    if time.monotonic() - said > _SAY_EVERY_S or done == len(todo):
-                        said = time.monotonic()
-                        left = (len(todo) - done) * (said - start) / done
-                        self.say(f"{done}/{len(todo)} pictures, {left:.0f} s left")
+                    pace.count()
+                    if pace.due(_SAY_EVERY_S):
+                        self.say(pace.line("pictures"))
         finally:
             file.close()
             failed.close()

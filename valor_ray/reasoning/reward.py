@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.ports import Judge, SyntaxCheck
@@ -19,23 +17,8 @@ from valor_ray.records import Head, Reward, Usage, Verdict
 if TYPE_CHECKING:
     from valor_ray.config.judging import RewardConfig
 
+Rewarding = Callable[[str, str], Awaitable[Reward]]  # (question, reply) -> its reward
 _REMEMBERED = 4096  # rewards of recent replies kept for equal ones
-
-SCHEMA = pa.schema(
-    [
-        ("value", pa.float64()),
-        *((head.value, pa.bool_()) for head in Head),
-        ("reasons", pa.map_(pa.string(), pa.string())),
-        ("by", pa.map_(pa.string(), pa.string())),
-        ("calls", pa.int64()),
-        ("cache_hits", pa.int64()),
-        ("prompt_tokens", pa.int64()),
-        ("completion_tokens", pa.int64()),
-        ("cost_usd", pa.float64()),
-        ("latency_s", pa.map_(pa.string(), pa.float64())),
-        ("seconds", pa.float64()),
-    ]
-)
 
 
 def reward_value(verdicts: Mapping[Head, Verdict], weights: RewardConfig) -> float | None:
@@ -76,7 +59,11 @@ async def reward(
 
 
 class Rewarder:
-    """`reward` that judges equal (question, reply) pairs once: those in work are shared, recent ones remembered."""
+    """`reward` that judges equal (question, reply) pairs once: those in work are shared, recent ones remembered.
+
+    A missing reward and an error are not remembered: they are asked for again when the pair comes again.
+    Called by roll_out and score_row, many at a time on one event loop; waits for the sandbox, then for the judge.
+    """
 
     def __init__(self, syntax: SyntaxCheck, judge: Judge, weights: RewardConfig) -> None:
         self._syntax = syntax
@@ -96,35 +83,37 @@ class Rewarder:
         else:
             self._known.move_to_end(key)
         try:
-            found = await asyncio.shield(task)
+            judged = await asyncio.shield(task)
         except BaseException:
             self._known.pop(key, None)
             raise
-        if found.value is None:  # to be judged again when it comes again
+        if judged.value is None:  # to be judged again when it comes again
             self._known.pop(key, None)
-        return _shared(found) if again else found
+        return _shared(judged) if again else judged
 
 
-def _shared(found: Reward) -> Reward:
+def _shared(judged: Reward) -> Reward:
     """The reward of an equal reply: paid for once."""
-    usage = {head: Usage(used.latency_s, cached=True, model=used.model) for head, used in found.usage.items()}
-    return replace(found, usage=usage)
+    usage = {
+        head: Usage(used.latency_s, cached=True, model=used.model) for head, used in judged.usage.items()
+    }
+    return replace(judged, usage=usage)
 
 
-def reward_record(found: Reward) -> dict[str, Any]:
-    """The reward as a flat JSON object: a row of SCHEMA."""
-    values = {head: found.verdicts[head].value if head in found.verdicts else None for head in Head}
-    used = found.usage.values()
+def reward_record(judged: Reward) -> dict[str, Any]:
+    """The reward as a flat JSON object: a row of schema.REWARD_SCHEMA, a part of records.Rollout."""
+    values = {head: judged.verdicts[head].value if head in judged.verdicts else None for head in Head}
+    used = judged.usage.values()
     return {
-        "value": found.value,
+        "value": judged.value,
         **{head.value: value for head, value in values.items()},
-        "reasons": {head.value: verdict.reason for head, verdict in found.verdicts.items()},
-        "by": {head.value: verdict.by for head, verdict in found.verdicts.items() if verdict.by},
+        "reasons": {head.value: verdict.reason for head, verdict in judged.verdicts.items()},
+        "by": {head.value: verdict.by for head, verdict in judged.verdicts.items() if verdict.by},
         "calls": sum(usage.tries for usage in used),
         "cache_hits": sum(usage.cached for usage in used),
         "prompt_tokens": sum(usage.prompt_tokens for usage in used),
         "completion_tokens": sum(usage.completion_tokens for usage in used),
         "cost_usd": sum(usage.cost_usd for usage in used),
-        "latency_s": {head.value: round(usage.latency_s, 4) for head, usage in found.usage.items()},
-        "seconds": round(found.seconds, 4),
+        "latency_s": {head.value: round(usage.latency_s, 4) for head, usage in judged.usage.items()},
+        "seconds": round(judged.seconds, 4),
     }

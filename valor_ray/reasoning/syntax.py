@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from valor_ray.errors import ProgramError
-from valor_ray.program.placeholders import WORLDS
+from valor_ray.program.inside.placeholders import WORLDS
 from valor_ray.records import ProgramStatus, Verdict
 
 if TYPE_CHECKING:

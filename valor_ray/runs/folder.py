@@ -1,24 +1,52 @@
-"""What every run folder needs: one writer at a time, records that a kill cannot spoil, settings without secrets."""
+"""What may go on in a run folder: one writer at a time, one kind of run, and one set of the settings that matter."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from valor_ray.errors import ConfigError, StorageError
+import yaml
 
-_AGAIN = "Free some space, then run the same command again: it goes on where it stopped."
+from valor_ray.errors import ConfigError
+from valor_ray.runs.record_file import replace_text
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from valor_ray.config.tree import Config
+
+_KIND = "run.json"  # in every run folder from its first start on: {"kind": RunKind.name}
+
+
+@dataclass(frozen=True)
+class RunKind:
+    """A command that makes run folders."""
+
+    name: str  # in run.json
+    command: str  # as a user types it
+    option: str  # of the command, names the folder
+    signs: tuple[str, ...]  # files of its own: by one of them a folder of a version without run.json is known
+
+
+REASONING = RunKind(
+    "reasoning", "valor train reasoning", "--run", ("rollouts.jsonl", "plan.json", "checkpoints")
+)
+SCORE = RunKind("score", "valor score", "--out", ("rewards.jsonl",))
+_KINDS = (SCORE, REASONING)
 
 
 @contextmanager
 def locked(folder: Path, option: str) -> Iterator[None]:
-    """One run at a time. The lock is the kernel's: it ends with the process, however that ends.
+    """One process at a time in a folder, which is made when there is none. Called by every command that goes on where
+    it was killed. Waits for nobody: a second process is refused. The lock is the kernel's: it ends with the process,
+    however that ends.
 
     option: the command's option that names the folder. Raises ConfigError when another run writes there, or the
     folder cannot be made.
@@ -43,76 +71,85 @@ def locked(folder: Path, option: str) -> Iterator[None]:
         yield
 
 
-class RecordFile:
-    """JSON lines: one write a record, so that a kill leaves whole lines and at most one torn one at the end."""
+@contextmanager
+def claimed(folder: Path, kind: RunKind) -> Iterator[None]:
+    """`locked`, and the folder is of this kind from now on.
 
-    def __init__(self, path: Path, *, keep: bool) -> None:
-        """keep: go on where an earlier run stopped; else start empty."""
-        if keep:
-            cut_torn_line(path)
-        self._path = path
-        self._file = path.open("ab" if keep else "wb", buffering=0)
+    Raises ConfigError as `locked` and `check_kind` do, StorageError.
+    """
+    with locked(folder, kind.option):
+        check_kind(folder, kind)
+        if not (folder / _KIND).exists():
+            replace_text(folder / _KIND, json.dumps({"kind": kind.name}) + "\n")
+        yield
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Raises StorageError when the record cannot be written whole."""
-        self.append_all([record])
 
-    def append_all(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Records that belong together, in one write. Raises StorageError when they cannot be written whole."""
-        lines = b"".join(
-            json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n" for record in records
+def check_kind(folder: Path, kind: RunKind, option: str | None = None) -> None:
+    """Raises ConfigError when the folder is another command's; one that is nobody's yet will do.
+
+    option: that names the folder, where it is not the one that the kind's runs are made with.
+    """
+    owner = kind_of(folder)
+    if owner is not None and owner is not kind:
+        option = option or kind.option
+        raise ConfigError(
+            f"{option} {folder} is a folder of `{owner.command}`, not of `{kind.command}`. Give another {option}."
         )
-        try:
-            written = self._file.write(lines)
-        except OSError as error:
-            raise StorageError(f"Cannot write {self._path} ({error.strerror}). {_AGAIN}") from error
-        if written != len(lines):
-            raise StorageError(f"Cannot write {self._path}: the disk is full. {_AGAIN}")
-
-    def close(self) -> None:
-        self._file.close()
 
 
-def cut_torn_line(path: Path) -> None:
-    """Remove what follows the last newline: the record that a kill has cut."""
+def kind_of(folder: Path) -> RunKind | None:
+    """What made a folder; None when it is no run folder. Folders of versions without run.json are known by what is
+    in them.
+
+    Raises ConfigError when run.json cannot be read, or names a kind that this version does not know.
+    """
+    path = folder / _KIND
     if not path.exists():
-        return
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        file.truncate(end)
-
-
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file in order. Raises ConfigError naming a line that is not one."""
-    if not path.exists():
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ConfigError(
-                    f"{path} line {number} is not a record ({error}). Remove that line."
-                ) from error
-            yield record
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one."""
-    part = path.with_name(path.name + ".part")
+        return next((kind for kind in _KINDS if any((folder / sign).exists() for sign in kind.signs)), None)
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"Cannot write {path} ({error.strerror}). {_AGAIN}") from error
+        name = json.loads(path.read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"Cannot tell what {folder} is: {path}: {error!r}. Give another folder.") from error
+    for kind in _KINDS:
+        if kind.name == name:
+            return kind
+    raise ConfigError(
+        f"{folder} was made by a version of valor_ray that knows runs of kind {name!r}. Use that one, or give another "
+        "folder."
+    )
+
+
+def save_settings(path: Path, config: Config) -> None:
+    """Write all settings, but no password. Raises StorageError."""
+    replace_text(path, yaml.safe_dump(public_settings(config.model_dump(mode="json")), sort_keys=False))
+
+
+def saved_settings(path: Path, option: str, sections: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """What an earlier start has saved; in `sections`, by name, defaults stand for settings that came later.
+
+    option: of the command, names the folder. Raises ConfigError when the file cannot be read.
+    """
+    try:
+        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"Cannot read {path}: {error}. Give another {option}.") from error
+    settings = dict(saved) if isinstance(saved, Mapping) else {}
+    for name, section in sections.items():
+        given = settings.get(name)
+        settings[name] = section().model_dump(mode="json") | (given if isinstance(given, dict) else {})
+    return settings
+
+
+def meaning(settings: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """The settings that decide what a run computes: dotted key -> value, None where there is none."""
+    return {key: _at(settings, key) for key in keys}
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs, for the user: `grpo.kl 0.01 -> 0.5; judge.noise 0.0 -> 0.3`; "" when nothing does."""
+    return "; ".join(
+        f"{key} {before.get(key)} -> {value}" for key, value in now.items() if before.get(key) != value
+    )
 
 
 def public_settings(value: Any) -> Any:
@@ -129,3 +166,9 @@ def _without_secret(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _at(settings: Any, key: str) -> Any:
+    for name in key.split("."):
+        settings = settings.get(name) if isinstance(settings, Mapping) else None
+    return settings

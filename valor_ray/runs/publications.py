@@ -1,4 +1,12 @@
-"""Which weights are published, which policy replicas live, and what each of them carries. Pure: time is passed in."""
+"""Which weights are published, which policy replicas live, and what each of them carries. Pure: time is passed in.
+
+Who is who, from the learner to the replicas:
+- `WeightChannel.publish` (runs/weight_channel.py) is the verb: the learner calls it, and goes on when all carry them;
+- `Publication` is the record of one such call, as the replicas get it;
+- `Publications` is the state: the current publication, who lives, who carries what;
+- `PublicationsActor` (deployments/actors/publications.py) keeps that state where all processes of a run can ask it;
+- `Carried` is a replica's answer to a publication, `Published` (runs/weight_channel.py) all answers, for the learner.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +29,12 @@ def version_name(step: int) -> str:
 
 def version_step(name: str) -> int:
     """The inverse of `version_name`. Raises PolicyError for weights that no training run has published."""
-    if (found := _NAME.fullmatch(name)) is None:
+    if (match := _NAME.fullmatch(name)) is None:
         raise PolicyError(
             f"{name!r} is not a version that a training run published (step-000012): its age is unknown. Publish the "
             "start weights before sampling."
         )
-    return int(found[1])
+    return int(match[1])
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,11 @@ from PIL import Image
 from valor_ray.errors import ConfigError
 from valor_ray.tabletop.questions import FAMILIES, wording
 from valor_ray.tabletop.render import Rendering, render
-from valor_ray.tabletop.sample_questions import Asked, ask
-from valor_ray.tabletop.scenes import LOOKS, SPLIT_SEEDS, sample_scene
+from valor_ray.tabletop.sample_questions import AnsweredQuestion, ask
+from valor_ray.tabletop.scenes import LOOKS, SPLIT_SEEDS, sample_scene, set_seeds
 
 QUESTIONS_PER_SCENE = 2
 PICTURE_SIDE = 256  # pixels
-_SEEDS_PER_SET = (
-    20_000  # scene seeds that one `seed` may use, so that two sets of a split never share a scene
-)
 
 
 @dataclass(frozen=True)
@@ -35,27 +32,16 @@ class Item:
     scene_seed: int
     look: str
     rendering: Rendering
-    questions: tuple[tuple[str, Asked], ...]  # English wording, blueprint and truth
-
-
-def _scene_seeds(split: str, seed: int) -> Iterator[int]:
-    seeds = SPLIT_SEEDS[split]
-    sets = len(seeds) // _SEEDS_PER_SET
-    if not 0 <= seed < sets:
-        raise ConfigError(
-            f"seed {seed} is outside 0..{sets - 1}: split {split!r} has scenes for {sets} seeds only."
-        )
-    first = seeds.start + seed * _SEEDS_PER_SET
-    return iter(range(first, first + _SEEDS_PER_SET))
+    questions: tuple[tuple[str, AnsweredQuestion], ...]  # English wording, blueprint and truth
 
 
 def items(scenes: int, seed: int, look: str | None = None, split: str = "queries") -> Iterator[Item]:
     """Scenes with questions, families in turn. A scene that cannot ask a wanted family clearly is passed over,
-    so rejection does not change the families' shares. Raises ConfigError for an unknown look or a seed out of range.
+    so rejection does not change the families' shares. Raises ConfigError for an unknown look or a negative seed.
     """
     if look is not None and look not in LOOKS:
         raise ConfigError(f"Unknown look {look!r}: one of {', '.join(LOOKS)}.")
-    return _draw(scenes, seed, look, split, _scene_seeds(split, seed))
+    return _draw(scenes, seed, look, split, iter(set_seeds(split, seed)))
 
 
 def _draw(scenes: int, seed: int, look: str | None, split: str, seeds: Iterator[int]) -> Iterator[Item]:
@@ -95,7 +81,7 @@ def write_dataset(
 ) -> dict[str, int]:
     """Render `scenes` pictures (PNG, 256 px square) with two questions each. The same arguments give the same files.
 
-    Returns {"scenes": ..., "questions": ...}. Raises ConfigError for an unknown look or a seed out of range.
+    Returns {"scenes": ..., "questions": ...}. Raises ConfigError for an unknown look or a negative seed.
     """
     drawn = items(scenes, seed, look, split)
     out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +92,7 @@ def write_dataset(
 def write_queries(out: Path, scenes: int, seed: int) -> dict[str, int]:
     """Pictures and queries.jsonl of split `queries`, all looks in turn, as `write_dataset` writes them; no truth.
 
-    Returns {"scenes": ..., "questions": ...}. Raises ConfigError for a seed out of range.
+    Returns {"scenes": ..., "questions": ...}. Raises ConfigError for a negative seed.
     """
     return _write(out, items(scenes, seed), None)
 

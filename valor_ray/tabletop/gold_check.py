@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from valor_ray.depth_map import depth_at
 from valor_ray.measure.answers import is_right
-from valor_ray.models.moge.read import depth_at
 from valor_ray.program.parse import parse_reply
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap

@@ -94,13 +94,13 @@ def _develop(colour: Array, look: Look, size: int, rng: np.random.Generator) -> 
 
 
 def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[RenderedObject, ...]:
-    found = []
+    shown = []
     for index, solid in enumerate(scene.solids):
         rows, columns = np.nonzero(ids == index)
         if len(rows) < 8:
             continue
         bbox = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
-        found.append(
+        shown.append(
             RenderedObject(
                 index,
                 solid.colour,
@@ -112,7 +112,7 @@ def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[Re
                 float(np.median(depth[rows, columns])),
             )
         )
-    return tuple(found)
+    return tuple(shown)
 
 
 def render(scene: Scene, size: int = 256) -> Rendering:

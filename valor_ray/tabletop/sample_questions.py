@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from valor_ray.models.moge.read import depth_at
+from valor_ray.depth_map import depth_at
 from valor_ray.records import DepthMap
 from valor_ray.tabletop.questions import FAMILIES, REFERENCE_CM, RELATIONS, Blueprint
 from valor_ray.tabletop.render import RenderedObject, Rendering
@@ -31,7 +31,9 @@ _TALLER = 1.25  # least ratio of heights that a choice compares
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnsweredQuestion:
+    """A question about a rendering, with its true answer: for evaluation only."""
+
     blueprint: Blueprint
     answer: Truth
     boxes: tuple[tuple[float, float, float, float], ...]  # of the objects that matter
@@ -82,7 +84,7 @@ class _Asker:
         """Is the taller object the one of fewer pixels?"""
         return ((a.bbox[3] - a.bbox[1]) > (b.bbox[3] - b.bbox[1])) != (a.height_m > b.height_m)
 
-    def found(self, phrase: str) -> list[RenderedObject]:
+    def named(self, phrase: str) -> list[RenderedObject]:
         return [t for t in self.things if matches(t, phrase)]
 
     def depth(self, thing: RenderedObject) -> float:
@@ -100,20 +102,20 @@ class _Asker:
             colour, shape = thing.colour, thing.shape
         return str(self.pick([f"{colour} {shape}", shape, f"{colour} object"]))
 
-    def done(self, blueprint: Blueprint, answer: Truth, things: list[RenderedObject]) -> Asked:
-        return Asked(blueprint, answer, tuple(t.bbox for t in things))
+    def done(self, blueprint: Blueprint, answer: Truth, things: list[RenderedObject]) -> AnsweredQuestion:
+        return AnsweredQuestion(blueprint, answer, tuple(t.bbox for t in things))
 
-    def count(self) -> Asked | None:
+    def count(self) -> AnsweredQuestion | None:
         phrase = "object" if self.rng.random() < 0.1 else self.phrase()
-        things = self.found(phrase)
+        things = self.named(phrase)
         return self.done(Blueprint("count", phrase), len(things), things) if self.clear else None
 
-    def existence(self) -> Asked | None:
+    def existence(self) -> AnsweredQuestion | None:
         phrase, things = "", []
         wanted = self.rng.random() < 0.5
         for _ in range(8):
             phrase = self.phrase()
-            things = self.found(phrase)
+            things = self.named(phrase)
             if bool(things) == wanted:
                 break
         return (
@@ -122,10 +124,10 @@ class _Asker:
             else None
         )
 
-    def attribute(self) -> Asked | None:
+    def attribute(self) -> AnsweredQuestion | None:
         target = str(self.pick(["colour", "shape"]))
         options = [(t.shape if target == "colour" else f"{t.colour} object", t) for t in self.things]
-        options = [(p, t) for p, t in options if len(self.found(p)) == 1 and t.visible >= 0.9]
+        options = [(p, t) for p, t in options if len(self.named(p)) == 1 and t.visible >= 0.9]
         if not options:
             return None
         phrase, thing = self.pick(options)
@@ -135,7 +137,7 @@ class _Asker:
         near, far = sorted((self.depth(a), self.depth(b)))
         return far / near >= _DEPTH_APART
 
-    def closer(self) -> Asked | None:
+    def closer(self) -> AnsweredQuestion | None:
         pair, relation = self.pair(self._depths_apart), self.relation("closer")
         if pair is None:
             return None
@@ -149,7 +151,7 @@ class _Asker:
         seen, true = self.size(a) / self.size(b), a.height_m / b.height_m
         return abs(seen / true - 1) <= _SIZE_SLACK
 
-    def height(self) -> Asked | None:
+    def height(self) -> AnsweredQuestion | None:
         pair = self.pair(self._sizes_honest, self._pixels_mislead)
         if pair is None:
             return None
@@ -159,14 +161,14 @@ class _Asker:
             Blueprint("height", a.label, b.label, number=number), number * b.height_m / a.height_m, [a, b]
         )
 
-    def ratio(self) -> Asked | None:
+    def ratio(self) -> AnsweredQuestion | None:
         pair = self.pair(self._sizes_honest, self._pixels_mislead)
         if pair is None:
             return None
         a, b = pair
         return self.done(Blueprint("ratio", a.label, b.label), a.height_m / b.height_m, [a, b])
 
-    def side_(self) -> Asked | None:
+    def side_(self) -> AnsweredQuestion | None:
         relation = self.relation("side")
         axis = 0 if relation in ("left", "right") else 1
         pair = self.pair(lambda a, b: abs(_centre(a)[axis] - _centre(b)[axis]) >= _APART * self.side)
@@ -177,7 +179,7 @@ class _Asker:
         answer = "yes" if before == (relation in ("left", "above")) else "no"
         return self.done(Blueprint("side", a.label, b.label, relation), answer, [a, b])
 
-    def order(self) -> Asked | None:
+    def order(self) -> AnsweredQuestion | None:
         pair, relation = self.pair(self._depths_apart), self.relation("order")
         if pair is None:
             return None
@@ -185,15 +187,15 @@ class _Asker:
         answer = "yes" if (self.depth(a) < self.depth(b)) == (relation == "in front of") else "no"
         return self.done(Blueprint("order", a.label, b.label, relation), answer, [a, b])
 
-    def nested(self) -> Asked | None:
+    def nested(self) -> AnsweredQuestion | None:
         relation, target = self.relation("nested"), str(self.pick(["colour", "shape"]))
         options = [*SHAPES] if target == "colour" else [f"{c} object" for c in COLOURS]
-        phrases = [p for p in options if len(self.found(p)) >= 2]
+        phrases = [p for p in options if len(self.named(p)) >= 2]
         if not phrases or not self.clear:
             return None
         phrase = str(self.pick(phrases))
         key = (lambda t: _centre(t)[0] / self.side) if relation in ("leftmost", "rightmost") else self.depth
-        ordered = sorted(self.found(phrase), key=key, reverse=relation in ("rightmost", "farthest"))
+        ordered = sorted(self.named(phrase), key=key, reverse=relation in ("rightmost", "farthest"))
         gap = abs(key(ordered[0]) - key(ordered[1]))
         wide = gap >= _APART if relation in ("leftmost", "rightmost") else gap >= 0.15
         if not wide or ordered[0].visible < 0.9 or getattr(ordered[0], target) == getattr(ordered[1], target):
@@ -204,7 +206,7 @@ class _Asker:
             ordered,
         )
 
-    def choice(self) -> Asked | None:
+    def choice(self) -> AnsweredQuestion | None:
         relation = self.relation("choice")
 
         def fits(a: RenderedObject, b: RenderedObject) -> bool:
@@ -218,7 +220,7 @@ class _Asker:
         first = (a.height_m > b.height_m) == (relation == "taller")
         return self.done(Blueprint("choice", a.label, b.label, relation), (a if first else b).label, [a, b])
 
-    def count_side(self) -> Asked | None:
+    def count_side(self) -> AnsweredQuestion | None:
         relation = self.relation("count_side")
         if not self.clear or not self.unique:
             return None
@@ -226,11 +228,11 @@ class _Asker:
         x = _centre(anchor)[0]
 
         def beside(phrase: str) -> list[RenderedObject]:
-            return [t for t in self.found(phrase) if (_centre(t)[0] < x) == (relation == "left")]
+            return [t for t in self.named(phrase) if (_centre(t)[0] < x) == (relation == "left")]
 
         options = [p for p in [*SHAPES, *(f"{c} object" for c in COLOURS)] if not matches(anchor, p)]
         options = [
-            p for p in options if all(abs(_centre(t)[0] - x) >= _APART * self.side for t in self.found(p))
+            p for p in options if all(abs(_centre(t)[0] - x) >= _APART * self.side for t in self.named(p))
         ]
         if self.rng.random() < 0.75:
             options = [p for p in options if beside(p)]
@@ -242,28 +244,28 @@ class _Asker:
             Blueprint("count_side", phrase, anchor.label, relation), len(things), [anchor, *things]
         )
 
-    def more(self) -> Asked | None:
+    def more(self) -> AnsweredQuestion | None:
         relation = self.relation("more")
         options = [*SHAPES] if self.rng.random() < 0.5 else [f"{c} object" for c in COLOURS]
         if not self.clear:
             return None
         pairs = [
-            (p, q) for p in options for q in options if p != q and len(self.found(p)) != len(self.found(q))
+            (p, q) for p in options for q in options if p != q and len(self.named(p)) != len(self.named(q))
         ]
         if not pairs:
             return None
         first, second = self.pick(pairs)
-        m, n = len(self.found(first)), len(self.found(second))
+        m, n = len(self.named(first)), len(self.named(second))
         answer = "yes" if (m > n if relation == "more" else m < n) else "no"
-        things = self.found(first) + self.found(second)
+        things = self.named(first) + self.named(second)
         return self.done(Blueprint("more", first, second, relation), answer, things)
 
 
-def ask(rendering: Rendering, family: str, rng: np.random.Generator) -> Asked | None:
+def ask(rendering: Rendering, family: str, rng: np.random.Generator) -> AnsweredQuestion | None:
     """A question of the family about the picture with its true answer, or None when it allows no clear one."""
     asker = _Asker(rendering, rng)
-    asked: Asked | None = getattr(asker, "side_" if family == "side" else family)()
-    return asked
+    question: AnsweredQuestion | None = getattr(asker, "side_" if family == "side" else family)()
+    return question
 
 
 def free_blueprint(rng: np.random.Generator, family: str | None = None) -> Blueprint:

@@ -12,19 +12,41 @@ from functools import partial
 
 import numpy as np
 
+from valor_ray.errors import ConfigError
+
 SHAPES = ("box", "ball", "cylinder", "cone")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "cyan", "white")
 LOOKS = ("tiles", "wood", "dusk", "loud")
 SEEN_LOOKS = ("tiles", "wood")  # what the base detector is pre-trained on
 UNSEEN_LOOKS = ("dusk", "loud")
 
-# Scene seeds by split: ranges that never meet, so no two splits share a scene.
+# Scene seeds by split: ranges that never meet, so no two splits share a scene. What has no seed of its own
+# (pre-training, measuring) draws from these; data sets get their scenes from `set_seeds`.
 SPLIT_SEEDS = {
     "train": range(0, 1_000_000),
     "val": range(1_000_000, 2_000_000),
     "held_out": range(2_000_000, 3_000_000),
     "queries": range(3_000_000, 4_000_000),
 }
+SET_SCENES = 20_000  # scene seeds that a data set of one seed owns
+_SETS_INSIDE = 50  # data sets that fit into a split's range; those of larger seeds lie beyond all ranges
+
+
+def set_seeds(split: str, seed: int) -> range:
+    """The scene seeds that the data set of a seed may use: disjoint from those of every other seed and split.
+
+    Seeds below 50 have their place inside the split's range of a million, as shipped figures depend on it. From 50 on
+    the blocks of all splits follow one another: seed 50 of the first split begins where the ranges end, at 4,000,000.
+    Raises ConfigError for a negative seed.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed {seed} is below 0: give a whole number from 0 on.")
+    if seed < _SETS_INSIDE:
+        first = SPLIT_SEEDS[split].start + seed * SET_SCENES
+    else:
+        first = (seed * len(SPLIT_SEEDS) + list(SPLIT_SEEDS).index(split)) * SET_SCENES
+    return range(first, first + SET_SCENES)
+
 
 FIELD_OF_VIEW = math.radians(35)
 WALL_Y = 3.1  # the backdrop

@@ -77,6 +77,23 @@ def test_a_scored_file_without_report_names_the_command_that_makes_it(
     assert said in message and f"valor score --replies FILE --out {scored}" in message
 
 
+def test_a_folder_says_what_it_is_before_it_holds_a_record(tmp_path: Path, capsys) -> None:
+    for kind in ("reasoning", "score"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "run.json").write_text(json.dumps({"kind": kind}))
+    assert main(["report", str(tmp_path / "reasoning")]) == 0
+    assert capsys.readouterr().out.startswith("0 steps, 0 rollouts\n")
+    assert main(["report", str(tmp_path / "score")]) == 2
+    assert "scoring there has not come to its end" in capsys.readouterr().err
+
+
+def test_a_run_of_another_kind_gets_no_page_of_training(trained: Path, capsys) -> None:
+    """Whatever its records are called."""
+    (trained / "run.json").write_text('{"kind": "dreaming"}')
+    assert main(["report", str(trained)]) == 2
+    assert "'dreaming'" in capsys.readouterr().err and not (trained / "report.html").exists()
+
+
 @pytest.mark.parametrize("name", ["", "nowhere", "train/metrics.jsonl"])
 def test_a_folder_that_is_no_run_is_refused_with_what_a_run_holds(trained: Path, name: str, capsys) -> None:
     folder = trained.parent / name

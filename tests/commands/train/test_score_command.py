@@ -72,6 +72,17 @@ def test_another_folder_with_the_same_cache_pays_nothing(file: Path, tmp_path: P
     assert (report["calls"], report["cache_hits"], report["scored"]) == (0, 8, 3)
 
 
+@pytest.mark.parametrize("sign", ["run.json", "rollouts.jsonl", "checkpoints"])
+def test_folder_of_a_training_run_exits_2(file: Path, tmp_path: Path, capsys, sign: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / sign).write_text('{"kind": "reasoning"}\n')
+    assert main(words(file, out, "--in-process")) == 2
+    said = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert said.endswith("is a folder of `valor train reasoning`, not of `valor score`. Give another --out.")
+    assert {path.name for path in out.iterdir()} == {sign, "lock"}
+
+
 def test_a_bad_row_exits_1_and_the_rest_is_scored(file: Path, tmp_path: Path, capsys) -> None:
     file.write_text(file.read_text() + '{"query_id": "b", "question": "How many?"}\n')
     assert main(words(file, tmp_path / "out", "--in-process")) == 1

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rollout_of import rollout_of
 
 from valor_ray.cli import main
+from valor_ray.commands.train.reasoning import training_queries
 from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.learn import LearnerEnd
 from valor_ray.reasoning.training import local as train_local
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
-from valor_ray.runs.folder import read_records
+from valor_ray.runs.record_file import read_records
 
 SMALL = (
     "--set",
@@ -88,19 +90,9 @@ class Engine:
     def learn(self, work: TrainWork) -> LearnerEnd:
         Engine.works.append(work)
         for assignment in work.assignments:
-            row = {
-                "rollout_id": assignment.assignment_id,
-                "step": assignment.step,
-                "shard": assignment.shard,
-                "fate": "used",
-                "value": 1.0,
-                "versions": [["step-000000", 1]],
-            }
-            work.record(
-                RolloutResult(
-                    assignment.step, assignment.shard, [row | {"order": asdict(assignment)}], [], 0, 0
-                )
-            )
+            told = json.dumps(asdict(assignment))  # all that a rollout worker gets
+            row = rollout_of(assignment.step, assignment.shard, reply=told)
+            work.record(RolloutResult(assignment.step, assignment.shard, [row], [], 0, 0))
         return LearnerEnd(0, self.stopped)
 
 
@@ -175,6 +167,16 @@ def test_run_folder_that_is_a_file_exits_2(
     assert (tmp_path / "run").read_text() == "not a folder"
 
 
+@pytest.mark.parametrize("more", [["--dry-run"], ["--in-process"]])
+def test_folder_of_scores_exits_2_before_anything_is_rendered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    (tmp_path / "rewards.jsonl").write_text("")
+    said = refused(capsys, *words(tmp_path, *more))
+    assert "is a folder of `valor score`, not of `valor train reasoning`. Give another --run." in said
+    assert {path.name for path in tmp_path.iterdir()} <= {"rewards.jsonl", "lock"}
+
+
 def test_folder_in_which_another_run_works_exits_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,16 +233,16 @@ def planned(*command: str) -> dict[str, Any]:
 
 
 def test_dry_run_prints_the_plan_and_leaves_no_trace(tmp_path: Path, queries: Path) -> None:
-    found = planned(*words(tmp_path / "run", "--queries", queries, "--dry-run"))
-    assert (found["queries"], found["steps"], found["replies"]) == (6, 3, 12)
+    plan = planned(*words(tmp_path / "run", "--queries", queries, "--dry-run"))
+    assert (plan["queries"], plan["steps"], plan["replies"]) == (6, 3, 12)
     assert not (tmp_path / "run").exists()
 
 
 def test_dry_run_of_tabletop_scenes_renders_none(tmp_path: Path) -> None:
-    found = planned(*words(tmp_path / "run", "--dry-run", small=False))
+    plan = planned(*words(tmp_path / "run", "--dry-run", small=False))
     grpo = Config.load("local").grpo
-    assert (found["queries"], found["steps"]) == (grpo.query_limit, grpo.steps)
-    assert found["replies"] == found["steps"] * grpo.prompts * grpo.samples
+    assert (plan["queries"], plan["steps"]) == (grpo.query_limit, grpo.steps)
+    assert plan["replies"] == plan["steps"] * grpo.prompts * grpo.samples
     assert not (tmp_path / "run").exists()
     limited = planned(*words(tmp_path / "run", "--dry-run", "--set", "grpo.query_limit=9"))
     assert limited["queries"] == 9
@@ -319,6 +321,18 @@ def test_run_without_source_renders_its_scenes_once_and_without_truth(
     assert host.works[0].assignments == [] and len(host.works[0].recorded) == 3
 
 
+def test_scenes_and_training_have_seeds_of_their_own(tmp_path: Path) -> None:
+    def rendered(name: str, *seeds: str) -> bytes:
+        config = Config.load("local", ["grpo.query_limit=4", *seeds])
+        training_queries(config, tmp_path / name)
+        return (tmp_path / name / "data" / "queries.jsonl").read_bytes()
+
+    alone = rendered("a", "grpo.seed=7")
+    assert rendered("b", "grpo.seed=99", "grpo.scene_seed=7") == alone
+    assert rendered("c", "grpo.seed=7", "grpo.scene_seed=0") == rendered("d") != alone
+    assert rendered("e", f"grpo.seed={2**40}") not in (alone, rendered("f", f"grpo.seed={2**40 + 1}"))
+
+
 def test_stopped_run_exits_1_and_says_why(
     tmp_path: Path, queries: Path, host: type[Engine], capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -359,18 +373,19 @@ def test_other_settings_in_the_same_folder_exit_2(
     assert "grpo.kl 0.01 -> 0.5" in said
 
 
+def test_replay_of_a_scored_file_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    (scores / "rewards.jsonl").write_text("")
+    said = refused(capsys, *words(tmp_path / "run", "--replay", scores))
+    assert f"--replay {scores} is a folder of `valor score`" in said and "another --replay" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_replay_of_another_setting_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "old").mkdir()
     recorder = Recorder(TrainFolder(tmp_path / "old"))
-    row = {
-        "rollout_id": "a",
-        "step": 1,
-        "shard": 0,
-        "group": 0,
-        "fate": "used",
-        "versions": [["step-000000", 1]],
-    }
-    recorder.record(RolloutResult(1, 0, [row] * 9, [], 0.0, 0.0))
+    recorder.record(RolloutResult(1, 0, [rollout_of(1)] * 9, [], 0.0, 0.0))
     recorder.close()
     said = refused(capsys, *words(tmp_path / "run", "--replay", tmp_path / "old"))
     assert "9 replies" in said and "config.yaml" in said

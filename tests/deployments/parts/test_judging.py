@@ -22,6 +22,12 @@ from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.perf.mock_judge import MockJudge
 from valor_ray.records import JudgeReply
 
+EXPORTED = (
+    *(f"valor_judge_{name}" for name in ("answers", "latency_seconds", "tries", "state")),
+    *(f'head="{head}"' for head in ("logic", "attribute", "spatial", "adherence")),
+    'outcome="answered"',
+    'verdict="yes"',
+)
 KEY = "sk-planted-key-in-the-environment"
 
 
@@ -56,7 +62,7 @@ async def judged(handle: DeploymentHandle, names: list[str]) -> list[list[JudgeR
     return await asyncio.gather(*(chat.ask(group) for group in requests))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_equal_requests_are_paid_once_whichever_replica_gets_them(
     handle: DeploymentHandle, mock: MockJudge
 ) -> None:
@@ -100,7 +106,7 @@ def is_judge(process: psutil.Process) -> bool:
         return False
 
 
-def test_books_that_die_come_back_with_their_answers(
+def test_a_ledger_that_dies_comes_back_with_its_answers(
     handle: DeploymentHandle, mock: MockJudge, folder: Path
 ) -> None:
     asyncio.run(judged(handle, ["before"]))
@@ -136,7 +142,7 @@ def test_sandbox_pool_checks_programs_and_comes_back_when_it_is_killed(handle: D
     assert asyncio.run(check(codes)) == [True, False, False]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_metrics_of_every_head_are_exported_and_the_key_is_nowhere(
     handle: DeploymentHandle, folder: Path
 ) -> None:
@@ -144,31 +150,22 @@ def test_metrics_of_every_head_are_exported_and_the_key_is_nowhere(
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     text = asyncio.run(exported(url))
-    for name in (
-        "valor_judge_answers",
-        "valor_judge_latency_seconds",
-        "valor_judge_tries",
-        "valor_judge_state",
-    ):
-        assert name in text, name
-    for head in ("logic", "attribute", "spatial", "adherence"):
-        assert f'head="{head}"' in text
-    assert 'outcome="answered"' in text and 'verdict="yes"' in text and KEY not in text
+    assert [word for word in EXPORTED if word not in text] == [] and KEY not in text
     session = Path(ray._private.worker._global_node.get_session_dir_path())
     told = [path for place in (session / "logs", folder) for path in place.rglob("*") if path.is_file()]
     assert len(told) > 5 and not [path for path in told if KEY.encode() in path.read_bytes()]
 
 
 async def exported(url: str) -> str:
-    """The metrics once the judge's are among them: Ray collects them every few seconds."""
+    """The metrics once all of the judge's are among them: Ray collects each process's every few seconds."""
     text = ""
-    for _ in range(80):
+    for _ in range(400):
         try:
             with urllib.request.urlopen(url) as answer:
                 text = answer.read().decode()
         except OSError:
             text = ""
-        if "valor_judge_state" in text and 'head="adherence"' in text:
+        if all(word in text for word in EXPORTED):
             break
         await asyncio.sleep(0.5)
     return text

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from deployments.actors.named import NAMESPACE
 from deployments.actors.publications import (
-    Published,
+    PublicationsActor,
     close_publications,
     open_publications,
     publications_name,
@@ -73,8 +73,11 @@ def handle(run: Path, weights: list[Path]) -> Iterator[DeploymentHandle]:
 
 
 def gaps(run: Path, step: int, folder: Path) -> list[float]:
-    """Publish; of each replica, the largest difference of the probe's log-probabilities to transformers'."""
-    answers = publish(str(run), version_name(step), folder, PROBE, 60)
+    """Publish to both replicas; of each, the largest difference of the probe's log-probabilities to transformers'."""
+    until(
+        lambda: len(live(run)["live"]) == 2
+    )  # one whose beat is late counts as gone, and would not be waited for
+    answers = publish(str(run), version_name(step), folder, PROBE, 200)
     assert {answer.version for answer in answers} == {version_name(step)}
     assert len({answer.replica for answer in answers}) == len(answers)
     ((prompt, tokens),) = PROBE
@@ -88,9 +91,10 @@ def live(run: Path) -> dict[str, Any]:
     return ray.get(open_publications(str(run)).status.remote())
 
 
-def until(found: Callable[[], bool], seconds: float) -> None:
+def until(true: Callable[[], bool], seconds: float = 200) -> None:
+    """Long enough for a busy machine: what is expected comes within seconds else."""
     end = time.monotonic() + seconds
-    while not found():
+    while not true():
         assert time.monotonic() < end
         time.sleep(0.2)
 
@@ -101,22 +105,23 @@ async def samples(handle: DeploymentHandle, calls: int) -> list[list[list[Reply]
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_replicas_start_with_what_is_published(handle: DeploymentHandle, run: Path) -> None:
-    assert live(run) == {"version": version_name(0), "live": live(run)["live"], "behind": []}
-    assert len(live(run)["live"]) == 2
-    status = handle.status.remote().result()
-    assert status["version"] == version_name(0) and status["replica"] in live(run)["live"]
+    until(lambda: len(live(run)["live"]) == 2)
+    status = live(run)
+    assert (status["version"], status["behind"]) == (version_name(0), [])
+    replica = handle.status.remote().result()
+    assert replica["version"] == version_name(0) and replica["replica"] in status["live"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_replica_carries_each_version_and_samples_the_same(
     handle: DeploymentHandle, run: Path, weights: list[Path]
 ) -> None:
     texts = set()
     for step in (1, 2, 1):  # an older one again, as after a run goes back to its checkpoint
-        found = gaps(run, step, weights[step])
-        assert len(found) == 2 and max(found) < 1e-4
+        differences = gaps(run, step, weights[step])
+        assert len(differences) == 2 and max(differences) < 1e-4
         batches = asyncio.run(samples(handle, 6))
         assert all(batch == batches[0] for batch in batches)
         assert {reply.policy_version for group in batches[0] for reply in group} == {version_name(step)}
@@ -124,7 +129,7 @@ def test_every_replica_carries_each_version_and_samples_the_same(
     assert len(texts) == 2
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_weights_that_do_not_fit_are_withdrawn_everywhere(
     handle: DeploymentHandle, run: Path, weights: list[Path], tmp_path: Path
 ) -> None:
@@ -135,8 +140,8 @@ def test_weights_that_do_not_fit_are_withdrawn_everywhere(
     for folder, words in ((tmp_path / "odd", "was refused by .* missing"), (tmp_path / "none", "missing")):
         with pytest.raises(CheckpointError, match=words):
             publish(str(run), version_name(3), folder, PROBE, 60)
-    until(lambda: live(run)["behind"] == [], 20)
-    assert live(run)["version"] == version_name(1) and len(live(run)["live"]) == 2
+    until(lambda: live(run)["behind"] == [] and len(live(run)["live"]) == 2)
+    assert live(run)["version"] == version_name(1)
     assert json.loads((run / "published.json").read_text())["version"] == version_name(1)
     batches = asyncio.run(samples(handle, 6))
     assert {reply.policy_version for batch in batches for group in batch for reply in group} == {
@@ -144,7 +149,7 @@ def test_weights_that_do_not_fit_are_withdrawn_everywhere(
     }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_killed_replica_comes_back_with_the_current_version(
     handle: DeploymentHandle, run: Path, weights: list[Path]
 ) -> None:
@@ -154,24 +159,22 @@ def test_a_killed_replica_comes_back_with_the_current_version(
     assert len(replicas) == 2
     engines = replicas[0].children(recursive=True)
     os.kill(replicas[0].pid, signal.SIGKILL)
-    until(lambda: len(set(live(run)["live"]) - before) == 1, 150)
-    until(
-        lambda: serve.status().applications[APP].deployments["policy"].replica_states.get("RUNNING") == 2, 60
-    )
-    until(lambda: live(run)["behind"] == [] and len(live(run)["live"]) == 2, 30)
+    until(lambda: len(set(live(run)["live"]) - before) == 1)
+    until(lambda: serve.status().applications[APP].deployments["policy"].replica_states.get("RUNNING") == 2)
+    until(lambda: live(run)["behind"] == [] and len(live(run)["live"]) == 2)
     assert all(batch == expected for batch in asyncio.run(samples(handle, 6)))
     assert max(gaps(run, 3, weights[3])) < 1e-4
-    assert psutil.wait_procs(engines, timeout=10)[1] == []  # an engine does not outlive its replica
+    assert psutil.wait_procs(engines, timeout=90)[1] == []  # an engine does not outlive its replica
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_publications_survive_their_actor(handle: DeploymentHandle, run: Path, weights: list[Path]) -> None:
     ray.kill(ray.get_actor(publications_name(str(run)), NAMESPACE), no_restart=False)
     assert live(run)["version"] == version_name(3)
-    until(lambda: len(live(run)["live"]) == 2, 20)
+    until(lambda: len(live(run)["live"]) == 2)
     assert live(run)["behind"] == []
-    found = gaps(run, 2, weights[2])
-    assert len(found) == 2 and max(found) < 1e-4
+    differences = gaps(run, 2, weights[2])
+    assert len(differences) == 2 and max(differences) < 1e-4
 
 
 def is_policy(process: psutil.Process) -> bool:
@@ -184,4 +187,4 @@ def is_policy(process: psutil.Process) -> bool:
 
 def test_refused_first_publication_leaves_nothing_current(tmp_path: Path) -> None:
     (tmp_path / "published.json").write_text("null")
-    assert asyncio.run(Published(str(tmp_path)).status())["version"] is None
+    assert asyncio.run(PublicationsActor(str(tmp_path)).status())["version"] is None

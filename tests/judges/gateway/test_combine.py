@@ -70,14 +70,14 @@ def test_judge_that_is_down_gets_no_shared_work() -> None:
     ],
 )
 def test_majority_counts_and_a_tie_is_missing(ballot: tuple[str | None, ...], verdict: str | None) -> None:
-    found = vote([reply(says) for says in ballot])
-    assert (None if found.content is None else found.content["verdict"]) == verdict
-    assert found.usage.tries == len(ballot) and found.usage.cost_usd == pytest.approx(0.1 * len(ballot))
+    voted = vote([reply(says) for says in ballot])
+    assert (None if voted.content is None else voted.content["verdict"]) == verdict
+    assert voted.usage.tries == len(ballot) and voted.usage.cost_usd == pytest.approx(0.1 * len(ballot))
 
 
 def test_vote_goes_on_without_a_judge_that_fails_for_good() -> None:
     voting = combined(VotingJudges, Judge("yes"), Judge("yes", broken=True), Judge("no"), Judge("yes"))
-    (found,) = asyncio.run(voting.ask(requests(1)))
-    assert found.content is not None and found.content["verdict"] == "yes"
+    (voted,) = asyncio.run(voting.ask(requests(1)))
+    assert voted.content is not None and voted.content["verdict"] == "yes"
     with pytest.raises(JudgeError):
         asyncio.run(combined(VotingJudges, Judge("yes", broken=True)).ask(requests(1)))

@@ -39,8 +39,8 @@ def test_answers_come_back_as_they_were_stored(tmp_path: Path) -> None:
     store.put_many({"k0": StoredAnswer({"verdict": "no"}, "m", 0, 0, 0, 0)})  # the first answer stays
     store.close()
     again = AnswerStore(tmp_path)
-    found = again.get_many([f"k{i}" for i in range(1300)])
-    assert len(found) == 1200 == len(again) and found["k0"] == ANSWER
+    answers = again.get_many([f"k{i}" for i in range(1300)])
+    assert len(answers) == 1200 == len(again) and answers["k0"] == ANSWER
     again.close()
 
 

@@ -21,14 +21,14 @@ def detect(rows, boxes, thresholds=THRESHOLDS):
 
 
 def test_a_box_goes_to_the_phrase_whose_own_words_it_fits():
-    (found,) = detect([(0.1, 0.6, 0.7, 0.62)], [(10, 10, 50, 50)])
-    assert found.label == "Purple-Cone"
-    assert found.score == np.float32(0.7)
+    (detection,) = detect([(0.1, 0.6, 0.7, 0.62)], [(10, 10, 50, 50)])
+    assert detection.label == "Purple-Cone"
+    assert detection.score == np.float32(0.7)
 
 
 def test_phrases_are_never_merged():
-    found = detect([(0.8, 0.8, 0.1, 0.7), (0.1, 0.7, 0.8, 0.8)], [(0, 0, 20, 20), (50, 0, 80, 20)])
-    assert [box.label for box in found] == ["red cone", "Purple-Cone"]
+    detections = detect([(0.8, 0.8, 0.1, 0.7), (0.1, 0.7, 0.8, 0.8)], [(0, 0, 20, 20), (50, 0, 80, 20)])
+    assert [box.label for box in detections] == ["red cone", "Purple-Cone"]
 
 
 def test_one_good_word_is_not_enough_when_the_phrase_as_a_whole_is_weak():
@@ -40,16 +40,19 @@ def test_a_low_box_threshold_lowers_the_text_threshold_too():
 
 
 def test_boxes_are_clipped_to_the_picture_and_empty_ones_dropped():
-    found = detect([(0.9, 0.9, 0, 0), (0.8, 0.8, 0, 0)], [(-5, -5, 300, 60), (201, 5, 240, 60)])
-    assert [box.bbox for box in found] == [(0.0, 0.0, 200.0, 60.0)]
+    detections = detect([(0.9, 0.9, 0, 0), (0.8, 0.8, 0, 0)], [(-5, -5, 300, 60), (201, 5, 240, 60)])
+    assert [box.bbox for box in detections] == [(0.0, 0.0, 200.0, 60.0)]
 
 
 def test_of_two_like_boxes_with_one_label_the_better_stays():
     boxes = [(10, 10, 50, 50), (11, 10, 51, 50), (11, 11, 50, 50)]
-    found = detect([(0.6, 0.6, 0, 0), (0.9, 0.9, 0, 0), (0, 0, 0.8, 0.8)], boxes)
-    assert [(box.label, round(box.score, 1)) for box in found] == [("red cone", 0.9), ("Purple-Cone", 0.8)]
+    detections = detect([(0.6, 0.6, 0, 0), (0.9, 0.9, 0, 0), (0, 0, 0.8, 0.8)], boxes)
+    assert [(box.label, round(box.score, 1)) for box in detections] == [
+        ("red cone", 0.9),
+        ("Purple-Cone", 0.8),
+    ]
 
 
 def test_coordinates_are_plain_floats():
-    (found,) = detect([(0.9, 0.9, 0, 0)], [(10, 10, 50, 50)])
-    assert all(type(side) is float for side in found.bbox) and type(found.score) is float
+    (detection,) = detect([(0.9, 0.9, 0, 0)], [(10, 10, 50, 50)])
+    assert all(type(side) is float for side in detection.bbox) and type(detection.score) is float

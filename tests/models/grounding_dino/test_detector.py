@@ -43,11 +43,11 @@ def load(folder):
 
 def test_each_picture_gets_boxes_of_its_own_phrases(detector):
     pictures = [picture(80, 60), picture(60, 90, 1), picture(80, 60, 2)]
-    found = detector.detect(pictures, [["Red-Cube", "ball"], [], ["TV"]], box_threshold=0)
-    assert {box.label for box in found[0]} <= {"Red-Cube", "ball"} and found[0]
-    assert found[1] == []
-    assert {box.label for box in found[2]} == {"TV"}
-    for image, boxes in zip(pictures, found, strict=True):
+    detections = detector.detect(pictures, [["Red-Cube", "ball"], [], ["TV"]], box_threshold=0)
+    assert {box.label for box in detections[0]} <= {"Red-Cube", "ball"} and detections[0]
+    assert detections[1] == []
+    assert {box.label for box in detections[2]} == {"TV"}
+    for image, boxes in zip(pictures, detections, strict=True):
         assert boxes == sorted(boxes, key=lambda box: -box.score)
         for box in boxes:
             x1, y1, x2, y2 = box.bbox
@@ -79,13 +79,13 @@ def test_more_phrases_than_fit_one_caption_are_all_asked(detector):
 
 @pytest.mark.parametrize(("width", "height"), [(2, 2), (400, 4), (3, 300), (1, 1), (1000, 10)])
 def test_odd_shapes_of_pictures_are_accepted(detector, width, height):
-    (found,) = detector.detect([picture(width, height)], [["object"]], box_threshold=0)
-    assert all(0 <= box.bbox[0] <= box.bbox[2] <= width for box in found)
+    (detections,) = detector.detect([picture(width, height)], [["object"]], box_threshold=0)
+    assert all(0 <= box.bbox[0] <= box.bbox[2] <= width for box in detections)
 
 
 def test_a_very_long_phrase_is_accepted(detector):
-    (found,) = detector.detect([picture(80, 60)], [["red cube " * 300]], box_threshold=0)
-    assert {box.label for box in found} <= {"red cube " * 300}
+    (detections,) = detector.detect([picture(80, 60)], [["red cube " * 300]], box_threshold=0)
+    assert {box.label for box in detections} <= {"red cube " * 300}
 
 
 def test_image_side_changes_the_size_that_the_model_sees(folder):

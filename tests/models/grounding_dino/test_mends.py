@@ -50,11 +50,11 @@ def test_every_picture_takes_targets_from_its_own_prompt():
     maps = tuple(torch.eye(rows, 6, dtype=torch.long) for rows in (2, 4, 3, 5))
     targets = [{"class_labels": torch.tensor([label])} for label in (1, 3, 0, 4)]
     indices = [(torch.tensor([2]), torch.tensor([0]))] * 4
-    found = loss._get_target_classes_one_hot(
+    one_hot = loss._get_target_classes_one_hot(
         {"logits": torch.zeros(4, 3, 6), "label_maps": maps}, targets, indices
     )
-    assert found[:, 2].argmax(-1).tolist() == [1, 3, 0, 4]
-    assert found.sum() == 4
+    assert one_hot[:, 2].argmax(-1).tolist() == [1, 3, 0, 4]
+    assert one_hot.sum() == 4
 
 
 def test_a_wrong_release_outside_the_known_range_is_refused(monkeypatch):

@@ -40,13 +40,13 @@ def test_programs_get_nearly_all_boxes_they_ask_for(detector, scenes):
 
 def test_what_is_never_on_the_table_is_not_found(detector, scenes):
     pictures = [from_array(rgb.copy()) for rgb in scenes.rgb[:20]]
-    found = detector.detect(pictures, [["dog", "coffee-table", "Red Car"]] * len(pictures))
-    assert sum(map(len, found)) <= 2
+    detections = detector.detect(pictures, [["dog", "coffee-table", "Red Car"]] * len(pictures))
+    assert sum(map(len, detections)) <= 2
 
 
 def test_many_phrases_in_one_call_come_back_as_asked(detector, scenes):
     _boxes, named = scenes.objects(0)
     asked = [f"{colour.upper()}-{SHAPE_WORDS[shape][0]}" for colour, shape in dict.fromkeys(named)]
-    (found,) = detector.detect([from_array(scenes.rgb[0].copy())], [asked])
-    assert len({box.label for box in found} & set(asked)) >= len(asked) - 1
-    assert {box.label for box in found} <= set(asked)
+    (detections,) = detector.detect([from_array(scenes.rgb[0].copy())], [asked])
+    assert len({box.label for box in detections} & set(asked)) >= len(asked) - 1
+    assert {box.label for box in detections} <= set(asked)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from valor_ray.config.models import DepthConfig
+from valor_ray.depth_map import depth_at
 from valor_ray.errors import CheckpointError, ConfigError
-from valor_ray.models.moge.depth import MoGe, depth_at
+from valor_ray.models.moge.depth import MoGe
 from valor_ray.records import Picture
 from valor_ray.tabletop.pretrain.depth import MODEL_CONFIG, build_model
 
@@ -48,22 +49,22 @@ def moge(checkpoint: Path) -> MoGe:
 
 
 def test_depth_map_has_the_size_of_the_picture_and_finite_metres(moge: MoGe):
-    (found,) = moge.depth([_picture(60, 100)])
-    assert found.depth.shape == (60, 100)
-    assert found.depth.dtype == np.float32
-    assert np.isfinite(found.depth).all()
-    assert type(found.focal_px) is float
-    assert not found.depth.flags.writeable
+    (depth_map,) = moge.depth([_picture(60, 100)])
+    assert depth_map.depth.shape == (60, 100)
+    assert depth_map.depth.dtype == np.float32
+    assert np.isfinite(depth_map.depth).all()
+    assert type(depth_map.focal_px) is float
+    assert not depth_map.depth.flags.writeable
 
 
 def test_batches_of_mixed_sizes_give_what_single_pictures_give_in_order(moge: MoGe):
     sizes = [(64, 64), (64, 96), (64, 64), (96, 64), (64, 64), (64, 64), (64, 96)]
     pictures = [_picture(*size, seed=index) for index, size in enumerate(sizes)]
     together = moge.depth(pictures)
-    for picture, found in zip(pictures, together, strict=True):
+    for picture, depth_map in zip(pictures, together, strict=True):
         (alone,) = moge.depth([picture])
-        np.testing.assert_allclose(found.depth, alone.depth, rtol=1e-3)
-        assert found.focal_px == pytest.approx(alone.focal_px, rel=1e-3)
+        np.testing.assert_allclose(depth_map.depth, alone.depth, rtol=1e-3)
+        assert depth_map.focal_px == pytest.approx(alone.focal_px, rel=1e-3)
 
 
 def test_no_pictures_give_no_maps(moge: MoGe):
@@ -79,8 +80,8 @@ def test_image_side_scales_the_work_down_not_the_map(checkpoint: Path):
 
 def test_pixels_that_the_model_masks_are_infinite(weights: dict[str, torch.Tensor], tmp_path: Path):
     masked = weights | {"mask_head.output_blocks.2.bias": torch.tensor([-100.0])}
-    (found,) = _load(_save(tmp_path / "model.pt", masked)).depth([_picture(64, 64)])
-    assert np.isposinf(found.depth).all()
+    (depth_map,) = _load(_save(tmp_path / "model.pt", masked)).depth([_picture(64, 64)])
+    assert np.isposinf(depth_map.depth).all()
 
 
 def test_half_precision_weights_and_folders_load(
@@ -88,8 +89,8 @@ def test_half_precision_weights_and_folders_load(
 ):
     _save(tmp_path / "model.pt", {name: tensor.half() for name, tensor in weights.items()})
     picture = _picture(64, 64)
-    found = depth_at(_load(tmp_path).depth([picture])[0], [16, 16, 48, 48])
-    assert found == pytest.approx(depth_at(moge.depth([picture])[0], [16, 16, 48, 48]), rel=0.02)
+    metres = depth_at(_load(tmp_path).depth([picture])[0], [16, 16, 48, 48])
+    assert metres == pytest.approx(depth_at(moge.depth([picture])[0], [16, 16, 48, 48]), rel=0.02)
 
 
 def test_missing_unexpected_and_misshapen_tensors_are_named(weights: dict[str, torch.Tensor], tmp_path: Path):

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import PolicyError, QuestionError
-from valor_ray.models.vllm.policy import Turns, VllmPolicy, Watch, question_seed
+from valor_ray.models.vllm.policy import VllmPolicy, question_seed
 from valor_ray.program.parse import parse_reply
 from valor_ray.records import Reply, Sampling
 
@@ -121,9 +121,9 @@ def test_a_batch_is_the_same_bit_for_bit_whatever_else_is_asked(
         sampling = asyncio.create_task(batch())
         await asyncio.sleep(0.1)
         others += [asyncio.create_task(policy.generate(question, n=2)) for question in QUESTIONS]
-        found = await sampling
+        replies = await sampling
         await asyncio.gather(*others)
-        return found
+        return replies
 
     first = loop.run(batch())
     assert loop.run(batch()) == first and loop.run(disturbed()) == first
@@ -155,21 +155,21 @@ def test_replies_in_work_go_on_with_new_weights_and_say_so(
         while not any(s.detokenizer.num_output_tokens() > 9 for s in states.values()):
             await asyncio.sleep(0)
         await policy.load_weights(moved, "step-000007")
-        (found,) = await sampling
-        return found, await policy.score([(reply.prompt_ids, reply.token_ids) for reply in found])
+        (replies,) = await sampling
+        return replies, await policy.score([(reply.prompt_ids, reply.token_ids) for reply in replies])
 
     states = policy._engine.output_processor.request_states
     before = loop.run(policy.sample(QUESTIONS, n=4, seed=9, sampling=PLAIN))
-    found, scores = loop.run(update_while_sampling())
-    both = [reply for reply in found if len(reply.versions) == 2]
-    assert both and all(sum(count for _, count in r.versions) == len(r.token_ids) for r in found)
+    sampled, scores = loop.run(update_while_sampling())
+    both = [reply for reply in sampled if len(reply.versions) == 2]
+    assert both and all(sum(count for _, count in r.versions) == len(r.token_ids) for r in sampled)
     old, new = shipped(), AutoModelForCausalLM.from_pretrained(moved)
     for reply in both:
         (first, cut), (second, _) = reply.versions
         assert (first, second, reply.policy_version) == ("base", "step-000007", "base")
         expected = torch.cat([logprobs_of(old, reply)[:cut], logprobs_of(new, reply)[cut:]])
         assert torch.allclose(expected, torch.tensor(reply.logprobs), atol=1e-4)
-    for reply, scored in zip(found, scores, strict=True):
+    for reply, scored in zip(sampled, scores, strict=True):
         assert torch.allclose(logprobs_of(new, reply), torch.tensor(scored), atol=1e-4)
 
     after = loop.run(policy.sample(QUESTIONS, n=4, seed=9, sampling=PLAIN))
@@ -205,49 +205,6 @@ def test_an_engine_that_hangs_is_ill_and_one_that_is_idle_is_not(
         await policy.healthy()
 
     loop.run(hang())
-
-
-def test_watch_counts_from_the_last_token_or_answer() -> None:
-    now = [0.0]
-    watch = Watch(lambda: now[0])
-
-    def at(seconds: float, **tokens: int) -> float:
-        now[0] = seconds
-        return watch.idle_s(tokens)
-
-    assert at(100) == 0
-    with watch.working():
-        assert at(103, a=0) == 3
-        assert at(104, a=1) == 0
-        assert at(110, a=1, b=0) == 6
-        assert at(120, b=0) == 16  # given up by its caller: that is no progress
-        watch.answered()
-        assert at(121, b=0) == 0
-        assert at(125, b=0) == 4
-    assert at(200) == 0
-
-
-def test_who_wants_the_engine_alone_waits_for_those_inside_and_is_not_overtaken() -> None:
-    order: list[str] = []
-
-    async def shared(turns: Turns, name: str) -> None:
-        async with turns.shared():
-            order.append(f"{name} in")
-            await asyncio.sleep(0.01)
-            order.append(f"{name} out")
-
-    async def alone(turns: Turns) -> None:
-        async with turns.alone():
-            order.append("alone in")
-            await asyncio.sleep(0.01)
-            order.append("alone out")
-
-    async def run() -> None:
-        turns = Turns()
-        await asyncio.gather(shared(turns, "a"), shared(turns, "b"), alone(turns), shared(turns, "c"))
-
-    asyncio.run(run())
-    assert order == ["a in", "b in", "a out", "b out", "alone in", "alone out", "c in", "c out"]
 
 
 def test_no_two_samples_of_a_run_share_a_seed() -> None:

@@ -14,7 +14,7 @@ import pytest
 from valor_ray.config.service import SandboxConfig
 from valor_ray.errors import ProgramError
 from valor_ray.program import gate
-from valor_ray.program.placeholders import WORLDS, PlaceholderTools
+from valor_ray.program.inside.placeholders import WORLDS, PlaceholderTools
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import ProgramResult
 
@@ -115,10 +115,10 @@ LEAKS = [  # (a program that leaves something, a program that would find it)
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("first", "found"), LEAKS, ids=lambda text: text[:30])
-def test_nothing_of_one_program_reaches_the_next(first: str, found: str) -> None:
+@pytest.mark.parametrize(("first", "second"), LEAKS, ids=lambda text: text[:30])
+def test_nothing_of_one_program_reaches_the_next(first: str, second: str) -> None:
     async def use(sandbox: Sandbox) -> tuple[ProgramResult, ProgramResult]:
-        probe = found if "\n" in found else f"final_answer = {found}"
+        probe = second if "\n" in second else f"final_answer = {second}"
         alone = await placeholder(sandbox, probe)
         await placeholder(sandbox, first)
         return alone, await placeholder(sandbox, probe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from valor_ray.errors import ConfigError
 from valor_ray.models.vllm.weights import read_weights
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.training.folder import TrainFolder
+from valor_ray.records import Rollout
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -50,17 +52,16 @@ def test_loss_has_the_paper_terms(policy: Path, tmp_path: Path) -> None:
 def test_rows_without_reward_do_not_matter(policy: Path, tmp_path: Path) -> None:
     """A step of six rows has the loss and gradient of their mean, though the batch is filled up to eight."""
 
-    def six(step: int, rows: list[dict[str, Any]]) -> None:
+    def six(step: int, rows: list[Rollout]) -> None:
         del rows[3], rows[3]
-        for row in rows:
-            row["advantage"] = 1.0
+        rows[:] = [replace(row, advantage=1.0) for row in rows]
 
     _, records = tiny.run_learner(tiny.settings(policy, "grpo.steps=1"), tmp_path, tiny.Hand(change=six))
     assert records[0]["loss"] == pytest.approx(-1, abs=1e-5)
 
 
 def test_step_without_useful_rows_moves_nothing(policy: Path, tmp_path: Path) -> None:
-    def none(step: int, rows: list[dict[str, Any]]) -> None:
+    def none(step: int, rows: list[Rollout]) -> None:
         if step == 2:
             rows.clear()
 
@@ -78,7 +79,7 @@ def test_killed_learner_goes_on_to_the_same_weights(policy: Path, tmp_path: Path
     class Killed(Exception):
         pass
 
-    def dies(step: int, rows: list[dict[str, Any]]) -> None:
+    def dies(step: int, rows: list[Rollout]) -> None:
         if step == 3:
             raise Killed
 
@@ -89,6 +90,19 @@ def test_killed_learner_goes_on_to_the_same_weights(policy: Path, tmp_path: Path
     assert end.steps == 4 and [record["step"] for record in records] == [3, 4]
     assert min(hand.published) == 2  # the replicas get the checkpoint's weights before anything is sampled
     assert tiny.difference(tiny.weights(tmp_path / "whole"), tiny.weights(tmp_path / "cut")) <= 1e-6
+
+
+def test_checkpoint_holds_the_records_of_all_its_steps_also_of_earlier_starts(
+    policy: Path, tmp_path: Path
+) -> None:
+    """Law 5: who reads the learner's notes may die before it has them."""
+    checkpoints = TrainFolder(tmp_path).checkpoints
+    _, first = tiny.run_learner(
+        tiny.settings(policy, "grpo.steps=2", "grpo.save_every=2"), tmp_path, tiny.Hand()
+    )
+    assert checkpoints.metrics(2) == first and [record["step"] for record in first] == [1, 2]
+    _, second = tiny.run_learner(tiny.settings(policy, "grpo.steps=3"), tmp_path, tiny.Hand())
+    assert checkpoints.metrics(3) == [*first, *second] and len(second) == 1
 
 
 def test_finished_learner_publishes_what_it_made_and_trains_no_further(policy: Path, tmp_path: Path) -> None:
@@ -107,9 +121,9 @@ def test_finished_learner_publishes_what_it_made_and_trains_no_further(policy: P
 def test_broken_step_stops_at_the_last_good_checkpoint(
     policy: Path, tmp_path: Path, poison: float, reason: str
 ) -> None:
-    def spoil(step: int, rows: list[dict[str, Any]]) -> None:
+    def spoil(step: int, rows: list[Rollout]) -> None:
         if step == 2:
-            rows[1]["advantage"] = poison
+            rows[1] = replace(rows[1], advantage=poison)
 
     hand = tiny.Hand(change=spoil)
     end, records = tiny.run_learner(tiny.settings(policy), tmp_path, hand)
@@ -129,8 +143,8 @@ def test_policy_that_runs_away_is_stopped_before_it_is_published(policy: Path, t
 
 def test_replica_with_stale_weights_raises_an_alarm(policy: Path, tmp_path: Path) -> None:
     class Stale(tiny.Hand):  # type: ignore[name-defined, misc]
-        def publish(self, step: int, folder: Path, probe: Any) -> Any:
-            good = super().publish(step, folder, probe)
+        def announce(self, step: int, folder: Path, probe: Any) -> Any:
+            good = super().announce(step, folder, probe)
             old = self.models[0]
             return type(good)(1, [[tiny.logprobs_of(old, prompt, tokens) for prompt, tokens in probe]])
 
@@ -145,7 +159,7 @@ def test_lora_weights_are_published_merged(policy: Path, tmp_path: Path) -> None
     assert end.steps == 3 and hand.models[0].state_dict().keys() == hand.models[3].state_dict().keys()
     assert tiny.difference(hand.models[0].state_dict(), hand.models[3].state_dict()) > 0
     assert all(record["logprob_gap"] < 1e-4 for record in records)  # merged weights are the learner's
-    saved = TrainFolder(tmp_path).policy_weights(3)
+    saved = TrainFolder(tmp_path).checkpoints.policy_weights(3)
     assert tiny.difference(hand.models[3].state_dict(), tiny.model_in(saved).state_dict()) == 0
 
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
+from rollout_of import rollout_of
 
 from valor_ray.reasoning.learner.micro_batches import micro_batches
+from valor_ray.records import Rollout
 
 PAD = 99
 
 
-def row(name: int, prompt: int, tokens: int, lag: int = 0) -> dict[str, Any]:
-    return {
-        "rollout_id": f"r{name:03d}",
-        "prompt_ids": [name + 1] * prompt,
-        "token_ids": [name + 1] * tokens,
-        "logprobs": [-float(name)] * tokens,
-        "advantage": name / 10,
-        "lag": lag,
-    }
+def row(name: int, prompt: int, tokens: int, lag: int = 0) -> tuple[Rollout, int]:
+    """A rollout and its lag."""
+    made = rollout_of(
+        rollout_id=f"r{name:03d}",
+        prompt_ids=(name + 1,) * prompt,
+        token_ids=(name + 1,) * tokens,
+        logprobs=(-float(name),) * tokens,
+        advantage=name / 10,
+    )
+    return made, lag
 
 
-def cut(rows: list[dict[str, Any]], total: int, micro: int, rank: int = 0, world: int = 1) -> list[Any]:
-    return micro_batches(rows, total=total, micro=micro, rank=rank, world=world, pad_id=PAD)
+def cut(
+    rows: list[tuple[Rollout, int]], total: int, micro: int, rank: int = 0, world: int = 1
+) -> list[dict[str, torch.Tensor]]:
+    rollouts, lags = [rollout for rollout, _ in rows], [lag for _, lag in rows]
+    return micro_batches(rollouts, lags, total=total, micro=micro, rank=rank, world=world, pad_id=PAD)
 
 
 def test_prompts_are_padded_left_and_replies_right() -> None:

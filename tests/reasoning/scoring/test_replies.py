@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.scoring import replies
 from valor_ray.reasoning.scoring.replies import BadRow, ReplyRow, read_replies
+from valor_ray.runs import rows
 
 GOOD = {"query_id": "q", "question": "How many?", "reply": "<plan>x</plan>"}
 
@@ -36,8 +36,8 @@ def test_rows_come_in_order_with_their_line_and_without_further_fields(tmp_path:
     ("line", "words"),
     [
         ("{", "not JSON"),
-        ("[1, 2]", "a list and not a JSON object"),
-        ("3", "a number and not a JSON object"),
+        ("[1, 2]", "not a JSON object but a list"),
+        ("3", "not a JSON object but a number"),
         ("[" * 100_000, "not JSON"),
         (b"\xff\xfe{}", "not UTF-8"),
         ({"query_id": "q", "question": "x"}, "field 'reply' is missing"),
@@ -69,7 +69,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replies, "LONGEST_LINE", 200)
+    monkeypatch.setattr(rows, "LONGEST_LINE", 200)
     _, bad, good = rows_of(tmp_path, GOOD, "x" * 1000, GOOD)
     assert "longer than" in bad.error and good.line == 3
 

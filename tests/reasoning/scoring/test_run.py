@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from valor_ray.config.tree import Config
-from valor_ray.errors import ConfigError, JudgeError, StorageError
+from valor_ray.errors import ConfigError, JudgeError
+from valor_ray.reasoning.score_row import score_row
 from valor_ray.reasoning.scoring.folder import ScoreFolder
 from valor_ray.reasoning.scoring.run import score
-from valor_ray.reasoning.scoring.step import score_row
 from valor_ray.reasoning.scoring.work import shard_rows
 from valor_ray.records import Head, Reward, Usage, Verdict
-from valor_ray.runs import folder as run_folder
-from valor_ray.runs.folder import RecordFile
 
 REPLIES = [
     {"query_id": f"q{n // 2}", "question": f"Question {n // 2}?", "reply": f"reply {n}"} for n in range(10)
@@ -24,7 +23,7 @@ IDS = [f"q{n}#{k}" for n in range(5) for k in (1, 2)]
 
 
 class Judges:
-    """An host whose verdicts are in the test's hand: replies in `missing` get none, `broken` raise, `stop` kills."""
+    """A host whose verdicts are in the test's hand: replies in `missing` get none, `broken` raise, `stop` kills."""
 
     def __init__(self, missing: str = "", broken: str = "", stop: str = "", refuse: bool = False) -> None:
         self.missing, self.broken, self.stop, self.refuse = missing, broken, stop, refuse
@@ -178,6 +177,31 @@ def test_other_weights_or_judges_need_another_folder(tmp_path: Path, file: Path)
     assert run(file, tmp_path / "out", Judges(), "judge.retries=9", "judge.replicas=3")["calls"] == 0
 
 
+def test_folder_of_several_judges_is_told_apart(tmp_path: Path, file: Path) -> None:
+    several = ("judge.others=[{model: a, base_url: 'http://a/v1'}, {model: b, base_url: 'http://b/v1'}]",)
+    run(file, tmp_path / "out", Judges(), *several, "judge.combine=vote")
+    with pytest.raises(ConfigError, match=r"judge.combine vote -> share"):
+        run(file, tmp_path / "out", Judges(), *several, "judge.combine=share")
+    with pytest.raises(ConfigError, match=r"judge.model \['tabletop-judge', 'a', 'b'\] -> tabletop-judge"):
+        run(file, tmp_path / "out", Judges())
+
+
+@pytest.mark.parametrize("spoilt", ["- 1\n", "", "judge: 3\n", "reward: [\n"])
+def test_settings_that_cannot_be_read_need_another_folder(tmp_path: Path, file: Path, spoilt: str) -> None:
+    run(file, tmp_path / "out", Judges())
+    (tmp_path / "out/config.yaml").write_text(spoilt)
+    with pytest.raises(ConfigError, match="Give another --out"):
+        run(file, tmp_path / "out", Judges())
+
+
+def test_weight_that_an_older_folder_lacks_had_its_default(tmp_path: Path, file: Path) -> None:
+    run(file, tmp_path / "out", Judges())
+    kept = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
+    del kept["reward"]["spatial"]
+    (tmp_path / "out/config.yaml").write_text(yaml.safe_dump(kept))
+    assert run(file, tmp_path / "out", Judges())["calls"] == 0
+
+
 def test_other_prompts_need_another_folder(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,31 +255,9 @@ def test_a_password_in_a_url_is_not_written(tmp_path: Path, file: Path) -> None:
         assert not path.is_file() or b"hunter2" not in path.read_bytes()
 
 
-def test_a_full_disk_is_an_error_that_says_so(tmp_path: Path) -> None:
-    class Full:
-        def write(self, line: bytes) -> int:
-            return len(line) // 2
-
-    file = RecordFile(tmp_path / "records.jsonl", keep=True)
-    file.close()
-    file._file = Full()
-    with pytest.raises(StorageError, match="the disk is full"):
-        file.append({"a": 1})
-
-
 def test_an_edited_record_file_is_refused_by_line(tmp_path: Path, file: Path) -> None:
     run(file, tmp_path / "out", Judges())
     rewards = tmp_path / "out/rewards.jsonl"
     rewards.write_text("oops\n" + rewards.read_text())
     with pytest.raises(ConfigError, match="line 1 is not a record"):
         run(file, tmp_path / "out", Judges())
-
-
-def test_cutting_finds_a_newline_that_is_far_from_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "x.jsonl"
-    path.write_bytes(b'{"a": 1}\n' + b"x" * 200_000)
-    run_folder.cut_torn_line(path)
-    assert path.read_bytes() == b'{"a": 1}\n'
-    path.write_bytes(b"y" * 100_000)
-    run_folder.cut_torn_line(path)
-    assert path.read_bytes() == b""

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
+
+from rollout_of import rollout_of
 
 from valor_ray.reasoning.training.buffer import RolloutBuffer
 from valor_ray.reasoning.training.rollout import RolloutResult
+from valor_ray.records import Rollout
 
 
-def row(step: int, shard: int, group: int, fate: str = "used", version: int | None = None) -> dict[str, Any]:
+def row(step: int, shard: int, group: int, fate: str = "used", version: int | None = None) -> Rollout:
     wrote = step - 1 if version is None else version
-    return {
-        "rollout_id": f"{step}-{shard}-{group}",
-        "step": step,
-        "shard": shard,
-        "group": group,
-        "fate": fate,
-        "versions": [[f"step-{wrote:06d}", 5]],
-    }
+    return rollout_of(step, shard, group, fate=fate, versions=((f"step-{wrote:06d}", 5),))
 
 
-def outcome(step: int, shard: int = 0, *rows: dict[str, Any]) -> RolloutResult:
+def outcome(step: int, shard: int = 0, *rows: Rollout) -> RolloutResult:
     return RolloutResult(step, shard, list(rows) or [row(step, shard, 0)], [], 1.0, 2.0)
 
 
@@ -74,7 +71,7 @@ def test_step_waits_for_all_shards_and_keeps_their_order() -> None:
         assert await pending(waiting)
         await held.put(outcome(1, 0))
         found = await waiting
-        assert found is not None and [r["shard"] for r in found.rows] == [0, 1]
+        assert found is not None and [row.shard for row in found.rows] == [0, 1]
         assert found.counts["groups"] == 2 and found.lags == [0, 0]
 
     asyncio.run(check())
@@ -96,7 +93,7 @@ def test_samples_older_than_the_lag_leave_the_batch_and_are_counted() -> None:
 def test_oldest_span_of_a_sample_decides_its_age() -> None:
     async def check() -> None:
         held = buffer(lag=1)
-        mixed = row(5, 0, 0) | {"versions": [["step-000002", 3], ["step-000004", 9]]}
+        mixed = replace(row(5, 0, 0), versions=(("step-000002", 3), ("step-000004", 9)))
         await held.put(outcome(5, 0, mixed))
         found = await held.batch(5)
         assert found is not None and found.rows == [] and found.counts["dropped_stale"] == 1
@@ -111,7 +108,7 @@ def test_useless_groups_are_counted_and_not_trained_on() -> None:
         await held.put(outcome(1, 0, *rows))
         found = await held.batch(1)
         assert found is not None
-        assert [r["group"] for r in found.rows] == [0, 3] and len(found.all_rows) == 4
+        assert [row.group for row in found.rows] == [0, 3] and len(found.all_rows) == 4
         assert found.counts == {
             "groups": 4, "equal_groups": 1, "refilled": 2, "useful_groups": 2, "dropped_missing": 1, "dropped_stale": 0,
         }  # fmt: skip
@@ -175,7 +172,7 @@ def test_every_learner_process_gets_the_same_step() -> None:
 def test_samples_of_the_start_weights_are_replayed_at_any_step() -> None:
     async def check() -> None:
         held = RolloutBuffer(None, 1, groups=1, patience_s=1)
-        await held.put(RolloutResult(9, 0, [row(9, 0, 0) | {"versions": [["base", 5]]}], [], 0.0, 0.0))
+        await held.put(outcome(9, 0, rollout_of(9, versions=(("base", 5),))))
         found = await held.batch(9)
         assert found is not None and found.lags == [8] and found.counts["dropped_stale"] == 0
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from rollout_of import rollout_of
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.queries.read import Query
 from valor_ray.reasoning.training.folder import FolderSamples, Recorder, TrainFolder
-from valor_ray.reasoning.training.rollout import RolloutResult, Sample
-from valor_ray.runs.folder import read_records
+from valor_ray.reasoning.training.rollout import RolloutResult
+from valor_ray.records import Query, Sample
+from valor_ray.runs.checkpoints import write_metrics
+from valor_ray.runs.record_file import read_records
 
 QUERIES = [Query("a", "How many balls?"), Query("b", "Which is left, “a” or b?")]
 
@@ -33,7 +35,7 @@ def outcome(step: int, shard: int = 0, rows: int = 3, audit: int = 0) -> Rollout
     return RolloutResult(
         step,
         shard,
-        [{"rollout_id": f"s{step}-{shard}-{i}", "step": step, "shard": shard} for i in range(rows)],
+        [rollout_of(step, shard, sample=i) for i in range(rows)],
         [{"query_id": f"canary-{i}", "step": step, "shard": shard} for i in range(audit)],
         0.0,
         0.0,
@@ -72,6 +74,15 @@ def test_other_settings_are_refused_and_named(folder: TrainFolder) -> None:
     assert kept["grpo"]["kl"] == 0.01  # the refused ones have left no trace
 
 
+def test_folder_from_before_scenes_had_a_seed_goes_on_and_takes_no_other_scenes(folder: TrainFolder) -> None:
+    kept = yaml.safe_load(folder.config.read_text())
+    del kept["grpo"]["scene_seed"]
+    folder.config.write_text(yaml.safe_dump(kept))
+    with pytest.raises(ConfigError, match=r"grpo\.scene_seed None -> 3"):
+        folder.prepare(Config.load("local", ["grpo.scene_seed=3"]))
+    folder.prepare(Config.load("local"))
+
+
 def test_settings_that_decide_nothing_may_change_and_are_kept(folder: TrainFolder) -> None:
     folder.prepare(Config.load("local", ["grpo.threads=2", "policy.replicas=3", "grpo.steps=7"]))
     kept = yaml.safe_load(folder.config.read_text())
@@ -103,9 +114,9 @@ def test_other_queries_are_refused(folder: TrainFolder) -> None:
 
 def test_folder_of_scores_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rewards.jsonl").write_text("")
-    with pytest.raises(ConfigError, match="valor score"):
-        TrainFolder(tmp_path).prepare(Config.load("local"))
-    assert not (tmp_path / "config.yaml").exists()
+    with pytest.raises(ConfigError, match="valor score"), TrainFolder(tmp_path).locked():
+        pass
+    assert not (tmp_path / "run.json").exists()
 
 
 def test_steps_keep_their_shards_when_replicas_come_and_go(folder: TrainFolder) -> None:
@@ -178,12 +189,55 @@ def test_steps_after_the_checkpoint_are_made_again_and_their_rollouts_stay(folde
     assert len(places(folder)) == 3 and steps_in(folder.audit) == [1, 2, 3]
 
 
+def test_metrics_that_died_with_the_driver_are_in_the_checkpoint(folder: TrainFolder) -> None:
+    """Killed between a checkpoint and the notes of its steps: they are there, in order, and only they."""
+    written = folder.checkpoints.part / "checkpoint-4"
+    written.mkdir(parents=True)
+    write_metrics(written, [{"step": step, "loss": step / 10} for step in (1, 2, 3, 4)])
+    folder.checkpoints.keep(written, 4, newest=2)
+    write_steps(folder.metrics, 1, 2)
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 3, "lo')
+    folder.go_back(4)
+    assert folder.lost_metrics(4) == [{"step": 3, "loss": 0.3}, {"step": 4, "loss": 0.4}]
+
+
+def test_checkpoint_of_an_earlier_version_has_no_metrics_to_give(folder: TrainFolder) -> None:
+    folder.checkpoints.checkpoint(4).mkdir()
+    write_steps(folder.metrics, 1, 2)
+    assert folder.lost_metrics(4) == [] and TrainFolder(folder.path).lost_metrics(0) == []
+
+
 def test_new_folder_has_nothing_to_go_back_from(folder: TrainFolder) -> None:
     folder.go_back(0)
-    assert places(folder) == [] and folder.step_of(folder.newest_checkpoint()) == 0
+    assert places(folder) == [] and folder.checkpoints.newest() == 0
+
+
+BEFORE = Path(__file__).parent / "written_by_5f7f00f"  # by the code before there was a Rollout record
+
+
+def test_rollouts_of_an_older_version_come_back_and_are_written_as_they_were(tmp_path: Path) -> None:
+    old, new = TrainFolder(BEFORE), TrainFolder(tmp_path)
+    new.prepare(Config.load("local"))
+    record(new, *old.recorded(2))
+    assert new.rollouts.read_bytes() == old.rollouts.read_bytes()
+    (one,) = old.recorded(0)
+    assert [(row.value, row.fate) for row in one.rollouts] == [
+        (1.0, "used"), (0.8, "used"), (None, "missing"), (0.0, "used")
+    ]  # fmt: skip
+    assert one.rollouts[1].versions == (("step-000001", 2), ("step-000002", 1))
+    assert one.rollouts[1].reasons["spatial"] == "weil ï spatial" and one.rollouts[3].syntax is None
 
 
 # samples that are not judged yet
+
+
+def test_kept_samples_of_an_older_version_come_back_and_are_kept_as_they_were(folder: TrainFolder) -> None:
+    kept = FolderSamples(BEFORE).kept("s000003-0", 0)
+    assert kept is not None and [sample.rollout_id[-1] for sample in kept] == ["0", "1", "2", "3"]
+    FolderSamples(folder.samples).keep("s000003-0", 0, kept)
+    name = "s000003-0-0.json"
+    assert (folder.samples / name).read_bytes() == (BEFORE / name).read_bytes()
 
 
 def sample(value: float, text: str = "reply") -> Sample:
@@ -207,41 +261,12 @@ def test_samples_belong_to_a_part_of_an_order_and_go_when_it_is_recorded(folder:
     kept_samples = FolderSamples(folder.samples)
     for assignment_id, part in (("s000001-0", 0), ("s000001-0", 1), ("s000001-1", 0), ("s000001-10", 0)):
         kept_samples.keep(assignment_id, part, [sample(-1.0, f"{assignment_id} {part}")])
-    found = kept_samples.kept("s000001-0", 1)
-    assert found is not None and found[0].reply == "s000001-0 1"
+    kept = kept_samples.kept("s000001-0", 1)
+    assert kept is not None and kept[0].reply == "s000001-0 1"
     assert kept_samples.kept("s000001-0", 2) is None
     record(folder, outcome(1, 0))
     left = sorted(path.name for path in folder.samples.iterdir())
     assert left == ["s000001-1-0.json", "s000001-10-0.json"]
-
-
-# checkpoints
-
-
-def test_first_and_newest_checkpoints_are_kept(folder: TrainFolder) -> None:
-    for step in range(5, 30, 5):
-        written = folder.checkpoints / "part" / f"checkpoint-{step}"
-        written.mkdir(parents=True)
-        (written / "model").write_text(str(step))
-        folder.keep_checkpoint(written, step, newest=2)
-    names = sorted(path.name for path in folder.checkpoints.glob("step-*"))
-    assert names == ["step-000005", "step-000020", "step-000025"]
-    newest = folder.newest_checkpoint()
-    assert newest is not None and folder.step_of(newest) == 25 and (newest / "model").read_text() == "25"
-
-
-def test_checkpoint_that_is_made_again_takes_the_place_of_the_old_one(folder: TrainFolder) -> None:
-    for text in ("old", "new"):
-        written = folder.checkpoints / "part"
-        written.mkdir()
-        (written / "model").write_text(text)
-        folder.keep_checkpoint(written, 5, newest=1)
-    assert (folder.checkpoints / "step-000005" / "model").read_text() == "new"
-
-
-def test_checkpoint_in_the_making_is_not_the_newest(folder: TrainFolder) -> None:
-    (folder.checkpoints / "part" / "checkpoint-9").mkdir(parents=True)
-    assert folder.newest_checkpoint() is None
 
 
 # one run at a time

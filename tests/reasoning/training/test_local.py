@@ -8,24 +8,25 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_run as tiny
 import torch
+from rollout_of import rollout_of
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, JudgeError, PolicyError
-from valor_ray.queries.read import Query
 from valor_ray.reasoning.training import folder as train_folder
 from valor_ray.reasoning.training import local as train_local
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.local import LocalTrainHost, Replay
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.run import replay, train
-from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
-from valor_ray.runs.folder import read_records
+from valor_ray.records import Head, Query, Reply, Reward, Sampling, Verdict
+from valor_ray.runs.record_file import read_records
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -50,13 +51,15 @@ class Recorded(tiny.Hand):  # type: ignore[name-defined, misc]
         self.run, self.shards = run, shards
 
     def batch(self, step: int) -> Any:
-        found = super().batch(step)
+        step_batch = super().batch(step)
         recorder = Recorder(TrainFolder(self.run))
         for shard in range(self.shards):
-            rows = [row | {"shard": shard} for row in found.all_rows if row["group"] % self.shards == shard]
+            rows = [
+                replace(row, shard=shard) for row in step_batch.all_rows if row.group % self.shards == shard
+            ]
             recorder.record(RolloutResult(step, shard, rows, [], 0.0, 0.0))
         recorder.close()
-        return found
+        return step_batch
 
 
 @pytest.mark.parametrize("shards", [1, 2])
@@ -112,22 +115,18 @@ def record_steps(run: Path, *places: tuple[int, int]) -> None:
     run.mkdir(exist_ok=True)
     recorder = Recorder(TrainFolder(run))
     for step, shard in places:
-        row = {
-            "rollout_id": f"s{step}-{shard}", "step": step, "shard": shard, "group": shard, "fate": "used",
-            "versions": [[f"step-{step - 1:06d}", 3]],
-        }  # fmt: skip
-        recorder.record(RolloutResult(step, shard, [row] * 4, [], 0.0, 0.0))
+        recorder.record(RolloutResult(step, shard, [rollout_of(step, shard, shard)] * 4, [], 0.0, 0.0))
     recorder.close()
 
 
 def steps_of(source: Replay, *steps: int) -> list[list[int]]:
     """The shards that each step's batch holds, in order."""
-    found = []
+    shards = []
     for step in steps:
         batch = source.batch(step)
-        assert batch is not None and {row["step"] for row in batch.rows} == {step}
-        found.append([row["shard"] for row in batch.rows[::4]])
-    return found
+        assert batch is not None and {row.step for row in batch.rows} == {step}
+        shards.append([row.shard for row in batch.rows[::4]])
+    return shards
 
 
 def test_replay_reads_the_rollouts_once_however_many_steps(

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from valor_ray.errors import JudgeError
-from valor_ray.queries.read import Query
 from valor_ray.reasoning.training import rollout
 from valor_ray.reasoning.training.folder import FolderSamples
 from valor_ray.reasoning.training.rollout import RolloutResult, roll_out
 from valor_ray.reasoning.training.schedule import Assignment
-from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
+from valor_ray.records import Head, Query, Reply, Reward, Sampling, Verdict
 
 V = "step-000000"
 SAMPLING = Sampling(1.0, 1.0, 50)
@@ -67,26 +66,26 @@ def kept_samples(tmp_path: Path) -> FolderSamples:
 
 
 def test_every_sample_is_a_record_with_ids_tokens_and_versions(kept_samples: FolderSamples) -> None:
-    found = run(assignment("a", "b"), by_place, kept_samples)
-    assert [row["rollout_id"] for row in found.rollouts] == [
+    outcome = run(assignment("a", "b"), by_place, kept_samples)
+    assert [one.rollout_id for one in outcome.rollouts] == [
         f"s000003-0-{group:02d}-{j}" for group in range(2) for j in range(3)
     ]
-    row = found.rollouts[1]
-    assert row["token_ids"] == (1, 2, 3) and row["prompt_ids"] == (7, 8)
-    assert row["logprobs"] == (-0.1, -0.2, -0.3) and row["versions"] == (("step-000000", 3),)
-    assert row["fate"] == "used" and row["advantage"] == pytest.approx(0, abs=1e-6) and row["value"] == 0.1
+    one = outcome.rollouts[1]
+    assert one.token_ids == (1, 2, 3) and one.prompt_ids == (7, 8)
+    assert one.logprobs == (-0.1, -0.2, -0.3) and one.versions == (("step-000000", 3),)
+    assert one.fate == "used" and one.advantage == pytest.approx(0, abs=1e-6) and one.value == 0.1
 
 
 def test_groups_without_variance_are_replaced_from_the_reserve(kept_samples: FolderSamples) -> None:
     dice = Dice()
-    found = run(assignment("a", "flat", "flat too", "c", "d"), by_place, kept_samples, dice)
+    outcome = run(assignment("a", "flat", "flat too", "c", "d"), by_place, kept_samples, dice)
     assert dice.asked == [["a", "flat"], ["flat too"], ["c"]]  # as many as are wanted, no more
-    assert [row["fate"] for row in found.rollouts[::3]] == ["used", "equal", "equal", "used"]
+    assert [one.fate for one in outcome.rollouts[::3]] == ["used", "equal", "equal", "used"]
 
 
 def test_order_ends_when_its_reserve_is_used_up(kept_samples: FolderSamples) -> None:
-    found = run(assignment("flat 1", "flat 2", "flat 3"), by_place, kept_samples)
-    assert {row["fate"] for row in found.rollouts} == {"equal"} and len(found.rollouts) == 9
+    outcome = run(assignment("flat 1", "flat 2", "flat 3"), by_place, kept_samples)
+    assert {one.fate for one in outcome.rollouts} == {"equal"} and len(outcome.rollouts) == 9
 
 
 def test_killed_order_goes_on_with_the_samples_it_had(kept_samples: FolderSamples) -> None:
@@ -97,8 +96,8 @@ def test_killed_order_goes_on_with_the_samples_it_had(kept_samples: FolderSample
     with pytest.raises(KeyboardInterrupt):
         run(assignment("a", "b"), dies, kept_samples, first)
     assert first.asked and not again.asked
-    found = run(assignment("a", "b"), by_place, kept_samples, again)
-    assert again.asked == [] and found.rollouts[0]["reply"] == "a 0"
+    outcome = run(assignment("a", "b"), by_place, kept_samples, again)
+    assert again.asked == [] and outcome.rollouts[0].reply == "a 0"
 
 
 def test_verdicts_that_came_after_a_kill_use_no_more_samples_than_are_needed(
@@ -118,27 +117,27 @@ def test_verdicts_that_came_after_a_kill_use_no_more_samples_than_are_needed(
     with pytest.raises(KeyboardInterrupt):
         run(work, dies_in_part_two, kept_samples)
     again = Dice()
-    found = run(work, b_is_useful, kept_samples, again)
+    outcome = run(work, b_is_useful, kept_samples, again)
     assert again.asked == []  # e and f of the three that were kept
-    assert [row["query_id"] for row in found.rollouts[::3]] == ["a", "flat b", "flat c", "flat d", "e", "f"]
-    assert len({row["rollout_id"] for row in found.rollouts}) == len(found.rollouts)
+    assert [one.query_id for one in outcome.rollouts[::3]] == ["a", "flat b", "flat c", "flat d", "e", "f"]
+    assert len({one.rollout_id for one in outcome.rollouts}) == len(outcome.rollouts)
 
 
 def test_kept_samples_of_other_queries_are_not_used(kept_samples: FolderSamples) -> None:
     run(assignment("x", "y"), by_place, kept_samples)
     again = Dice()
-    found = run(assignment("a", "b"), by_place, kept_samples, again)
-    assert again.asked == [["a", "b"]] and {row["query_id"] for row in found.rollouts} == {"a", "b"}
+    outcome = run(assignment("a", "b"), by_place, kept_samples, again)
+    assert again.asked == [["a", "b"]] and {one.query_id for one in outcome.rollouts} == {"a", "b"}
 
 
 def test_missing_reward_leaves_its_group_and_is_no_zero(kept_samples: FolderSamples) -> None:
     async def some(question: str, reply: str) -> Reward:
         return judged(None) if reply == "a 1" else await by_place(question, reply)
 
-    found = run(assignment("a", "b"), some, kept_samples)
-    lost = found.rollouts[1]
-    assert lost["fate"] == "missing" and lost["value"] is None and lost["advantage"] is None
-    assert found.rollouts[0]["advantage"] == pytest.approx(-found.rollouts[2]["advantage"])
+    outcome = run(assignment("a", "b"), some, kept_samples)
+    lost = outcome.rollouts[1]
+    assert lost.fate == "missing" and lost.value is None and lost.advantage is None
+    assert outcome.rollouts[0].advantage == pytest.approx(-outcome.rollouts[2].advantage)
 
 
 def test_reward_that_hangs_becomes_missing(kept_samples: FolderSamples) -> None:
@@ -147,8 +146,8 @@ def test_reward_that_hangs_becomes_missing(kept_samples: FolderSamples) -> None:
             await asyncio.sleep(1000)
         return await by_place(question, reply)
 
-    found = run(assignment("a", "b"), hangs, kept_samples, patience=0.2)
-    assert found.rollouts[1]["fate"] == "missing" and "0 s" in found.rollouts[1]["reasons"]["format"]
+    outcome = run(assignment("a", "b"), hangs, kept_samples, patience=0.2)
+    assert outcome.rollouts[1].fate == "missing" and "0 s" in outcome.rollouts[1].reasons["format"]
 
 
 def test_ill_judge_is_asked_again_before_anything_is_given_up(
@@ -161,8 +160,8 @@ def test_ill_judge_is_asked_again_before_anything_is_given_up(
         asked.append(reply)
         return judged(None) if len(asked) <= 6 else await by_place(question, reply)
 
-    found = run(assignment("a", "b"), ill_at_first, kept_samples)
-    assert {row["fate"] for row in found.rollouts} == {"used"} and len(asked) == 12
+    outcome = run(assignment("a", "b"), ill_at_first, kept_samples)
+    assert {one.fate for one in outcome.rollouts} == {"used"} and len(asked) == 12
 
 
 def test_judge_that_stays_ill_ends_the_order_and_its_samples_stay(
@@ -180,6 +179,8 @@ def test_judge_that_stays_ill_ends_the_order_and_its_samples_stay(
 
 
 def test_canaries_are_judged_among_them_and_are_no_rollouts(kept_samples: FolderSamples) -> None:
-    found = run(assignment("a", "b", canaries=2), by_place, kept_samples)
-    assert len(found.audit) == 2 and all(record["canary"] and record["step"] == 3 for record in found.audit)
-    assert len(found.rollouts) == 6
+    outcome = run(assignment("a", "b", canaries=2), by_place, kept_samples)
+    assert len(outcome.audit) == 2 and all(
+        record["canary"] and record["step"] == 3 for record in outcome.audit
+    )
+    assert len(outcome.rollouts) == 6

@@ -1,31 +1,34 @@
-"""`train` from queries to report, on an host that learns nothing: the order of things; what a second start does."""
+"""`train` from queries to report, on a host that learns nothing: the order of things; what a second start does."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rollout_of import rollout_of
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.judges.audit import canaries
-from valor_ray.queries.read import Query
 from valor_ray.reasoning.learner.learn import LearnerEnd
-from valor_ray.reasoning.training import run as train_run
+from valor_ray.reasoning.training import step_records
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
+from valor_ray.reasoning.training.plan import plan
 from valor_ray.reasoning.training.rollout import RolloutResult
-from valor_ray.reasoning.training.run import plan, train
+from valor_ray.reasoning.training.run import train
 from valor_ray.reasoning.training.schedule import Assignment
-from valor_ray.records import Head
-from valor_ray.runs.folder import read_records
+from valor_ray.records import Head, Query
+from valor_ray.runs import progress
+from valor_ray.runs.checkpoints import write_metrics
+from valor_ray.runs.record_file import keep_records, read_records
 
 QUERIES = [Query(f"q{i}", f"How many balls are on table {i}?") for i in range(10)]
 STEPS, EVERY = 6, 2
@@ -46,14 +49,12 @@ class Killed(BaseException):
 
 
 def outcome(assignment: Assignment, canary: bool = False, version: str | None = None) -> RolloutResult:
+    asked = assignment.queries[0]
     rows = [
-        {
-            "rollout_id": f"{assignment.assignment_id}-00-{i}", "step": assignment.step,
-            "shard": assignment.shard, "group": 0,
-            "query_id": assignment.queries[0].query_id, "question": assignment.queries[0].question, "reply": "…",
-            "fate": "used", "value": float(i), "advantage": i - 0.5,
-            "versions": [[version or f"step-{assignment.step - 1:06d}", 3]],
-        }
+        rollout_of(
+            assignment.step, assignment.shard, 0, i, query_id=asked.query_id, question=asked.question, reply="…",
+            value=float(i), advantage=i - 0.5, versions=((version or f"step-{assignment.step - 1:06d}", 3),),
+        )
         for i in range(2)
     ]  # fmt: skip
     wrong = next(known for known in canaries() if Head.LOGIC in known.expected)
@@ -70,7 +71,7 @@ def metrics(step: int, **others: Any) -> dict[str, Any]:
 
 
 class Engine:
-    """train_engine.TrainHost and its RunningHost: records assignments and makes steps as the real ones would."""
+    """host.TrainHost and its RunningHost: records assignments and makes steps as the real ones would."""
 
     policy: Any = "the policy"
 
@@ -91,6 +92,9 @@ class Engine:
     def call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
 
+    def eyes(self) -> Any:
+        return "the eyes of the host"
+
     def carry(self, step: int, folder: Path) -> None:
         assert folder.is_dir() and int(folder.name.removeprefix("step-")) == step
         self.log.append(f"carry {step}")
@@ -102,7 +106,7 @@ class Engine:
             for assignment in work.assignments:
                 self._sample(work, assignment)
             return LearnerEnd(0, None)
-        done = work.folder.step_of(work.folder.newest_checkpoint())
+        done = work.folder.checkpoints.newest()
         for step in range(done + 1, work.steps + 1):
             for assignment in work.assignments:
                 if assignment.step == step:
@@ -120,17 +124,17 @@ class Engine:
     def _step(self, work: TrainWork, step: int) -> None:
         work.step_done(metrics(step))
         if step % EVERY == 0:
-            (work.folder.checkpoints / f"step-{step:06d}").mkdir()
+            work.folder.checkpoints.checkpoint(step).mkdir()
 
 
 class Evaluation:
-    """train_run.Evaluation with made-up figures; may die while it asks."""
+    """run.Evaluation with made-up figures; may die while it asks."""
 
     def __init__(self, log: list[str], dies_at: int | None = None) -> None:
         self.log, self.dies_at = log, dies_at
 
-    async def ask(self, policy: Any, step: int, say: Callable[[str], None]) -> dict[str, Any]:
-        assert policy == "the policy"
+    async def ask(self, policy: Any, eyes: Any, step: int, say: Callable[[str], None]) -> dict[str, Any]:
+        assert policy == "the policy" and eyes() == "the eyes of the host"
         self.log.append(f"evaluate {step}")
         if step == self.dies_at:
             raise Killed
@@ -319,8 +323,14 @@ def test_time_left_counts_the_steps_of_this_start_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(tmp_path, kill_at=4)
-    clock = count(0, 600)  # each look at it is ten minutes later than the one before
-    monkeypatch.setattr(train_run, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    clock, step_of = SimpleNamespace(now=0.0), Engine._step
+
+    def in_ten_minutes(self: Engine, work: TrainWork, step: int) -> None:
+        clock.now += 600
+        step_of(self, work, step)
+
+    monkeypatch.setattr(Engine, "_step", in_ten_minutes)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
     said: list[str] = []
     start(tmp_path, said=said, evaluate=False)
     left = [line.partition(", about ")[2] for line in said if line.startswith("step ")]
@@ -331,15 +341,31 @@ def test_curves_of_a_run_killed_before_its_first_checkpoint_begin_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     purged = []
-    board = train_run.Board
+    board = step_records.Board
     monkeypatch.setattr(
-        train_run,
+        step_records,
         "Board",
-        lambda folder, purge, project: purged.append(purge) or board(folder, purge, project),
+        lambda folder, purge, *others: purged.append(purge) or board(folder, purge, *others),
     )
     for kill_at in (2, 4, 0):  # newest checkpoint when each starts: none, none, 2
         start(tmp_path, kill_at=kill_at)
     assert purged == [1, 1, 3]
+
+
+def test_steps_whose_records_died_with_the_driver_are_recorded_by_the_next_start(tmp_path: Path) -> None:
+    """Law 5. The first start dies between the last checkpoint and the notes of the steps since the one before."""
+    start(tmp_path, evaluate=False)
+    folder = TrainFolder(tmp_path)
+    write_metrics(folder.checkpoints.checkpoint(STEPS), list(read_records(folder.metrics)))
+    lost = STEPS - EVERY
+    keep_records(folder.metrics, lambda record: bool(record["step"] <= lost))
+    shutil.rmtree(tmp_path / "tensorboard")
+    said: list[str] = []
+    report, host = start(tmp_path, evaluate=False, said=said)
+    assert steps_in(folder.metrics) == list(range(1, STEPS + 1)) and report["steps"] == STEPS
+    assert host.log == [] and not any(line.startswith("step ") for line in said)
+    shown = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").iterdir())
+    assert shown.count(b"reward") == STEPS - lost  # they have their curves, and nothing has two
 
 
 def test_step_that_a_restarted_learner_makes_again_is_recorded_once(tmp_path: Path) -> None:
@@ -360,45 +386,6 @@ def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
         pytest.raises(ConfigError, match="another run"),
     ):
         start(tmp_path)
-
-
-# plan
-
-PLANNED = (
-    "grpo.steps=5", "grpo.prompts=4", "grpo.samples=3", "grpo.micro_batch=2", "grpo.workers=2", "grpo.reserve=0.5",
-    "reward.audit_every=20", "judge.price_in=10", "judge.price_out=100",
-)  # fmt: skip
-
-
-def test_plan_by_hand() -> None:
-    found = plan(settings(*PLANNED), QUERIES)
-    said = found.pop("cost_assumes")
-    assert found == {
-        "queries": 10,
-        "steps": 5,
-        "epochs": 2.0,  # 5 x 4 / 10
-        "replies": 60,  # 5 x 4 x 3
-        "replies_with_reserve": 90,  # 5 x (4 + 2) x 3
-        "micro_batches_per_step": 3,  # 12 / (2 x 2)
-        "judge_calls": 240,  # 4 judged heads
-        "judge_calls_at_most": 372,  # 4 x (90 + 3 canaries)
-        "judge_cost_usd": 4.8,  # 240 x (1200 x 10 + 80 x 100) / 1e6
-        "checkpoints": 3,  # after 2, 4, 5
-        "policy_replicas": 2,
-        "learner_processes": 2,
-    }
-    assert "1200" in said and "80" in said
-
-
-def test_plan_does_not_call_a_judge_without_prices_free() -> None:
-    found = plan(settings("judge.base_url=https://host/v1"), QUERIES)
-    assert found["judge_cost_usd"] is None and "judge.price_in" in found["cost_assumes"]
-    assert plan(settings(), QUERIES)["judge_cost_usd"] == 0
-
-
-def test_plan_without_steps_takes_the_epochs() -> None:
-    found = plan(settings("grpo.steps=null", "grpo.epochs=3"), QUERIES)
-    assert (found["steps"], found["epochs"]) == (15, 3.0)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.queries.read import Query
-from valor_ray.reasoning.training.schedule import assignments, number_of_steps
+from valor_ray.reasoning.training.schedule import assignments
+from valor_ray.records import Query
 
 QUERIES = [Query(f"q{i}", f"Question {i}?") for i in range(24)]
 
@@ -55,7 +55,7 @@ def test_one_canary_per_so_many_samples() -> None:
 
 
 def test_epochs_make_steps_where_none_are_given() -> None:
-    assert number_of_steps(grpo("grpo.steps=null", "grpo.epochs=4"), 24) == 12
+    assert grpo("grpo.steps=null", "grpo.epochs=4").number_of_steps(24) == 12
 
 
 def test_fewer_queries_than_a_step_asks_are_refused() -> None:

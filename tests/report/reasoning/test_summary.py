@@ -50,8 +50,8 @@ def evaluated(folder: Path, marks: dict[int, dict[str, str]]) -> None:
 
 
 def test_an_empty_folder_has_nulls_everywhere(tmp_path: Path) -> None:
-    found = summary(tmp_path)
-    assert found["steps"] == 0 and found["by_family"] == {} and found["rollouts"]["all"] == 0
+    report = summary(tmp_path)
+    assert report["steps"] == 0 and report["by_family"] == {} and report["rollouts"]["all"] == 0
     for name in (
         "reward_start",
         "accuracy_end",
@@ -62,9 +62,9 @@ def test_an_empty_folder_has_nulls_everywhere(tmp_path: Path) -> None:
         "minutes",
         "max_lag",
     ):
-        assert found[name] is None, name
-    assert found["judge_truth"]["points"] == [] and found["judge_truth"]["parted"] is None
-    json.dumps(found, allow_nan=False)
+        assert report[name] is None, name
+    assert report["judge_truth"]["points"] == [] and report["judge_truth"]["parted"] is None
+    json.dumps(report, allow_nan=False)
 
 
 def test_metrics_are_summed_and_both_ends_are_means_of_five_steps(tmp_path: Path) -> None:
@@ -76,14 +76,14 @@ def test_metrics_are_summed_and_both_ends_are_means_of_five_steps(tmp_path: Path
     ]  # fmt: skip
     before_the_resume = [steps[7] | {"reward": 100.0, "judge_calls": 1000}]
     lines(tmp_path / "metrics.jsonl", steps[:7] + before_the_resume + steps[7:], torn='{"step": 11, "rew')
-    found = summary(tmp_path)
-    assert found["steps"] == 10
-    assert (found["reward_start"], found["reward_end"]) == pytest.approx((0.3, 0.8))
-    assert (found["all_heads_start"], found["all_heads_end"]) == (0.5, 0.5)
-    assert (found["dropped_missing"], found["equal_groups"], found["refilled"]) == (10, 20, 10)
-    assert (found["judge_calls"], found["judge_cost_usd"], found["max_lag"]) == (100, 2.5, 2)
-    assert found["max_logprob_gap"] == pytest.approx(1e-4) and found["minutes"] == 1.0
-    assert found["well_formed"] == 0.8  # no evaluation
+    report = summary(tmp_path)
+    assert report["steps"] == 10
+    assert (report["reward_start"], report["reward_end"]) == pytest.approx((0.3, 0.8))
+    assert (report["all_heads_start"], report["all_heads_end"]) == (0.5, 0.5)
+    assert (report["dropped_missing"], report["equal_groups"], report["refilled"]) == (10, 20, 10)
+    assert (report["judge_calls"], report["judge_cost_usd"], report["max_lag"]) == (100, 2.5, 2)
+    assert report["max_logprob_gap"] == pytest.approx(1e-4) and report["minutes"] == 1.0
+    assert report["well_formed"] == 0.8  # no evaluation
 
 
 def test_null_and_infinite_values_are_left_out(tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_null_and_infinite_values_are_left_out(tmp_path: Path) -> None:
         '{"step": 1, "reward": null, "logprob_gap": NaN}\n[]\n3\n\n{"step": "x"}\n'
         '{"step": 2, "reward": 0.5, "logprob_gap": Infinity, "lag_max": "x"}\n{"step": 3, "reward": 0.7}\n'
     )
-    found = summary(tmp_path)
-    assert (found["steps"], found["max_logprob_gap"], found["max_lag"]) == (3, None, None)
-    assert (found["reward_start"], found["reward_end"]) == (None, 0.7)
+    report = summary(tmp_path)
+    assert (report["steps"], report["max_logprob_gap"], report["max_lag"]) == (3, None, None)
+    assert (report["reward_start"], report["reward_end"]) == (None, 0.7)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_no_step_of_a_short_run_counts_at_both_ends(
 ) -> None:
     lines(tmp_path / "metrics.jsonl", [{"step": n, "reward": n} for n in range(1, steps + 1)])
     lines(tmp_path / "evaluation.jsonl", [{"step": n, "accuracy": 0.5} for n in (0, steps)])
-    found = summary(tmp_path)
-    assert (found["reward_start"], found["reward_end"]) == (start, end)
-    assert [point["reward"] for point in found["judge_truth"]["points"]] == [start, end]
+    report = summary(tmp_path)
+    assert (report["reward_start"], report["reward_end"]) == (start, end)
+    assert [point["reward"] for point in report["judge_truth"]["points"]] == [start, end]
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_gains_are_paired_by_question_and_a_family_that_surely_fell_is_named(tmp
     first = {"count": "R" * 8 + "w" * 2, "size": "w" * 10, "one": "R"}
     last = {"count": "w" * 8 + "w" * 2, "size": "R" * 9 + "w", "one": "R"}
     evaluated(tmp_path, {0: first, 10: first, 20: last})
-    found = summary(tmp_path)
-    assert (found["accuracy_start"], found["accuracy_end"]) == pytest.approx((9 / 21, 10 / 21))
-    assert found["gain"] == pytest.approx(1 / 21, abs=1e-4)
-    low, high = found["gain_ci"]
+    report = summary(tmp_path)
+    assert (report["accuracy_start"], report["accuracy_end"]) == pytest.approx((9 / 21, 10 / 21))
+    assert report["gain"] == pytest.approx(1 / 21, abs=1e-4)
+    low, high = report["gain_ci"]
     assert low < 0 < high
-    assert found["well_formed"] == pytest.approx(1.1) and found["minutes"] == 1.5
-    count, size, one = (found["by_family"][name] for name in ("count", "size", "one"))
+    assert report["well_formed"] == pytest.approx(1.1) and report["minutes"] == 1.5
+    count, size, one = (report["by_family"][name] for name in ("count", "size", "one"))
     assert (count["n"], count["start"], count["end"], count["gain"]) == (10, 0.8, 0.0, -0.8)
     assert count["gain_ci"][1] < 0 and count["significantly_worse"] is True
     assert size["gain"] == 0.9 and size["significantly_worse"] is False
@@ -146,17 +146,17 @@ def test_gains_are_paired_by_question_and_a_family_that_surely_fell_is_named(tmp
 
 def test_before_the_second_evaluation_there_is_a_start_and_no_gain(tmp_path: Path) -> None:
     evaluated(tmp_path, {0: {"count": "RRww"}})
-    found = summary(tmp_path)
-    assert (found["accuracy_start"], found["accuracy_end"], found["gain"]) == (0.5, None, None)
-    assert found["by_family"]["count"] == {
+    report = summary(tmp_path)
+    assert (report["accuracy_start"], report["accuracy_end"], report["gain"]) == (0.5, None, None)
+    assert report["by_family"]["count"] == {
         "n": 4, "start": 0.5, "end": None, "gain": None, "gain_ci": None, "significantly_worse": None,
     }  # fmt: skip
 
 
 def test_without_the_answers_there_is_a_gain_and_no_interval(tmp_path: Path) -> None:
     lines(tmp_path / "evaluation.jsonl", [{"step": 0, "accuracy": 0.4}, {"step": 5, "accuracy": 0.5}])
-    found = summary(tmp_path)
-    assert (found["gain"], found["gain_ci"], found["by_family"]) == (0.1, None, {})
+    report = summary(tmp_path)
+    assert (report["gain"], report["gain_ci"], report["by_family"]) == (0.1, None, {})
 
 
 @pytest.mark.parametrize(("last", "parted"), [("w" * 20, True), ("R" * 20, False)])
@@ -165,10 +165,10 @@ def test_judges_and_truth_part_when_the_reward_rises_and_the_accuracy_surely_fal
 ) -> None:
     evaluated(tmp_path, {0: {"count": "Rw" * 10}, 10: {"count": last}})
     lines(tmp_path / "metrics.jsonl", [{"step": n, "reward": n / 10, "all_heads": 0.1} for n in range(1, 11)])
-    found = summary(tmp_path)["judge_truth"]
-    assert [point["reward"] for point in found["points"]] == [0.3, 0.8]  # the nearest five steps
-    assert (found["reward_gain"], found["all_heads_gain"]) == (0.5, 0.0)
-    assert found["parted"] is parted
+    views = summary(tmp_path)["judge_truth"]
+    assert [point["reward"] for point in views["points"]] == [0.3, 0.8]  # the nearest five steps
+    assert (views["reward_gain"], views["all_heads_gain"]) == (0.5, 0.0)
+    assert views["parted"] is parted
 
 
 def test_judges_and_truth_may_part_after_the_best_step_of_a_long_run(tmp_path: Path) -> None:
@@ -176,10 +176,10 @@ def test_judges_and_truth_may_part_after_the_best_step_of_a_long_run(tmp_path: P
         tmp_path, {0: {"count": "w" * 20}, 5: {"count": "R" * 18 + "ww"}, 10: {"count": "R" * 6 + "w" * 14}}
     )
     lines(tmp_path / "metrics.jsonl", [{"step": n, "reward": n / 10, "all_heads": 0.1} for n in range(1, 11)])
-    found = summary(tmp_path)
-    assert found["gain"] > 0 and found["judge_truth"]["parted"] is True
-    assert (found["judge_truth"]["best_step"], found["judge_truth"]["best_accuracy"]) == (5, 0.9)
-    assert found["judge_truth"]["since_best_ci"][1] < 0
+    report = summary(tmp_path)
+    assert report["gain"] > 0 and report["judge_truth"]["parted"] is True
+    assert (report["judge_truth"]["best_step"], report["judge_truth"]["best_accuracy"]) == (5, 0.9)
+    assert report["judge_truth"]["since_best_ci"][1] < 0
 
 
 def rollout(n: int, **more) -> dict:
@@ -198,15 +198,15 @@ def test_rollouts_are_counted_and_the_page_gets_the_telling_ones(tmp_path: Path)
     rows += [rollout(200, fate="missing", value=None), rollout(201, fate="equal")]
     rows += [rollout(300 + n, reply="the same", value=1.0) for n in range(50)]
     lines(tmp_path / "rollouts.jsonl", rows, torn='{"rollout_id": "torn')
-    found = browse(tmp_path)
-    assert found.counts == {"all": 152, "used": 150, "equal": 1, "missing": 1}
-    names = {part: [row["rollout_id"] for row in rows] for part, rows in found.parts.items()}
+    browsed = browse(tmp_path)
+    assert browsed.counts == {"all": 152, "used": 150, "equal": 1, "missing": 1}
+    names = {part: [row["rollout_id"] for row in rows] for part, rows in browsed.parts.items()}
     assert names["Best"][:3] == ["r300", "r99", "r98"]  # equal replies to a question are shown once
     assert names["Worst"][:2] == ["r0", "r1"]
     assert names["Missing"] == ["r200"] and names["Equal groups"] == ["r201"]
     assert names["Newest"][0] == "r349" and names["Oldest"][0] == "r0"
-    assert all(len(rows) <= SHOWN for rows in found.parts.values())
-    assert found.parts["Oldest"][7]["tokens"] == 7 and "token_ids" not in found.parts["Oldest"][7]
+    assert all(len(rows) <= SHOWN for rows in browsed.parts.values())
+    assert browsed.parts["Oldest"][7]["tokens"] == 7 and "token_ids" not in browsed.parts["Oldest"][7]
 
 
 def test_canaries_with_a_wrong_verdict_come_first(tmp_path: Path) -> None:
@@ -215,9 +215,9 @@ def test_canaries_with_a_wrong_verdict_come_first(tmp_path: Path) -> None:
         tmp_path / "audit.jsonl",
         [row | {"step": 1, "logic": False}, row | {"step": 2}, {"canary": "gone"}, {}],
     )
-    found = browse(tmp_path)
-    assert [shown["step"] for shown in found.parts["Canaries"]][:1] == [1]
-    assert found.audit["heads"]["logic"]["agreed"] == 1 and found.audit["heads"]["logic"]["asked"] == 2
+    browsed = browse(tmp_path)
+    assert [shown["step"] for shown in browsed.parts["Canaries"]][:1] == [1]
+    assert browsed.audit["heads"]["logic"]["agreed"] == 1 and browsed.audit["heads"]["logic"]["asked"] == 2
 
 
 def test_memory_does_not_grow_with_the_rollouts(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
-from valor_ray.reasoning.scoring.folder import ScoreFolder
+from pages import tags
+
 from valor_ray.records import Head
 from valor_ray.report.kit import plots
 from valor_ray.report.score import page as score_page
@@ -15,16 +15,6 @@ from valor_ray.report.score.summary import BINS, SHOWN, Summary
 
 EVIL = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>$tiles \" ' &"
 AUDIT = {"heads": {}, "kinds": {}, "alarm": ""}
-
-
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-
-    def handle_starttag(self, tag, attrs) -> None:
-        self.seen.append(tag)
-        assert not any(name.startswith("on") for name, _ in attrs)
 
 
 def record(value: float | None = 1.0, **more) -> dict:
@@ -38,7 +28,7 @@ def record(value: float | None = 1.0, **more) -> dict:
 
 
 def page(tmp_path: Path, records: list[dict], audit: dict = AUDIT) -> str:
-    folder, summary = ScoreFolder(tmp_path), Summary()
+    summary = Summary()
     for row in records:
         summary.add(row)
     report = {
@@ -46,8 +36,7 @@ def page(tmp_path: Path, records: list[dict], audit: dict = AUDIT) -> str:
         "cache_hits": 0, "cost_usd": 0.1, "mean_reward": summary.mean_reward, "seconds": 2.0,
         "heads": summary.heads_json(), "histogram": summary.histogram, "audit": audit,
     }  # fmt: skip
-    score_page.write_page(folder, report, summary)
-    return folder.page.read_text()
+    return score_page.write_page(tmp_path, report, summary).read_text()
 
 
 def test_replies_reasons_and_errors_cannot_write_html(tmp_path: Path) -> None:
@@ -59,10 +48,9 @@ def test_replies_reasons_and_errors_cannot_write_html(tmp_path: Path) -> None:
         "alarm": EVIL,
     }
     text = page(tmp_path, [record(), record(None)], audit)
-    tags = Tags()
-    tags.feed(text)
-    assert tags.seen.count("script") == 1 and "img" not in tags.seen
-    assert tags.seen.count("article") == 4  # best, worst, missing, failed
+    seen = tags(text)
+    assert seen.count("script") == 1 and "img" not in seen
+    assert seen.count("article") == 4  # best, worst, missing, failed
     assert "http" not in text.replace("http-equiv", "")  # one file that loads nothing
 
 

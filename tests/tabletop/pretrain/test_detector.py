@@ -33,8 +33,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(folder):
         assert torch.equal(value, again.model.state_dict()[name])
         assert torch.equal(run.average[name], again.average[name])
     again.model.train()
-    expected, found = run.step(vocabulary()), again.step(vocabulary())
-    assert found == pytest.approx(expected, rel=1e-4)
+    expected, resumed = run.step(vocabulary()), again.step(vocabulary())
+    assert resumed == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_learning_rate_warms_up_stays_and_falls():

@@ -21,7 +21,8 @@ from valor_ray.doctor.listening import free_port
 from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
-    from valor_ray.benchmarks.runner import EvalReport, Query, Row, Truth
+    from valor_ray.benchmarks.runner import AnswerRow, EvalReport, Truth
+    from valor_ray.records import Query
 
 HELP = "Measure accuracy on a benchmark (starts the app, or asks a running one)."
 EPILOG = f"""\
@@ -68,7 +69,7 @@ def run(args: Namespace) -> int:
 
     queries, truths = _questions(args)
 
-    def told(done: int, row: Row) -> None:
+    def told(done: int, row: AnswerRow) -> None:
         mark = "right" if row.right else "wrong"
         _say(
             f"[{done}/{len(queries)}] {mark}  {row.question} -> {row.error or row.answer}  ({row.seconds:.1f} s)"
@@ -130,7 +131,7 @@ def _asker(url: str, token: str | None) -> Any:
     from valor_ray.client.ask import ask
 
     async def answer(query: Query) -> dict[str, Any]:
-        return await asyncio.to_thread(ask, query.image, query.question, url=url, token=token)
+        return await asyncio.to_thread(ask, Path(query.image), query.question, url=url, token=token)
 
     return answer
 

@@ -24,12 +24,8 @@ over the same questions; a family of questions is significantly worse when its i
 
 Exit code 0: the page is written; 1: it cannot be written; 2: RUN is no run folder.
 """
-_TRAINING = (
-    "metrics.jsonl",
-    "rollouts.jsonl",
-    "queries.jsonl",
-    "evaluation.jsonl",
-)  # any of them, and config.yaml
+# Of a training folder without run.json, perhaps a part of one that was copied: any of them, and config.yaml.
+_TRAINING = ("metrics.jsonl", "rollouts.jsonl", "queries.jsonl", "evaluation.jsonl")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -53,18 +49,25 @@ def run(args: Namespace) -> int:
 
 def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     """The page, the numbers, and the lines that are printed. Raises ConfigError when the folder is no run."""
-    if (folder / "rewards.jsonl").exists():
+    from valor_ray.runs.folder import REASONING, SCORE, kind_of
+
+    kind = kind_of(folder)
+    if kind is SCORE:
         from valor_ray.report.score.again import write_score_page
 
         report = write_score_page(folder)
         return folder / "report.html", report, _scored(report)
-    if (folder / "config.yaml").exists() and any((folder / name).exists() for name in _TRAINING):
+    if kind is REASONING or (kind is None and _holds_training(folder)):
         from valor_ray.report.reasoning.page import write_train_page_again
 
         page = write_train_page_again(folder)
         report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
         return page, report, _trained(report)
     raise ConfigError(_no_run(folder))
+
+
+def _holds_training(folder: Path) -> bool:
+    return (folder / "config.yaml").exists() and any((folder / name).exists() for name in _TRAINING)
 
 
 def _no_run(folder: Path) -> str:

@@ -64,12 +64,12 @@ def _show_settings(config: Config, prefix: str, as_json: bool) -> None:
     """Raises ConfigError when no key begins with the prefix."""
     from valor_ray.doctor.checks import settings
 
-    found = settings(config, prefix)
+    chosen = settings(config, prefix)
     if as_json:
-        print_json({"settings": found})
+        print_json({"settings": chosen})
         return
-    wide = max(len(setting["key"]) for setting in found)
-    for setting in found:
+    wide = max(len(setting["key"]) for setting in chosen)
+    for setting in chosen:
         value = setting["value"]
         text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
         print(f"{setting['key']:<{wide}}  {text:<20}  {setting['description']}")

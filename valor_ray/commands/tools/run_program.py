@@ -73,7 +73,7 @@ async def _run(args: Namespace, config: Config, code: str) -> ProgramResult:
 @asynccontextmanager
 async def _tools(args: Namespace, config: Config) -> AsyncIterator[tuple[ToolHost, tuple[int, int]]]:
     """The tools that the options ask for, and the size of the picture (px)."""
-    from valor_ray.program.placeholders import PlaceholderTools
+    from valor_ray.program.inside.placeholders import PlaceholderTools
     from valor_ray.tools import LiveTools
 
     picture = _picture(args.image, config)

@@ -24,7 +24,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     render.add_argument(
         "--scenes", type=positive, default=20, metavar="N", help="number of scenes (default 20)"
     )
-    render.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same scenes (default 0)")
+    render.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="any whole number from 0 on: same seed, same scenes; no two seeds share a scene (default 0)",
+    )
     render.add_argument(
         "--look", default=None, metavar="NAME", help="tiles, wood, dusk or loud (default: all in turn)"
     )

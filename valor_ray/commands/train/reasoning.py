@@ -24,12 +24,10 @@ from valor_ray.errors import ConfigError
 if TYPE_CHECKING:
     from valor_ray.benchmarks.held_out import HeldOut
     from valor_ray.config.tree import Config
-    from valor_ray.queries.read import Query
+    from valor_ray.records import Query
 
-DATA, EVALUATION = (
-    "data",
-    "evaluation",
-)  # in the run folder: rendered scenes; held-out questions and their answers
+DATA = "data"  # in the run folder: rendered scenes
+EVALUATION = "evaluation"  # in the run folder: held-out questions and their answers
 HELP = "Improve the policy by reinforcement learning on judged rewards, without labels."
 EPILOG = """\
 examples:
@@ -48,8 +46,8 @@ examples:
   valor serve --set policy.model=runs/first/weights/step-000080         use what was trained
 
 SOURCE is JSON lines or parquet (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes are
-rendered. `python -m jobs.write_queries` writes questions for bare pictures. Columns with answers are never read. The
-policy does not see the pictures.
+rendered: those of grpo.scene_seed, or else of grpo.seed. `python -m jobs.write_queries` writes questions for bare
+pictures. Columns with answers are never read. The policy does not see the pictures.
 
 --eval-data is {EVAL_FILES}
 Without it tabletop questions are asked, whatever is trained on; none at all: --set grpo.eval_questions=0.
@@ -116,8 +114,9 @@ def run(args: Namespace) -> int:
 def _work(args: Namespace, config: Config) -> dict[str, Any]:
     from valor_ray.reasoning.learner.learn import check_shape
     from valor_ray.reasoning.training.local import LocalTrainHost, Replay
-    from valor_ray.reasoning.training.run import plan, replay, train
-    from valor_ray.runs.folder import locked
+    from valor_ray.reasoning.training.plan import plan
+    from valor_ray.reasoning.training.run import replay, train
+    from valor_ray.runs.folder import REASONING, check_kind, claimed
 
     if args.replay is not None or args.in_process:
         config = _one_learner(config)
@@ -125,8 +124,9 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
     if args.replay is not None:
         return replay(args.folder, config, Replay(config, args.replay), say=_say)
     if args.dry_run:
+        check_kind(args.folder, REASONING)
         return plan(config, _planned_queries(args, config))
-    with locked(args.folder, "--run"):
+    with claimed(args.folder, REASONING):
         queries = training_queries(config, args.folder)
         plan(config, queries)  # refuses at once what would be refused after the rendering
         held_out = None
@@ -138,7 +138,7 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
     else:
         from deployments.reasoning import RayTrainHost
 
-        host = RayTrainHost()
+        host = RayTrainHost(evaluated=held_out is not None)
     return train(args.folder, config, queries, host, held_out, say=_say, learner=not args.rollouts_only)
 
 
@@ -149,7 +149,7 @@ def _one_learner(config: Config) -> Config:
 
 def _planned_queries(args: Namespace, config: Config) -> list[Query]:
     """What a run would ask, checked as far as that needs no rendering; writes nothing."""
-    from valor_ray.queries.read import Query
+    from valor_ray.records import Query
 
     if args.folder.exists() and not args.folder.is_dir():
         raise ConfigError(f"--run {args.folder} is a file. Give a folder.")
@@ -174,7 +174,8 @@ def training_queries(config: Config, folder: Path) -> list[Query]:
         if not data.exists():
             _say(f"rendering {scenes} scenes to ask about")
             part = folder / "data.part"
-            write_queries(part, scenes, config.grpo.seed)
+            grpo = config.grpo
+            write_queries(part, scenes, grpo.seed if grpo.scene_seed is None else grpo.scene_seed)
             part.rename(data)
         source = str(data)
     return read_queries(source, config.grpo.query_limit, _say)
@@ -202,7 +203,7 @@ def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
     from valor_ray.queries.read import check_apart, prompt_examples
 
     asked = held_out.queries if held_out is not None else []
-    evaluation = [(query.query_id, query.question, str(query.image)) for query in asked]
+    evaluation = [(query.query_id, query.question, query.image) for query in asked]
     check_apart(queries, evaluation, prompt_examples())
 
 

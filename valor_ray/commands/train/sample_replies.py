@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import gc
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -32,29 +31,29 @@ from valor_ray.commands.options import (
 )
 from valor_ray.errors import ConfigError, QuestionError
 from valor_ray.runs.at_once import each
-from valor_ray.runs.folder import RecordFile, read_records
+from valor_ray.runs.progress import Pace
+from valor_ray.runs.record_file import RecordFile, read_records
 
 if TYPE_CHECKING:
     from valor_ray.models.vllm.policy import VllmPolicy
-    from valor_ray.queries.read import Query
-    from valor_ray.records import Reply
+    from valor_ray.records import Query, Reply
 
 _HEAD = b'{"reply_id": '  # how a file of ours begins
 SAY_EVERY_S = 5.0
 
 
-def parser() -> argparse.ArgumentParser:
-    words = argparse.ArgumentParser(prog="python -m jobs.sample_replies", description=__doc__)
-    words.formatter_class = argparse.RawDescriptionHelpFormatter
-    words.add_argument("--queries", required=True, metavar="SOURCE", help="query_id, question a row")
-    words.add_argument("--n", type=positive, default=4, help="replies per question (4)")
-    words.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
-    words.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
-    words.add_argument(
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m jobs.sample_replies", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--queries", required=True, metavar="SOURCE", help="query_id, question a row")
+    parser.add_argument("--n", type=positive, default=4, help="replies per question (4)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
+    parser.add_argument(
         "--concurrency", type=positive, default=16, metavar="N", help="questions at a time (16)"
     )
-    add_profile(words)
-    return words
+    add_profile(parser)
+    return parser
 
 
 def open_replies(out: Path) -> tuple[RecordFile, Counter[str]]:
@@ -86,24 +85,22 @@ async def sample(
     concurrency: int,
 ) -> int:
     """Write what is missing; returns the number of replies written. Raises PolicyError, QuestionError, StorageError."""
-    wanted = sum(n - have[query.query_id] for query in queries)
-    done, start, said = 0, time.monotonic(), 0.0
+    pace = Pace(sum(n - have[query.query_id] for query in queries))
+    pace.count(0)
 
     async def one(query: Query) -> None:
-        nonlocal done, said
         first = have[query.query_id]
         try:
             replies = await policy.generate(query.question, n=n - first)
         except QuestionError as error:
             raise QuestionError(f"query {query.query_id}: {error}") from error
         replies_file.append_all([_row(query, first + i, reply) for i, reply in enumerate(replies, start=1)])
-        done += len(replies)
-        if time.monotonic() - said > SAY_EVERY_S or done == wanted:
-            said = time.monotonic()
-            _say(f"{done}/{wanted} replies, {(wanted - done) * (said - start) / done:.0f} s left")
+        pace.count(len(replies))
+        if pace.due(SAY_EVERY_S):
+            _say(pace.line("replies"))
 
     await each(queries, one, concurrency)
-    return done
+    return pace.done
 
 
 def _row(query: Query, number: int, reply: Reply) -> dict[str, str]:
@@ -140,7 +137,7 @@ async def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    args = parser().parse_args()
+    args = build_parser().parse_args()
     interrupt_on_signals()
     return exit_code(
         "sample_replies", lambda: _work(args), interrupted="interrupted; the same command goes on"

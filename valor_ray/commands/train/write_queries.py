@@ -39,23 +39,23 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 10.0  # whether the judge answers
 
 
-def parser() -> argparse.ArgumentParser:
-    words = argparse.ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
         prog="python -m jobs.write_queries", description=__doc__, epilog=JUDGE_FILE
     )
-    words.formatter_class = argparse.RawDescriptionHelpFormatter
-    words.add_argument("--images", required=True, metavar="DIR|FILE", help="pictures, or JSONL naming them")
-    words.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
-    words.add_argument(
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--images", required=True, metavar="DIR|FILE", help="pictures, or JSONL naming them")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
+    parser.add_argument(
         "--per-image", type=positive, default=4, metavar="N", help="questions the VLM writes (4)"
     )
-    words.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
-    words.add_argument(
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
+    parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of the choice among questions of one kind (0)"
     )
-    add_profile(words)
-    add_json(words)
-    return words
+    add_profile(parser)
+    add_json(parser)
+    return parser
 
 
 async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
@@ -94,7 +94,7 @@ async def _watch(judge: Judges) -> None:
 
 
 def main() -> int:
-    args = parser().parse_args()
+    args = build_parser().parse_args()
     interrupt_on_signals()
     return exit_code(
         "write_queries",

@@ -86,9 +86,8 @@ class AnswerStore:
         db = sqlite3.connect(self._folder / FILE, timeout=30, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute(
-                "PRAGMA synchronous=NORMAL"
-            )  # a killed process loses nothing; a power cut, the last moments
+            # a killed process loses nothing; a power cut, the last moments
+            db.execute("PRAGMA synchronous=NORMAL")
             db.execute(_TABLE)
             db.execute("SELECT count(*) FROM (SELECT key FROM answers LIMIT 1)").fetchone()
         except BaseException:
@@ -98,15 +97,15 @@ class AnswerStore:
 
     def get_many(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
         """The answers that are there, by key."""
-        found: dict[str, StoredAnswer] = {}
+        answers: dict[str, StoredAnswer] = {}
         for start in range(0, len(keys), _BATCH):
             some = keys[start : start + _BATCH]
             marks = ",".join("?" * len(some))
             for key, content, *rest in self._db.execute(
                 f"SELECT * FROM answers WHERE key IN ({marks})", some
             ):
-                found[key] = StoredAnswer(json.loads(content), *rest)
-        return found
+                answers[key] = StoredAnswer(json.loads(content), *rest)
+        return answers
 
     def put_many(self, answers: Mapping[str, StoredAnswer]) -> None:
         """Durable against the end of this process when it returns. The first answer to a key stays.

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class SharingJudges:
-    """Each request goes to one judge, the same each time (so that caches fit); to another while that one is down."""
+    """ports.Judge over several gateways: a request goes to one, the same each time (so that caches fit).
+
+    Made by `connect.open_judge` for judge.combine = share; called like a single gateway.
+    Waits for the slowest of the gateways that it chose; while one is thought to be down, another takes its requests.
+    """
 
     def __init__(self, gateways: Sequence[Gateway]) -> None:
         self.gateways = tuple(gateways)
@@ -44,7 +48,11 @@ class SharingJudges:
 
 
 class VotingJudges:
-    """Each request goes to all judges. Verdicts: the majority; a tie is missing. Other answers: the first judge's."""
+    """ports.Judge over several gateways, all asked everything: the majority's verdict; a tie is missing.
+
+    Made by `connect.open_judge` for judge.combine = vote; called like a single gateway.
+    Waits for the slowest of them all; one that fails for good is left out. Without verdicts (VQA) the first counts.
+    """
 
     def __init__(self, gateways: Sequence[Gateway]) -> None:
         self.gateways = tuple(gateways)

@@ -20,7 +20,7 @@ def open_judge(
 ) -> Judges:
     """ports.Judge for these settings; close it after use. Raises ConfigError when an API key is not set.
 
-    config.base_url must be set: whoever wants the offline judge starts it first (judges/offline.py).
+    config.base_url must be set: whoever wants the offline judge starts it first (gateway/offline.py).
     """
     gateways = [Gateway(endpoint, config, ledger, observe=observe) for endpoint in (config, *config.others)]
     if len(gateways) == 1:

@@ -32,6 +32,7 @@ from valor_ray.judges.gateway.call.transport import (
 from valor_ray.judges.gateway.ledger import BUSY, CLAIM_S, LedgerPort
 from valor_ray.judges.gateway.limits.admission import Admission
 from valor_ray.records import JudgeReply, JudgeRequest, Usage
+from valor_ray.runs.together import Together
 
 if TYPE_CHECKING:
     from valor_ray.config.judging import EndpointConfig, JudgeConfig
@@ -70,7 +71,12 @@ class _Work:
 
 
 class Gateway:
-    """ports.Judge over one endpoint; belongs to the event loop of its first call. `close` ends its connections."""
+    """ports.Judge over one endpoint: each request is answered from the ledger or paid for once, whatever goes wrong.
+
+    Called by whoever judges, straight or through SharingJudges and VotingJudges; of the event loop of its first call.
+    `ask` waits for its turn, the endpoint and the disk, at most for the patience of each request; what another gateway
+    is asking waits for that one. `close` ends its connections and what is still in flight.
+    """
 
     def __init__(
         self,
@@ -93,8 +99,7 @@ class Gateway:
         self._hedge = Hedge()
         self._owner = uuid.uuid4().hex
         self._flying: dict[str, asyncio.Task[JudgeReply]] = {}
-        self._unstored: dict[str, StoredAnswer] = {}
-        self._storing: asyncio.Task[None] | None = None
+        self._storing = Together(self._store_together, _STORE_AFTER_S)
         self._renewing: asyncio.Task[None] | None = None
         self._answered = False  # whether the endpoint ever answered
         self._fatal: JudgeError | None = None
@@ -128,9 +133,8 @@ class Gateway:
             elif key in self._flying:  # another call of ours came in between
                 tasks[key] = self._flying[key]
                 shared.add(key)
-                if (
-                    claim is None
-                ):  # that one was told BUSY before we were told to ask: it waits for this claim
+                if claim is None:
+                    # that one was told BUSY before we were told to ask: it waits for this claim
                     unused.append(key)
             else:
                 tasks[key] = self._flying[key] = asyncio.create_task(self._fetch(key, request, claim is None))
@@ -149,8 +153,7 @@ class Gateway:
         for task in (self._renewing, *self._flying.values()):
             if task is not None:
                 task.cancel()
-        if self._storing is not None:
-            await self._storing
+        await self._storing.all_sent()
         self._admission.close()
         await self._transport.close()
 
@@ -308,7 +311,7 @@ class Gateway:
         """On disk before it is used; answers that come together go together."""
         assert reply.content is not None
         usage = reply.usage
-        self._unstored[key] = StoredAnswer(
+        answer = StoredAnswer(
             reply.content,
             usage.model,
             usage.prompt_tokens,
@@ -316,17 +319,14 @@ class Gateway:
             usage.cost_usd,
             time.time(),
         )
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._store_together())
-        await asyncio.shield(self._storing)
+        await self._storing((key, answer))
 
-    async def _store_together(self) -> None:
-        await asyncio.sleep(_STORE_AFTER_S)
-        answers, self._unstored, self._storing = self._unstored, {}, None
-        warning = await self._ledger.store(self._owner, answers)
+    async def _store_together(self, answers: list[tuple[str, StoredAnswer]]) -> list[None]:
+        warning = await self._ledger.store(self._owner, dict(answers))
         if warning and not self._warned:
             self._warned = True
             _log.warning("judge: %s", warning)
+        return [None] * len(answers)
 
     async def _renew(self) -> None:
         while True:

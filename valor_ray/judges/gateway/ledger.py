@@ -14,17 +14,16 @@ from typing import Any, Literal, Protocol
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import AnswerStore, StoredAnswer
-from valor_ray.judges.gateway.limits.budget import Budget, Lease
+from valor_ray.judges.gateway.limits.budget import Budget, Lease, Lender, Limits
 
 CLAIM_S = 15.0  # a claim that its owner has not renewed for so long is anybody's
 BUSY: Literal["busy"] = "busy"  # another living owner is asking
 Claimed = StoredAnswer | Literal["busy"] | None
-Limits = tuple[int | None, int | None]  # requests and tokens per minute
 _Claim = tuple[str, asyncio.Future[None]]  # its owner; done when it was given up or answered
 
 
-class LedgerPort(Protocol):
-    """What a gateway needs of the ledger, near or far."""
+class LedgerPort(Lender, Protocol):
+    """What a gateway needs of the ledger, near or far: stored answers, claims, and (as a Lender) permits."""
 
     async def claim(self, keys: Sequence[str], owner: str) -> Sequence[Claimed]: ...
 
@@ -36,13 +35,13 @@ class LedgerPort(Protocol):
 
     async def renew(self, owner: str) -> None: ...
 
-    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease: ...
-
-    async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None: ...
-
 
 class Ledger:
-    """Belongs to one event loop."""
+    """Sees to it that no question is paid for twice and no account exceeded, however many gateways there are.
+
+    Called by gateways: in one process as it is, in a cluster through the actor that holds it; of one event loop.
+    Only `wait` waits for anybody, for as long as the other owner lives; the rest takes a disk access at most.
+    """
 
     def __init__(self, folder: Path, budgets: dict[str, Budget] | None = None) -> None:
         """budgets: shared with other ledgers, by account. Raises JudgeError when the folder cannot be used."""
@@ -79,14 +78,14 @@ class Ledger:
         while (held := self._claims.get(key)) is not None and not self._is_dead(held[0]):
             await asyncio.wait([held[1]], timeout=CLAIM_S / 3)
             if held[1].done():
-                found = self._store.get_many([key])
-                if found:
+                stored = self._store.get_many([key])
+                if stored:
                     self.hits += 1
-                    return found[key]
-        found = self._store.get_many([key])
-        if not found:
+                    return stored[key]
+        stored = self._store.get_many([key])
+        if not stored:
             self._take(key, owner)
-        return found.get(key)
+        return stored.get(key)
 
     async def store(self, owner: str, answers: Mapping[str, StoredAnswer]) -> str:
         """Put answers on disk, then let those who wait for them go on. Returns a warning when the disk refuses."""

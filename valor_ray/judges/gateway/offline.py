@@ -15,7 +15,11 @@ _READY = "offline judge ready at "
 
 
 class OfflineJudge:
-    """A running offline judge; use as a context manager or call `close`. It also ends with this process."""
+    """A running offline judge: `base_url` answers as soon as this object is made, until `close` or the process's end.
+
+    Made by whoever wires a local run, a demo, or a cluster's ledger; use as a context manager or call `close`.
+    Making one blocks until the server is ready (seconds), closing until it has ended.
+    """
 
     def __init__(
         self,

@@ -41,14 +41,14 @@ def caption_detections(
     width, height = size
     boxes = boxes.clip(0, [width, height, width, height])
     kept &= (boxes[:, 2] - boxes[:, 0] >= 1) & (boxes[:, 3] - boxes[:, 1] >= 1)
-    found = []
+    detections = []
     for place, phrase in enumerate(caption.phrases):
         mine = np.flatnonzero(kept & (winner == place))
         mine = mine[np.argsort(-best[mine, place], kind="stable")]
         for row in mine[unsuppressed(boxes[mine])]:
             x1, y1, x2, y2 = (float(side) for side in boxes[row])
-            found.append(Detection((x1, y1, x2, y2), phrase, float(best[row, place])))
-    return found
+            detections.append(Detection((x1, y1, x2, y2), phrase, float(best[row, place])))
+    return detections
 
 
 def unsuppressed(boxes: np.ndarray) -> np.ndarray:

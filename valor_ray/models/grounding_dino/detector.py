@@ -16,9 +16,8 @@ from valor_ray.models.grounding_dino.phrases import Caption, SpecialTokens, plan
 from valor_ray.records import Detection, Picture
 
 HARD_WIRED = SpecialTokens(cls=101, sep=102, dot=1012, pad=0)  # ids that the model's own code compares with
-_MOST_ELONGATED = (
-    8  # longer pictures are padded: their feature maps would hold fewer places than there are queries
-)
+# longer pictures are padded: their feature maps would hold fewer places than there are queries
+_MOST_ELONGATED = 8  # long side over short side
 _LONG_SIDE = 1333 / 800  # longest over shortest side of the network's input, as published
 
 
@@ -29,13 +28,17 @@ class _Job:
 
 
 class GroundingDino:
-    """A loaded detector. Not thread-safe: one forward pass at a time.
+    """A loaded detector: labelled boxes of any phrases in any pictures.
 
-    `config.model`: a folder or hub id in transformers format, or an original-format `.pth`.
-    Raises CheckpointError when the weights are incomplete or do not fit.
+    Held by a detector replica, or by `wiring` in one process. Not thread-safe: one call at a time.
+    Making one blocks while weights load, `detect` for its forward passes: neither belongs on an event loop.
     """
 
     def __init__(self, config: DetectorConfig) -> None:
+        """`config.model`: a folder or hub id in transformers format, or an original-format `.pth`.
+
+        Raises CheckpointError when the weights are incomplete or do not fit.
+        """
         self.config = config
         loaded = load_detector(config.model)
         self._device = "cuda" if config.num_gpus and torch.cuda.is_available() else "cpu"
@@ -45,15 +48,15 @@ class GroundingDino:
         self._budget = int(self.model.config.max_text_len)
         self._size = _input_size(config.image_side)
         self.input_side = config.image_side or int(self._pictures.size["shortest_edge"])  # px
-        found = SpecialTokens(
+        special = SpecialTokens(
             self._tokenizer.cls_token_id,
             self._tokenizer.sep_token_id,
             self._tokenizer.convert_tokens_to_ids("."),
             self._tokenizer.pad_token_id,
         )
-        if found != HARD_WIRED:
+        if special != HARD_WIRED:
             raise CheckpointError(
-                f"the tokenizer of {config.model} has {found} but GroundingDINO is written for {HARD_WIRED}: "
+                f"the tokenizer of {config.model} has {special} but GroundingDINO is written for {HARD_WIRED}: "
                 "use a BERT-uncased tokenizer, or one that keeps these ids"
             )
 
@@ -80,14 +83,14 @@ class GroundingDino:
         ]
         # Equal sizes share a batch, so that little of it is padding.
         jobs.sort(key=lambda job: (pictures[job.picture].rgb.shape, job.picture))
-        found: list[list[Detection]] = [[] for _ in pictures]
+        detections: list[list[Detection]] = [[] for _ in pictures]
         for start in range(0, len(jobs), self.config.max_batch):
             batch = jobs[start : start + self.config.max_batch]
             for job, (chances, boxes) in zip(batch, self._forward(pictures, batch), strict=True):
                 picture = pictures[job.picture]
                 size = (picture.width, picture.height)
-                found[job.picture] += caption_detections(chances, boxes, job.caption, size, thresholds)
-        return [sorted(boxes, key=lambda box: -box.score) for boxes in found]
+                detections[job.picture] += caption_detections(chances, boxes, job.caption, size, thresholds)
+        return [sorted(boxes, key=lambda box: -box.score) for boxes in detections]
 
     def _tokens(self, phrase: str) -> list[int]:
         return list(self._tokenizer(phrase, add_special_tokens=False)["input_ids"])

@@ -21,9 +21,7 @@ _ALPHA, _GAMMA = 0.25, 2.0
 @dataclass(frozen=True)
 class Targets:
     boxes: torch.Tensor  # (objects, 4)
-    tokens: (
-        torch.Tensor
-    )  # (objects, caption tokens), 1 where a token belongs to a phrase that names the object
+    tokens: torch.Tensor  # (objects, caption tokens), 1 where a token is of a phrase that names the object
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ def _focal(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> t
     return (weight * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")).sum()
 
 
-def _box_loss(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    return BOX_WEIGHT * (found - wanted).abs().sum() + GIOU_WEIGHT * (1 - giou(found, wanted)).sum()
+def _box_loss(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    return BOX_WEIGHT * (boxes - wanted).abs().sum() + GIOU_WEIGHT * (1 - giou(boxes, wanted)).sum()
 
 
 @torch.no_grad()

@@ -20,10 +20,8 @@ from transformers.models.grounding_dino import modeling_grounding_dino as hf
 
 from valor_ray.errors import CheckpointError
 
-KNOWN = (
-    (5, 0),
-    (5, 19),
-)  # first and last transformers release for which the mends were checked against the original
+# first and last transformers release for which the mends were checked against the original
+KNOWN = ((5, 0), (5, 19))
 _PROBE = [101, 7, 8, 1012, 9, 1012, 102, 0]  # [CLS] a b . c . [SEP] [PAD]
 _POSITIONS = [0, 0, 1, 2, 0, 1, 0, 0]
 
@@ -38,9 +36,8 @@ def block_masks(input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     places = torch.arange(length, device=input_ids.device).expand(batch, -1)
     special = torch.isin(input_ids, torch.tensor(hf.SPECIAL_TOKENS, device=input_ids.device))
     last = torch.cummax(torch.where(special, places, -1), dim=1).values
-    before = torch.cat(
-        [torch.full_like(last[:, :1], -1), last[:, :-1]], dim=1
-    )  # strictly before the token itself
+    # strictly before the token itself
+    before = torch.cat([torch.full_like(last[:, :1], -1), last[:, :-1]], dim=1)
     closing = torch.where(special, places, length).flip(1).cummin(dim=1).values.flip(1)
     inside = (closing != 0) & (closing < length - 1)
     alone = torch.eye(length, dtype=torch.bool, device=input_ids.device)
@@ -85,12 +82,12 @@ def _targets_right() -> bool:
     indices = [(torch.tensor([0]), torch.tensor([0]))] * 3
     loss = hf_loss.GroundingDinoImageLoss(None, 0.25, [])
     try:
-        found = loss._get_target_classes_one_hot(
+        one_hot = loss._get_target_classes_one_hot(
             {"logits": torch.zeros(3, 1, 4), "label_maps": maps}, targets, indices
         )
     except IndexError:  # the wrong offset may point past the last map
         return False
-    return bool(found.argmax(-1).flatten().tolist() == [0, 1, 2])
+    return bool(one_hot.argmax(-1).flatten().tolist() == [0, 1, 2])
 
 
 @dataclass(frozen=True)

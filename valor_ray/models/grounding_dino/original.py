@@ -87,9 +87,8 @@ _STAGE_NORM = re.compile(r"^backbone\.0\.norm(\d+)\.")
 def read_original(path: Path) -> dict[str, torch.Tensor]:
     """The weights in a `.pth`, without wrappers. Raises CheckpointError when the file holds no such weights."""
     try:
-        with torch.serialization.safe_globals(
-            [argparse.Namespace]
-        ):  # training tools store their arguments, too
+        # training tools store their arguments, too
+        with torch.serialization.safe_globals([argparse.Namespace]):
             held: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(
@@ -142,38 +141,10 @@ def sizes_of(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
     What shapes cannot tell (attention heads of the transformer and of BERT) is as in every published checkpoint; put a
     config.json beside the file for others. Raises CheckpointError when a weight that tells a size is missing.
     """
-    swin = "model.backbone.conv_encoder.model."
-    layers = [
-        f"{swin}encoder.layers.{n}."
-        for n in range(_count(state, re.escape(swin) + r"encoder\.layers\.(\d+)"))
-    ]
     try:
-        tables = [state[f"{at}blocks.0.attention.self.relative_position_bias_table"] for at in layers]
-        backbone = SwinConfig(
-            embed_dim=len(state[f"{swin}embeddings.patch_embeddings.projection.bias"]),
-            depths=[_count(state, re.escape(at) + r"blocks\.(\d+)") for at in layers],
-            num_heads=[table.shape[1] for table in tables],
-            window_size=(round(len(tables[0]) ** 0.5) + 1) // 2,
-            out_indices=sorted(
-                {
-                    int(m.group(1))
-                    for k in state
-                    if (m := re.match(re.escape(swin) + r"hidden_states_norms\.stage(\d)", k))
-                }
-            ),
-        )
-        words = state["model.text_backbone.embeddings.word_embeddings.weight"]
-        text = BertConfig(
-            vocab_size=words.shape[0],
-            hidden_size=words.shape[1],
-            num_hidden_layers=_count(state, r"model\.text_backbone\.encoder\.layer\.(\d+)"),
-            num_attention_heads=max(1, words.shape[1] // 64),
-            intermediate_size=len(state["model.text_backbone.encoder.layer.0.intermediate.dense.bias"]),
-            max_position_embeddings=len(state["model.text_backbone.embeddings.position_embeddings.weight"]),
-        )
         return {
-            "backbone_config": backbone,
-            "text_config": text,
+            "backbone_config": _swin_config(state),
+            "text_config": _bert_config(state),
             "d_model": state["model.level_embed"].shape[1],
             "num_feature_levels": len(state["model.level_embed"]),
             "num_queries": len(state["model.query_position_embeddings.weight"]),
@@ -187,3 +158,30 @@ def sizes_of(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
             f"{path} is not a complete original-format GroundingDINO: no weight {error} (hub naming). "
             "Download it again."
         ) from error
+
+
+def _swin_config(state: dict[str, torch.Tensor]) -> SwinConfig:
+    swin = "model.backbone.conv_encoder.model."
+    inside = re.escape(swin)
+    layers = [f"{swin}encoder.layers.{n}." for n in range(_count(state, inside + r"encoder\.layers\.(\d+)"))]
+    tables = [state[f"{at}blocks.0.attention.self.relative_position_bias_table"] for at in layers]
+    stages = (re.match(inside + r"hidden_states_norms\.stage(\d)", key) for key in state)
+    return SwinConfig(
+        embed_dim=len(state[f"{swin}embeddings.patch_embeddings.projection.bias"]),
+        depths=[_count(state, re.escape(at) + r"blocks\.(\d+)") for at in layers],
+        num_heads=[table.shape[1] for table in tables],
+        window_size=(round(len(tables[0]) ** 0.5) + 1) // 2,
+        out_indices=sorted({int(stage[1]) for stage in stages if stage}),
+    )
+
+
+def _bert_config(state: dict[str, torch.Tensor]) -> BertConfig:
+    words = state["model.text_backbone.embeddings.word_embeddings.weight"]
+    return BertConfig(
+        vocab_size=words.shape[0],
+        hidden_size=words.shape[1],
+        num_hidden_layers=_count(state, r"model\.text_backbone\.encoder\.layer\.(\d+)"),
+        num_attention_heads=max(1, words.shape[1] // 64),
+        intermediate_size=len(state["model.text_backbone.encoder.layer.0.intermediate.dense.bias"]),
+        max_position_embeddings=len(state["model.text_backbone.embeddings.position_embeddings.weight"]),
+    )

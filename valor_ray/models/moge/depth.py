@@ -14,13 +14,10 @@ from valor_ray.config.models import resolve_model
 from valor_ray.errors import CheckpointError
 from valor_ray.models.checkpoint import compare_keys
 from valor_ray.models.moge.backbone import register_backbones
-from valor_ray.models.moge.read import depth_at, depth_at_point
 from valor_ray.records import DepthMap, Picture
 
 if TYPE_CHECKING:
     from valor_ray.config.models import DepthConfig
-
-__all__ = ["MODEL_FILE", "MoGe", "depth_at", "depth_at_point", "load_moge"]
 
 MODEL_FILE = "model.pt"  # its name in a folder and on the hub
 # Constants of the code that travel with the weights; a checkpoint without them loses nothing.
@@ -94,7 +91,11 @@ def load_moge(path: Path) -> Any:
 
 
 class MoGe:
-    """A loaded depth model. Not thread-safe; one per replica."""
+    """A loaded depth model: metric depth of pictures of any sizes.
+
+    Held by a depth replica, or by `wiring` in one process. Not thread-safe: one call at a time.
+    Making one blocks while weights load, `depth` for its forward passes: neither belongs on an event loop.
+    """
 
     def __init__(self, config: DepthConfig) -> None:
         """Load the configured model. Raises CheckpointError or ConfigError saying which file or key is at fault."""
@@ -112,12 +113,12 @@ class MoGe:
         by_size: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
             by_size.setdefault(picture.rgb.shape, []).append(index)
-        found: dict[int, DepthMap] = {}
+        maps: dict[int, DepthMap] = {}
         for same in by_size.values():
             for start in range(0, len(same), self._max_batch):
                 chunk = same[start : start + self._max_batch]
-                found.update(zip(chunk, self._infer([pictures[index] for index in chunk]), strict=True))
-        return [found[index] for index in range(len(pictures))]
+                maps.update(zip(chunk, self._infer([pictures[index] for index in chunk]), strict=True))
+        return [maps[index] for index in range(len(pictures))]
 
     def _infer(self, pictures: Sequence[Picture]) -> list[DepthMap]:
         """Pictures of one size through the model."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from valor_ray.errors import CheckpointError, PolicyError
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.models.vllm.engine_end import own_engines
 from valor_ray.models.vllm.prompting import fitting_prompt, prompt_ids
+from valor_ray.models.vllm.turns import Turns
+from valor_ray.models.vllm.watch import Watch
 from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_weights
 from valor_ray.records import START_VERSION, Reply, Sampling
 
@@ -24,7 +25,12 @@ _START_SECONDS = 600  # a large model on a slow disk; an engine that says nothin
 
 
 class VllmPolicy:
-    """Behind ports.Policy and ports.Sampler. `start` before use; `close` ends the engine's processes."""
+    """ports.Policy and ports.Sampler on one vLLM engine, whose weights change while it answers; replies name them.
+
+    Held by a policy replica, or by training in one process. `start` before use; `close` ends the engine's processes.
+    `generate` and `score` share the engine and wait for what runs in it; `sample` waits until it has it alone;
+    `load_weights` halts it, but not the requests in work. Not bounded in time: `healthy` tells an engine that hangs.
+    """
 
     def __init__(self, config: PolicyConfig) -> None:
         self.config = config
@@ -56,9 +62,8 @@ class VllmPolicy:
             ) from error
         self._tokenizer = self._engine.get_tokenizer()
         await self._engine.update_weight_version(self.version)
-        await self.generate(
-            "Is it ready?"
-        )  # the first reply builds kernels for seconds: no user should wait for that
+        # the first reply builds kernels for seconds: no user should wait for that
+        await self.generate("Is it ready?")
 
     def _build(self) -> None:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
@@ -291,66 +296,6 @@ class VllmPolicy:
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None
-
-
-class Turns:
-    """Many share the engine, or one has it alone, in the order in which they come."""
-
-    def __init__(self) -> None:
-        self._door = asyncio.Lock()
-        self._inside = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    @asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
-        async with self._door:
-            self._inside += 1
-            self._empty.clear()
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
-
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        async with self._door:
-            await self._empty.wait()
-            yield
-
-
-class Watch:
-    """Notices work that does not go on: what `working` encloses, `answered`, and the tokens of unfinished requests."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock  # seconds
-        self._in_work = 0
-        self._moved = False  # something was answered since the last look
-        self._tokens: Mapping[str, int] = {}
-        self._since = clock()  # when work was last seen to go on
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        if not self._in_work:
-            self._since = self._clock()
-        self._in_work += 1
-        try:
-            yield
-        finally:
-            self._in_work -= 1
-
-    def answered(self) -> None:
-        self._moved = True
-
-    def idle_s(self, tokens: Mapping[str, int]) -> float:
-        """Seconds for which there has been work and no progress. tokens: written so far, of each request in work."""
-        moved = any(count > self._tokens.get(name, 0) for name, count in tokens.items())
-        if moved or self._moved or not self._in_work:
-            self._since = self._clock()
-        self._moved, self._tokens = False, dict(tokens)
-        return self._clock() - self._since
 
 
 def question_seed(seed: int, index: int) -> int:

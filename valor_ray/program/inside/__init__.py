@@ -1,1 +1,4 @@
-"""What is loaded inside the sandbox: standard library, numpy and our tools only."""
+"""What is loaded inside the sandbox: standard library, numpy, and of ours these files, `walls`, `tools` and `records`.
+
+The driver reads `protocol` and `placeholders` from here as well; nothing here reads the driver's half.
+"""

@@ -7,25 +7,19 @@ says is checked by the driver like everything that comes out of the sandbox. Sta
 from __future__ import annotations
 
 import copy
-import math
 import sys
 import traceback
-from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-import numpy as np
-
 from valor_ray.errors import ToolError as ToolRefusal
-from valor_ray.program.gate import BUILTINS
 from valor_ray.program.inside import protocol
-from valor_ray.program.inside.child import Channel, ToolError, calling_line, failing_line, message_of
-from valor_ray.program.inside.values import Image, to_json
+from valor_ray.program.inside.channel import Channel, ToolError, calling_line, failing_line, message_of
+from valor_ray.program.inside.namespace import Call, defined, warm_builtins
+from valor_ray.program.inside.placeholders import PlaceholderTools, World
+from valor_ray.program.inside.values import to_json
 from valor_ray.program.inside.wrap import compile_program
-from valor_ray.program.placeholders import PlaceholderTools, World
 from valor_ray.tools import check_call
-
-_BUILTINS: dict[str, Any] = {}
 
 
 class _Over(BaseException):
@@ -65,35 +59,42 @@ class _Output:
 
 
 def serve(stubs: CodeType, channel: Channel) -> None:
-    """Until the driver closes the socket."""
-    import builtins
-
-    _BUILTINS.update({name: getattr(builtins, name) for name in BUILTINS})
+    """Run what the driver sends, one program after the other, until it closes the socket."""
+    builtins = warm_builtins()
     while True:
         request = channel.receive()
-        channel.send({"t": "surveyed", "results": _survey(request, stubs)})
+        channel.send({"t": "surveyed", "results": _survey(request, stubs, builtins)})
 
 
-def _survey(request: dict[str, Any], stubs: CodeType) -> list[dict[str, Any]]:
+def _survey(request: dict[str, Any], stubs: CodeType, builtins: dict[str, Any]) -> list[dict[str, Any]]:
     """One result per world, up to the first that the program does not survive."""
     try:
         compiled = compile_program(request["code"])
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         return [_result("rejected", error=f"the program does not parse: {error}")]
+    size = (request["size"][0], request["size"][1])
     results: list[dict[str, Any]] = []
     for world in request["worlds"]:
-        results.append(_run(compiled, stubs, request, World(**{**world, "boxes": tuple(world["boxes"])})))
+        tools = PlaceholderTools(size, World(**{**world, "boxes": tuple(world["boxes"])}))
+        results.append(_run(compiled, stubs, request, tools, builtins))
         if results[-1]["status"] != "ok":
             break
     return results
 
 
-def _run(compiled: CodeType, stubs: CodeType, request: dict[str, Any], world: World) -> dict[str, Any]:
-    size = (request["size"][0], request["size"][1])
+def _run(
+    compiled: CodeType,
+    stubs: CodeType,
+    request: dict[str, Any],
+    tools: PlaceholderTools,
+    builtins: dict[str, Any],
+) -> dict[str, Any]:
+    """The result of one run, in a namespace of its own, which ends with it."""
     calls: list[list[Any]] = []
     output = _Output(request["output"])
     sys.stdout = sys.stderr = output
-    names = _namespace(size, stubs, _caller(PlaceholderTools(size, world), request, calls))
+    size = (request["size"][0], request["size"][1])
+    names = defined(size, stubs, _caller(tools, request, calls), dict(builtins))
     result: dict[str, Any]
     try:
         exec(compiled, names)
@@ -113,9 +114,7 @@ def _run(compiled: CodeType, stubs: CodeType, request: dict[str, Any], world: Wo
     return result
 
 
-def _caller(
-    tools: PlaceholderTools, request: dict[str, Any], calls: list[list[Any]]
-) -> Callable[[str, dict[str, Any]], Any]:
+def _caller(tools: PlaceholderTools, request: dict[str, Any], calls: list[list[Any]]) -> Call:
     """The `_call` behind every tool function: checked as the driver would, answered on the spot."""
     size, most, trace = tuple(request["size"]), request["calls"], request["trace"]
     made = 0
@@ -142,21 +141,6 @@ def _caller(
         return result
 
     return call
-
-
-def _namespace(size: tuple[int, int], stubs: CodeType, call: Callable[..., Any]) -> dict[str, Any]:
-    tools: dict[str, Any] = {"_call": call}
-    exec(stubs, tools)
-    return {
-        **{name: tool for name, tool in tools.items() if not name.startswith("_")},
-        "__name__": "__main__",
-        # the real one: the gate has looked at the program's own imports, and numpy imports parts of itself this way
-        "__builtins__": {**_BUILTINS, "__import__": __import__},
-        "np": np,
-        "math": math,
-        "image": Image(*size),
-        "ToolError": ToolError,
-    }
 
 
 def _finished(answer: Any) -> dict[str, Any]:

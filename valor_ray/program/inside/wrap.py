@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from types import CodeType
 
+_GENERATOR = 0x20  # inspect.CO_GENERATOR
 FILENAME = "<program>"  # in tracebacks, to tell the program's lines from ours
 
 
@@ -28,9 +29,7 @@ def compile_program(code: str) -> CodeType:
     module = ast.fix_missing_locations(ast.Module(body=[*top, function, call], type_ignores=[]))
     compiled = compile(module, FILENAME, "exec", dont_inherit=True)
     for part in compiled.co_consts:
-        if (
-            isinstance(part, CodeType) and part.co_name == "__program__" and part.co_flags & 0x20
-        ):  # CO_GENERATOR
+        if isinstance(part, CodeType) and part.co_name == "__program__" and part.co_flags & _GENERATOR:
             raise SyntaxError("'yield' outside function")
     return compiled
 

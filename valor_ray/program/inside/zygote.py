@@ -21,14 +21,19 @@ from contextlib import suppress
 from types import CodeType
 from typing import Any
 
-from valor_ray.program.inside import (
-    child,
-    warm,  # noqa: F401 warm: for the workers, after the fork
-)
+from valor_ray.program.inside import child, warm
+from valor_ray.program.inside.channel import Channel
+from valor_ray.program.inside.namespace import PRELOADED, NothingElse
 from valor_ray.program.walls import lockdown, seccomp
 
 
 class Zygote:
+    """Forks a locked-down process for each descriptor that the driver sends, and tells how each one ended.
+
+    Made by `main`, once in a process.
+    `serve` waits for the driver and for the ends of programs, both at a time; it never waits for one program.
+    """
+
     def __init__(
         self, control: socket.socket, stubs: CodeType, limits: lockdown.Limits, drop_user: bool
     ) -> None:
@@ -75,11 +80,11 @@ class Zygote:
             try:
                 lockdown.lock_down(fd, self._pid, self._limits, self._drop_user, self._filter)
             except OSError as error:
-                channel = child.Channel()
+                channel = Channel()
                 channel.receive()  # or the driver, still writing, would find the socket broken and not read on
                 channel.send({"t": "fail", "kind": "refused", "error": str(error), "line": None})
             else:
-                child.run(self._stubs)
+                _serve_driver(self._stubs)
         finally:
             os._exit(0)
 
@@ -95,13 +100,23 @@ class Zygote:
         socket.send_fds(self._control, [json.dumps(message).encode()], [] if fd is None else [fd])
 
 
+def _serve_driver(stubs: CodeType) -> None:
+    """In a locked-down process: run what its driver sends, one program, or as a warm worker one after the other."""
+    channel = Channel()
+    request = channel.receive()
+    if "warm" in request:
+        warm.serve(stubs, channel)
+    else:
+        child.run(request, stubs, channel)
+
+
 def main(
     control_fd: int, driver: int, stub_source: str, cpu_seconds: float, memory_mib: int, extra: str = ""
 ) -> None:
     """Build the walls that all programs share, say which there are, then serve. extra: one more module to preload."""
     lockdown.die_with_parent(driver)
     control = socket.socket(fileno=control_fd)
-    for name in (*child.PRELOADED, *filter(None, [extra])):
+    for name in (*PRELOADED, *filter(None, [extra])):
         importlib.import_module(name)
     stubs = compile(stub_source, "<tools>", "exec")
     warnings.simplefilter("ignore")  # showing one would import more
@@ -113,7 +128,7 @@ def main(
     landlock = lockdown.close_files()
     os.environ.clear()
     sys.path.clear()
-    sys.meta_path[:] = [child.NothingElse]
+    sys.meta_path[:] = [NothingElse]
     limits = lockdown.Limits(cpu_seconds, mapped + (memory_mib << 20))
     zygote = Zygote(control, stubs, limits, drop_user)
     layers = {"machine": platform.machine(), "other_user": drop_user, "landlock": landlock}

@@ -20,11 +20,11 @@ def prefix(*folders: str) -> tuple[str, ...]:
 
     folders: what must be readable beside the system's libraries and this Python.
     """
-    found = shutil.which("bwrap")
-    if found is None:
+    program = shutil.which("bwrap")
+    if program is None:
         return ()
     readable = [*_SYSTEM, *(str(Path(path).resolve()) for path in (sys.prefix, sys.base_prefix)), *folders]
-    words = [found, *_NAMESPACES, "--die-with-parent", "--dev", "/dev", "--proc", "/proc"]
+    words = [program, *_NAMESPACES, "--die-with-parent", "--dev", "/dev", "--proc", "/proc"]
     for path in readable:
         words += ["--ro-bind-try", path, path]
     # root needs these two to become nobody; they do not outlive that

@@ -97,12 +97,8 @@ _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32_BIT = 0x40000000  # x86_64 only: the same calls under other numbers
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0, _ARG2 = (
-    0,
-    4,
-    16,
-    32,
-)  # offsets in struct seccomp_data; arguments are little-endian, low word first
+# offsets in struct seccomp_data; arguments are little-endian, low word first
+_NR, _ARCH, _ARG0, _ARG2 = 0, 4, 16, 32
 _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | 1, 0x80000000  # 1 = EPERM
 _PROT_EXEC = 4
 

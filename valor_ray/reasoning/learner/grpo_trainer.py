@@ -8,7 +8,6 @@ learner / behaviour, 1 for fresh samples and something else for stale ones.
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,19 +21,19 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
+from valor_ray.reasoning.learner.learned_weights import LearnedWeights
 from valor_ray.reasoning.learner.micro_batches import micro_batches
-from valor_ray.reasoning.training.folder import MERGED, TrainFolder
-from valor_ray.reasoning.training.step_figures import (
+from valor_ray.reasoning.learner.step_figures import (
     TokenFigures,
     rollout_figures,
     step_token_figures,
     token_figures,
 )
-from valor_ray.runs.publications import version_name
+from valor_ray.runs.checkpoints import MERGED, CheckpointStore, write_metrics
+from valor_ray.runs.weight_channel import Probe, WeightChannel
 
 if TYPE_CHECKING:
-    from valor_ray.reasoning.learner.learn import Publisher, Source
-    from valor_ray.reasoning.training.buffer import StepBatch
+    from valor_ray.reasoning.learner.ports import BatchSource, StepBatch
 
 _PROBES = 4  # sequences on which engine and learner are compared after each publication
 _EXPLODED = 1e4  # a gradient norm before clipping above which the step is taken for broken
@@ -74,7 +73,7 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path) -> GRPOConfig:
         fsdp="full_shard auto_wrap" if grpo.fsdp else "",
         gradient_checkpointing=grpo.gradient_checkpointing,
         ddp_find_unused_parameters=False,
-        seed=grpo.seed,
+        seed=grpo.learner_seed,
         save_strategy="steps",
         save_steps=grpo.save_every,
         logging_steps=1,
@@ -86,19 +85,28 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path) -> GRPOConfig:
 
 
 class ValorGrpoTrainer(GRPOTrainer):
-    """`attach` before `train`."""
+    """trl's GRPOTrainer whose steps come from a source, whose weights leave by a channel, whose loss is ours.
+
+    Called by `learn`, in every learner process: `attach`, then trl's `train`, which calls the methods here in turn.
+    Waits, in each step, for the source's batch, for the other learner processes, and for the channel.
+    """
 
     def attach(
         self,
         config: Config,
-        folder: TrainFolder,
-        source: Source,
-        publisher: Publisher,
+        checkpoints: CheckpointStore,
+        source: BatchSource,
+        channel: WeightChannel,
         say: Callable[[str], None],
         record: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        self._config, self._folder, self._source, self._publisher = config, folder, source, publisher
+        """Before `train`, which goes on from the newest of `checkpoints`."""
+        self._config, self._checkpoints, self._source, self._channel = config, checkpoints, source, channel
         self._say, self._write = say, record
+        self._weights = LearnedWeights(self, self._tokenizer, config.policy.dtype)
+        self._records: list[Mapping[str, Any]] = list(
+            checkpoints.metrics(checkpoints.newest())
+        )  # of all steps
         self._rows_total = config.grpo.prompts * config.grpo.samples
         self._micro_batches: list[dict[str, torch.Tensor]] = []  # of the step in work
         self._scale = 1.0  # total rows / rows that count, of the step in work
@@ -124,19 +132,20 @@ class ValorGrpoTrainer(GRPOTrainer):
     def _next_step(self) -> list[dict[str, torch.Tensor]]:
         step = self.state.global_step + 1
         asked = time.monotonic()
-        found = self._source.batch(step)
-        if found is None:
+        step_batch = self._source.batch(step)
+        if step_batch is None:
             raise LearningStopped("the run was stopped")
         self._learning_since = time.monotonic()
         self._seconds = {
             "wait": self._learning_since - asked,
-            "sample": found.sample_s,
-            "judge": found.judge_s,
+            "sample": step_batch.sample_s,
+            "judge": step_batch.judge_s,
         }
-        self._step_batch, self._loss, self._parts = found, 0.0, []
-        self._scale = self._rows_total / max(1, len(found.rows))
+        self._step_batch, self._loss, self._parts = step_batch, 0.0, []
+        self._scale = self._rows_total / max(1, len(step_batch.rows))
         batches = micro_batches(
-            found.rows,
+            step_batch.rows,
+            step_batch.lags,
             total=self._rows_total,
             micro=self.args.per_device_train_batch_size,
             rank=self.accelerator.process_index,
@@ -171,10 +180,10 @@ class ValorGrpoTrainer(GRPOTrainer):
     # the loss
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        found = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
-        self._last_logps = found[0].detach()
-        self._last_entropies = found[1]  # None unless trl asked for them, which its loss does
-        return found
+        logps_and_more = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)
+        self._last_logps = logps_and_more[0].detach()
+        self._last_entropies = logps_and_more[1]  # None unless trl asked for them, which its loss does
+        return logps_and_more
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """trl's, as a mean over the rows that count: trl's own mean also counts those that fill a step up."""
@@ -223,125 +232,87 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def _publish(self, step: int) -> None:
         start = time.monotonic()
-        weights = self._folder.weights / version_name(step)
-        self._write_weights(weights)
         probe = self._probe()
         mine = self._score(probe)
-        if self.accelerator.is_main_process:
-            published = self._publisher.publish(step, weights, probe)
+        published = self._channel.publish(step, self._weights, probe)
+        if published is not None:  # in the first process
             self._published_gap = _largest_gap(mine, published.logprobs) if published.logprobs else None
-            self._forget_weights(step)
         self._seconds["publish"] = time.monotonic() - start
 
-    def _forget_weights(self, step: int) -> None:
-        """Keep the newest few; those after `step` are of a learner that died and is made again from a checkpoint."""
-        folders = sorted(self._folder.weights.iterdir())
-        later = [folder for folder in folders if folder.name > version_name(step)]
-        earlier = folders[: len(folders) - len(later)]
-        for old in [*later, *earlier[: -(self._config.grpo.max_lag + 2)]]:
-            shutil.rmtree(old, ignore_errors=True)
-
-    def _write_weights(self, folder: Path) -> None:
-        """Hugging Face format in the engine's precision, whole or not at all; adapters are merged into it."""
-        state = self.accelerator.get_state_dict(self.model)  # a collective call under FSDP
-        if not self.accelerator.is_main_process:
-            return
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        model = self.accelerator.unwrap_model(self.model)
-        if hasattr(model, "merge_adapter"):
-            model.merge_adapter()
-            base = model.get_base_model()
-            state = {
-                name.removeprefix("base_model.model.").replace(".base_layer", ""): value
-                for name, value in model.state_dict().items()
-                if "lora_" not in name
-            }
-            base.save_pretrained(part, state_dict=self._as_engine(state))
-            model.unmerge_adapter()
-        else:
-            model.save_pretrained(part, state_dict=self._as_engine(state))
-        self._tokenizer.save_pretrained(part)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
-
-    def _as_engine(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(self._config.policy.dtype)
-        if dtype is None:
-            return dict(state)
-        cast = {value.data_ptr(): value.to(dtype) for value in state.values()}  # tied ones stay one tensor
-        return {name: cast[value.data_ptr()] for name, value in state.items()}
-
-    def _probe(self) -> list[tuple[list[int], list[int]]]:
+    def _probe(self) -> Probe:
         """Sequences on which engine and learner are compared: of the step just trained, else one made of any tokens."""
         rows = self._step_batch.rows[:_PROBES] if self._step_batch else []
         if rows:
-            return [(list(row["prompt_ids"]), list(row["token_ids"])) for row in rows]
+            return [(list(rollout.prompt_ids), list(rollout.token_ids)) for rollout in rows]
         tokens = [i % len(self._tokenizer) for i in range(7, 7 + 24 * 37, 37)]
         return [(tokens[:8], tokens[8:])]
 
     @torch.no_grad()
-    def _score(self, probe: list[tuple[list[int], list[int]]]) -> list[torch.Tensor]:
+    def _score(self, probe: Probe) -> list[torch.Tensor]:
         """The learner's log-probabilities at temperature 1 of the second parts. Sharded models need all processes."""
         if not (self.is_fsdp_enabled or self.accelerator.is_main_process):
             return []
         model = self.model_wrapped if self.is_fsdp_enabled else self.accelerator.unwrap_model(self.model)
-        found = []
+        logprobs = []
         for prompt, tokens in probe:
             ids = torch.tensor([[*prompt, *tokens]], device=self.accelerator.device)
             with self.accelerator.autocast():
                 logits = model(input_ids=ids, logits_to_keep=len(tokens) + 1).logits[0, :-1].float()
             said = torch.tensor(tokens, device=logits.device).unsqueeze(1)
-            found.append(logits.log_softmax(-1).gather(1, said).squeeze(1).cpu())
-        return found
+            logprobs.append(logits.log_softmax(-1).gather(1, said).squeeze(1).cpu())
+        return logprobs
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """trl's figures of a step, with ours, as one metrics record."""
         super().log(logs, start_time)
         if "grad_norm" not in logs or self._step_batch is None:
             return  # the summary at the end of training
-        found, tokens = self._step_batch, self._tokens
-        gaps = [gap for gap in (tokens.gap, self._published_gap) if gap is not None]
-        gap = max(gaps, default=None)
         if not self.accelerator.is_main_process:
             return
+        gap = max(
+            (gap for gap in (self._tokens.gap, self._published_gap) if gap is not None),
+            default=None,
+        )
         if gap is not None and gap > self._config.grpo.gap_alarm:
             self._say(
-                f"ALARM: engine and learner differ by {gap:.2g} in log-probability at step {found.step} "
+                f"ALARM: engine and learner differ by {gap:.2g} in log-probability at step {self._step_batch.step} "
                 f"(grpo.gap_alarm {self._config.grpo.gap_alarm:g}): the replicas do not carry the learner's weights"
             )
-        self._write(
-            {
-                "step": found.step,
-                **rollout_figures(found),
-                "loss": float(logs["loss"]),
-                "grad_norm": float(logs["grad_norm"]),
-                "kl": tokens.kl,
-                "entropy": tokens.entropy,
-                "clip_share": tokens.clip_share,
-                "ratio_mean": tokens.ratio_mean,
-                "ratio_max": tokens.ratio_max,
-                "logprob_gap": gap,
-                "seconds": {name: round(value, 3) for name, value in self._seconds.items()},
-                "time": time.time(),
-            }
-        )
+        record = self._record_of(self._step_batch, float(logs["loss"]), float(logs["grad_norm"]), gap)
+        self._records.append(record)
+        self._write(record)
+
+    def _record_of(
+        self, step_batch: StepBatch, loss: float, grad_norm: float, gap: float | None
+    ) -> dict[str, Any]:
+        """The metrics record of the step just made (a line of metrics.jsonl)."""
+        tokens = self._tokens
+        return {
+            "step": step_batch.step,
+            **rollout_figures(step_batch),
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "kl": tokens.kl,
+            "entropy": tokens.entropy,
+            "clip_share": tokens.clip_share,
+            "ratio_mean": tokens.ratio_mean,
+            "ratio_max": tokens.ratio_max,
+            "logprob_gap": gap,
+            "seconds": {name: round(value, 3) for name, value in self._seconds.items()},
+            "time": time.time(),
+        }
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """HF's checkpoint, whole or not at all, under the run's own name; the source may forget what it holds."""
         super()._save_checkpoint(model, trial)
-        step = self.state.global_step
-        if self._config.grpo.lora_rank is not None:  # HF's holds the adapters alone
-            self._write_weights(Path(self.args.output_dir) / f"checkpoint-{step}" / MERGED)
+        step, grpo = self.state.global_step, self._config.grpo
+        written = Path(self.args.output_dir) / f"checkpoint-{step}"
+        if grpo.lora_rank is not None:  # HF's holds the adapters alone
+            self._weights.save(written / MERGED)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            grpo = self._config.grpo
-            self._folder.keep_checkpoint(
-                Path(self.args.output_dir) / f"checkpoint-{step}",
-                step,
-                grpo.keep_checkpoints,
-                grpo.eval_every,
-            )
+            write_metrics(written, self._records)  # who reads the notes may die before it has this step's
+            self._checkpoints.keep(written, step, grpo.keep_checkpoints, grpo.eval_every)
             self._source.checkpointed(step)
         self.accelerator.wait_for_everyone()
 

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from valor_ray.config.models import resolve_model
 from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.models.checkpoint import check_language_model
-from valor_ray.reasoning.training.folder import TrainFolder
-
-if TYPE_CHECKING:
-    from valor_ray.reasoning.training.buffer import StepBatch
-
-
-class Source(Protocol):
-    """Where a step's rollouts come from. Called by every learner process; blocks until they are there."""
-
-    def batch(self, step: int) -> StepBatch | None:
-        """None: the run has been stopped."""
-        ...
-
-    def checkpointed(self, step: int) -> None:
-        """A checkpoint holds `step`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Published:
-    replicas: int  # that carry the version now
-    logprobs: list[list[list[float]]]  # of each replica, for each probe, for each of its tokens
-
-
-class Publisher(Protocol):
-    """Called by the first learner process when new weights are in a folder. Returns when every replica carries them."""
-
-    def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published: ...
+from valor_ray.reasoning.learner.ports import BatchSource
+from valor_ray.runs.checkpoints import CheckpointStore
+from valor_ray.runs.weight_channel import WeightChannel
 
 
 @dataclass(frozen=True)
@@ -53,26 +27,46 @@ class LearnerEnd:
 
 def learn(
     config: Config,
-    folder: TrainFolder,
+    checkpoints: CheckpointStore,
     steps: int,
-    source: Source,
-    publisher: Publisher,
+    source: BatchSource,
+    channel: WeightChannel,
     say: Callable[[str], None],
     record: Callable[[Mapping[str, Any]], None],
     prepare: Callable[[Any], Any] = lambda trainer: trainer,
 ) -> LearnerEnd:
-    """Train until `steps` updates have been made, going on from the newest checkpoint of the folder.
+    """Train until `steps` updates have been made, going on from the newest of `checkpoints`.
+
+    Called by every learner process, in the driver's own (training/local.py) or in Ray Train's (deployments/).
+    Waits, in each step, for the source's batch, and for the channel to bring the new weights to all replicas.
 
     record: called with a metrics record for each step, by the first process only. prepare: what Ray Train wants done to
     the trainer. Raises ConfigError for a model that cannot be trained, and nothing for a loss that explodes: that is an
     end with a reason.
     """
     _quiet()
+    from valor_ray.reasoning.learner.grpo_trainer import LearningStopped
+
+    trainer = _trainer(config, steps, checkpoints.part)
+    trainer.attach(config, checkpoints, source, channel, say, record)
+    trainer = prepare(trainer)
+    newest = checkpoints.newest()
+    stopped = None
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoints.checkpoint(newest)) if newest else None)
+    except LearningStopped as stop:
+        stopped = stop.reason
+    checkpoints.forget_part()
+    return LearnerEnd(checkpoints.newest(), stopped)
+
+
+def _trainer(config: Config, steps: int, part: Path) -> Any:
+    """A ValorGrpoTrainer of the start policy, on the device that the settings name. Raises ConfigError."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
-    from valor_ray.reasoning.learner.grpo_trainer import LearningStopped, ValorGrpoTrainer, grpo_arguments
+    from valor_ray.reasoning.learner.grpo_trainer import ValorGrpoTrainer, grpo_arguments
 
     grpo = config.grpo
     if grpo.threads is not None:
@@ -80,7 +74,7 @@ def learn(
     start = resolve_model(config.policy.model)
     if Path(start).is_dir():
         check_language_model(Path(start))
-    set_seed(grpo.seed)
+    set_seed(grpo.learner_seed)
     # Weights that are trained are float32 whatever the forward pass is: an update of 1e-6 is lost in bfloat16.
     dtype = torch.bfloat16 if grpo.dtype == "bfloat16" and grpo.lora_rank else torch.float32
     try:
@@ -88,24 +82,14 @@ def learn(
         tokenizer = AutoTokenizer.from_pretrained(start)
     except (OSError, ValueError) as error:
         raise ConfigError(f"policy.model {config.policy.model!r} cannot be trained: {error}") from error
-    trainer = ValorGrpoTrainer(
+    return ValorGrpoTrainer(
         model=model,
         reward_funcs=[_no_reward],
-        args=grpo_arguments(grpo, steps, folder.checkpoints / "part"),
+        args=grpo_arguments(grpo, steps, part),
         train_dataset=Dataset.from_dict({"prompt": [""] * (grpo.prompts * steps)}),  # counts steps, no more
         processing_class=tokenizer,
         peft_config=_lora(grpo.lora_rank),
     )
-    trainer.attach(config, folder, source, publisher, say, record)
-    trainer = prepare(trainer)
-    checkpoint = folder.newest_checkpoint()
-    stopped = None
-    try:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    except LearningStopped as stop:
-        stopped = stop.reason
-    shutil.rmtree(folder.checkpoints / "part", ignore_errors=True)
-    return LearnerEnd(folder.step_of(folder.newest_checkpoint()), stopped)
 
 
 def check_shape(config: GrpoConfig) -> None:

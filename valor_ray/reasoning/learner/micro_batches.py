@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
+    from valor_ray.records import Rollout
+
 
 def micro_batches(
-    rows: Sequence[Mapping[str, Any]], *, total: int, micro: int, rank: int, world: int, pad_id: int
+    rows: Sequence[Rollout],
+    lags: Sequence[int],
+    *,
+    total: int,
+    micro: int,
+    rank: int,
+    world: int,
+    pad_id: int,
 ) -> list[dict[str, torch.Tensor]]:
     """The micro-batches of one process, `total / (micro x world)` of them, each with `micro` rows.
 
-    Rows of like length go together. Steps with fewer than `total` rows are filled up with rows whose masks are 0.
+    lags: of `rows`, in updates; a row is fresh where it is 0. Rows of like length go together. Steps with fewer than
+    `total` rows are filled up with rows whose masks are 0.
     Tensors: prompt_ids, prompt_mask (micro, P), left-padded; completion_ids, completion_mask, old_per_token_logps
     (micro, C), right-padded; advantages, fresh (micro,). What is in a micro-batch does not depend on `world`.
     """
@@ -22,20 +32,22 @@ def micro_batches(
         raise ValueError(
             f"{len(rows)} rows do not fit {total} in micro-batches of {micro} for {world} processes"
         )
-    filled = [*sorted(rows, key=_length), *[None] * (total - len(rows))]
+    aged = sorted(zip(rows, lags, strict=True), key=lambda pair: _length(pair[0]))
+    filled = [*aged, *[None] * (total - len(rows))]
     cut = [filled[start : start + micro] for start in range(0, total, micro)]
     return [_tensors(chunk, pad_id) for chunk in cut[rank::world]]
 
 
-def _length(row: Mapping[str, Any]) -> tuple[int, str]:
-    return len(row["prompt_ids"]) + len(row["token_ids"]), row["rollout_id"]
+def _length(rollout: Rollout) -> tuple[int, str]:
+    return len(rollout.prompt_ids) + len(rollout.token_ids), rollout.rollout_id
 
 
-def _tensors(rows: Sequence[Mapping[str, Any] | None], pad_id: int) -> dict[str, torch.Tensor]:
+def _tensors(rows: Sequence[tuple[Rollout, int] | None], pad_id: int) -> dict[str, torch.Tensor]:
+    """rows: (rollout, lag), or None for one that fills up."""
     import torch
 
-    width = max([len(row["prompt_ids"]) for row in rows if row] or [1])
-    length = max([len(row["token_ids"]) for row in rows if row] or [1])
+    width = max([len(row[0].prompt_ids) for row in rows if row] or [1])
+    length = max([len(row[0].token_ids) for row in rows if row] or [1])
     count = len(rows)
     prompt_ids = torch.full((count, width), pad_id, dtype=torch.long)
     prompt_mask = torch.zeros((count, width), dtype=torch.long)
@@ -48,14 +60,15 @@ def _tensors(rows: Sequence[Mapping[str, Any] | None], pad_id: int) -> dict[str,
         if row is None:
             prompt_mask[i, -1] = 1  # an attention over nothing would be NaN
             continue
-        before, after = len(row["prompt_ids"]), len(row["token_ids"])
-        prompt_ids[i, width - before :] = torch.tensor(row["prompt_ids"])
+        rollout, lag = row
+        before, after = len(rollout.prompt_ids), len(rollout.token_ids)
+        prompt_ids[i, width - before :] = torch.tensor(rollout.prompt_ids)
         prompt_mask[i, width - before :] = 1
-        completion_ids[i, :after] = torch.tensor(row["token_ids"])
+        completion_ids[i, :after] = torch.tensor(rollout.token_ids)
         completion_mask[i, :after] = 1
-        behaviour[i, :after] = torch.tensor(row["logprobs"])
-        advantages[i] = row["advantage"]
-        fresh[i] = row["lag"] == 0
+        behaviour[i, :after] = torch.tensor(rollout.logprobs)
+        advantages[i] = rollout.advantage
+        fresh[i] = lag == 0
     return {
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from valor_ray.config.judging import RewardConfig
 from valor_ray.errors import ConfigError
 from valor_ray.judges.plan_heads import prompt_version
 from valor_ray.records import JUDGED
-from valor_ray.runs.folder import locked, public_settings, replace_text
+from valor_ray.runs.folder import SCORE, changes, claimed, meaning, save_settings, saved_settings
+from valor_ray.runs.record_file import replace_text
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
+# Settings that decide what a reward is; the others (replicas, retries, prices) may change between two starts.
+_MEANING = (
+    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence")),
+    "judge.model", "judge.others", "judge.combine", "judge.noise",
+)  # fmt: skip
+
 
 class ScoreFolder:
-    """Paths of one output folder."""
+    """Paths and records of one output folder: a reward in it is never asked for again.
+
+    Called by `score` in the driver, which holds its lock; the report reads the same paths.
+    Waits for nobody: a second run in the same folder is refused.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,54 +48,51 @@ class ScoreFolder:
         self.cache = path / "judge_cache"
 
     def locked(self) -> AbstractContextManager[None]:
-        """One run at a time. Raises ConfigError when another run writes here, or the folder cannot be made."""
-        return locked(self.path, "--out")
+        """One run at a time.
+
+        Raises ConfigError when another run writes here, the folder is another command's, or cannot be made.
+        """
+        return claimed(self.path, SCORE)
 
     def clear_work(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir()
 
     def check_config(self, config: Config) -> None:
-        """Raises ConfigError when the rewards there were made with settings that give other rewards, or the folder is
-        another command's.
-        """
-        if any((self.path / name).exists() for name in ("rollouts.jsonl", "checkpoints")):
-            raise ConfigError(f"--out {self.path} is a folder of `valor train`. Give another --out.")
+        """Raises ConfigError when the rewards there were made with settings or prompts that give other rewards."""
         if not self.config.exists() or not self.rewards.exists():
             return
-        try:
-            before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            prompts = json.loads(self.prompts.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, ValueError) as error:
-            raise ConfigError(
-                f"Cannot tell how {self.rewards} was made: {error}. Give another --out."
-            ) from error
-        old, new = _meaning(before) | prompts, _meaning(config.model_dump(mode="json")) | prompt_versions()
-        changed = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+        saved = saved_settings(self.config, "--out", {"reward": RewardConfig})
+        before = _meaning(saved) | self._saved_prompts()
+        changed = changes(before, _meaning(config.model_dump(mode="json")) | prompt_versions())
         if changed:
             raise ConfigError(
-                f"{self.path} holds rewards made with other settings ({'; '.join(changed)}). Give another --out; "
+                f"{self.path} holds rewards made with other settings ({changed}). Give another --out; "
                 f"--set judge.cache_dir={self.cache} re-uses the verdicts."
             )
 
     def write_config(self, config: Config) -> None:
-        text = yaml.safe_dump(public_settings(config.model_dump(mode="json")), sort_keys=False)
         replace_text(self.prompts, json.dumps(prompt_versions()) + "\n")
-        replace_text(self.config, text)
+        save_settings(self.config, config)
+
+    def _saved_prompts(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self.prompts.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"Cannot tell how {self.rewards} was made: {error}. Give another --out."
+            ) from error
 
 
 def prompt_versions() -> dict[str, str]:
     return {f"prompt of {head.value}": prompt_version(head) for head in JUDGED}
 
 
-def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that decide what a reward is."""
-    judge, reward = config.get("judge") or {}, config.get("reward") or {}
-    weights = ("format", "logic", "syntax", "attribute", "spatial", "adherence")
-    models = [judge.get("model"), *(other.get("model") for other in judge.get("others") or ())]
-    return {
-        **{f"reward.{name}": reward.get(name) for name in weights},
-        "judge.model": models if len(models) > 1 else models[0],
-        "judge.combine": judge.get("combine") if len(models) > 1 else None,
-        "judge.noise": judge.get("noise"),
-    }
+def _meaning(settings: dict[str, Any]) -> dict[str, Any]:
+    """What decides a reward: the settings, and of several judges all models and how they are combined."""
+    values = meaning(settings, _MEANING)
+    if others := values.pop("judge.others"):
+        values["judge.model"] = [values["judge.model"], *(other["model"] for other in others)]
+    else:
+        values["judge.combine"] = None
+    return values

@@ -1,4 +1,4 @@
-"""What `valor score` asks of whatever carries its rows to the judges: Ray (jobs/score.py), or this process."""
+"""What `valor score` asks of whatever carries its rows to the judges: Ray, or this process."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Work:
-    """What an engine gets."""
+    """What a host gets."""
 
-    shards: Path  # folder of parquet files with the rows (score_work.SCHEMA)
+    shards: Path  # folder of parquet files with the rows (work.SCHEMA)
     rows: int  # canaries included
     config: Config  # judge.cache_dir is set
 
 
 class ScoreHost(Protocol):
-    """Carries rows to `score_row` and brings their records back, in any order."""
+    """Carries rows to `score_row` and brings their records back, in any order.
+
+    Called by `score`, once. Implemented by deployments.scoring.RayScoreHost and local.LocalScoreHost.
+    Reads rows only as fast as their records are taken: whoever takes them slowly, or a judge that is down, holds it.
+    """
 
     def rows(self, work: Work) -> Generator[dict[str, Any], None, None]:
         """A record for every row. Closing it ends what was started. Raises ValorError when all must fail."""

@@ -40,11 +40,11 @@ class ScoreIndex:
 
     def nth(self, query_id: str) -> int:
         """How many replies of this query the file has had, this one included."""
-        found = self._db.execute(
+        replies = self._db.execute(
             "INSERT INTO queries VALUES (?, 1) ON CONFLICT DO UPDATE SET replies = replies + 1 RETURNING replies",
             (_number(query_id),),
         ).fetchone()
-        return int(found[0])
+        return int(replies[0])
 
     def meet(self, reply_id: str, content: str) -> Standing:
         """The standing of a row of the file: TODO, DONE, CHANGED or TWICE."""
@@ -66,8 +66,8 @@ class ScoreIndex:
 
     def counts(self, reply_id: str) -> bool:
         """Whether a recorded reward is of a reply in the file."""
-        found = self._db.execute("SELECT standing FROM replies WHERE id = ?", (_number(reply_id),)).fetchone()
-        return found is not None and found[0] in (Standing.DONE, Standing.WRITTEN)
+        known = self._db.execute("SELECT standing FROM replies WHERE id = ?", (_number(reply_id),)).fetchone()
+        return known is not None and known[0] in (Standing.DONE, Standing.WRITTEN)
 
     def close(self) -> None:
         self._db.close()

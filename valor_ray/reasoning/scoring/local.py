@@ -1,4 +1,4 @@
-"""The engine without Ray: sandbox and judge gateway in this process. For small files, tests and debugging."""
+"""The host without Ray: sandbox and judge gateway in this process. For small files, tests and debugging."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 from typing import Any
 
+from valor_ray.reasoning.reward import Rewarding
+from valor_ray.reasoning.score_row import score_row
 from valor_ray.reasoning.scoring.host import Work
-from valor_ray.reasoning.scoring.step import Rewarding, score_row
 from valor_ray.reasoning.scoring.work import shard_rows
 
 IN_WORK = 64  # replies at a time: four calls each

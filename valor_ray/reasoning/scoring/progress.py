@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from valor_ray.reasoning.scoring.step import Fate
-from valor_ray.runs.folder import RecordFile
+from valor_ray.reasoning.scoring.fate import Fate
+from valor_ray.runs.progress import Pace, span
+from valor_ray.runs.record_file import RecordFile
 
 EVERY_S = 5.0  # between two lines for the user
 _TICK_S = 1.0  # between two marks in the metrics, at the start; later as rare as the lines
@@ -29,18 +30,12 @@ class Progress:
         every_s: float = EVERY_S,
     ) -> None:
         """trouble: what keeps the judge from answering, or ""; asked from the thread."""
-        self._todo, self._metrics, self._say, self._trouble, self._every_s = (
-            todo,
-            metrics,
-            say,
-            trouble,
-            every_s,
-        )
+        self._metrics, self._say, self._trouble, self._every_s = metrics, say, trouble, every_s
+        self._pace = Pace(todo, recent_s=_RECENT_S + every_s)
         self._counts = dict.fromkeys(Fate, 0)
         self._calls = self._cache_hits = 0
         self._cost = 0.0
         self._start = time.monotonic()
-        self._marks: list[tuple[float, int]] = [(0.0, 0)]  # (seconds, rows) of the last _RECENT_S
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._speak, name="progress", daemon=True)
 
@@ -57,9 +52,8 @@ class Progress:
             self._mark()
 
     def count(self, fate: Fate, record: Mapping[str, Any]) -> None:
-        if not sum(self._counts.values()):  # what came before was starting: no part of the rate
-            self._marks = [(time.monotonic() - self._start, 0)]
         self._counts[fate] += 1
+        self._pace.count(fate is not Fate.CANARY)
         self._calls += record.get("calls", 0)
         self._cache_hits += record.get("cache_hits", 0)
         self._cost += record.get("cost_usd", 0.0)
@@ -77,9 +71,6 @@ class Progress:
     def cost_usd(self) -> float:
         return round(self._cost, 6)
 
-    def _done(self) -> int:
-        return sum(self._counts[fate] for fate in (Fate.SCORED, Fate.MISSING, Fate.FAILED))
-
     def _speak(self) -> None:
         said = marked = 0.0
         while not self._stop.wait(min(_TICK_S, self._every_s)):
@@ -94,26 +85,23 @@ class Progress:
 
     def line(self, rate: float) -> str:
         """One line for the user."""
-        done, missing, failed = self._done(), self._counts[Fate.MISSING], self._counts[Fate.FAILED]
-        parts = [f"{done}/{self._todo} replies", f"{rate:.1f}/s", f"{self._calls} calls"]
+        done, todo = self._pace.done, self._pace.todo
+        missing, failed = self._counts[Fate.MISSING], self._counts[Fate.FAILED]
+        parts = [f"{done}/{todo} replies", f"{rate:.1f}/s", f"{self._calls} calls"]
         parts += [f"{self._cache_hits} from the cache"] if self._cache_hits else []
         parts += [f"{missing} missing"] if missing else []
         parts += [f"{failed} failed"] if failed else []
-        parts += [f"{_span((self._todo - done) / rate)} left"] if rate and done < self._todo else []
+        parts += [f"{span((todo - done) / rate)} left"] if rate and done < todo else []
         return ", ".join(parts)
 
     def _mark(self) -> float:
         """Write the metrics of now; returns replies/s of the last half minute."""
-        seconds, done = time.monotonic() - self._start, self._done()
-        self._marks = [mark for mark in self._marks if seconds - mark[0] <= _RECENT_S + self._every_s]
-        before = self._marks[0] if self._marks else (0.0, 0)
-        self._marks.append((seconds, done))
-        rate = (done - before[1]) / max(seconds - before[0], 1e-3)
+        seconds, rate = time.monotonic() - self._start, self._pace.rate()
         self._metrics.append(
             {
                 "time": round(time.time(), 1),
                 "seconds": round(seconds, 2),
-                "done": done,
+                "done": self._pace.done,
                 "rows_per_s": round(rate, 3),
                 "missing": self._counts[Fate.MISSING],
                 "failed": self._counts[Fate.FAILED],
@@ -123,9 +111,3 @@ class Progress:
             }
         )
         return rate
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

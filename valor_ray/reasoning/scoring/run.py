@@ -1,24 +1,39 @@
-"""`valor score` from file to report; what carries the rows to the judges (Ray, or this process) is an ScoreHost."""
+"""`valor score` from file to report; what carries the rows to the judges (Ray, or this process) is a ScoreHost.
+
+Who does what, in which process, and what it waits for:
+
+    driver             prepare      rows without a reward, canaries among them: work/*.parquet    work.prepare, index
+       │
+    worker             score_row    sandbox pool, judges (Serve); BLOCKS while the judge is       score_row, reward
+    (Ray Data)                      down, and no further rows are read meanwhile
+       │
+    driver             take         a record a write: rewards, missing, failed, audit             runs.record_file
+       │ (a thread)    Progress     every 5 s a line, with what the judge's trouble is            progress.Progress
+    driver             report       of all rows in the file that have a reward: JSON and page     report.score
+
+With `--in-process` (local.py) the worker is tasks of an event loop in the driver. On Ray: deployments/scoring.py.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.judges.audit import Audit, canary_rows
+from valor_ray.judges.audit import Audit, canaries_after
+from valor_ray.reasoning.score_row import canary_row
+from valor_ray.reasoning.scoring.fate import Fate, fate
 from valor_ray.reasoning.scoring.folder import ScoreFolder
 from valor_ray.reasoning.scoring.host import ScoreHost, Work
 from valor_ray.reasoning.scoring.index import ScoreIndex
 from valor_ray.reasoning.scoring.progress import Progress
-from valor_ray.reasoning.scoring.step import Fate, fate
 from valor_ray.reasoning.scoring.work import Counts, prepare
 from valor_ray.report.score.page import write_page
 from valor_ray.report.score.summary import Summary
-from valor_ray.runs.folder import RecordFile, cut_torn_line, read_records, replace_text
+from valor_ray.runs.record_file import RecordFile, cut_torn_line, read_records, replace_text
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -35,6 +50,7 @@ def score(
 ) -> dict[str, Any]:
     """Score what `out` has no reward for yet; returns the report.
 
+    Called by the command, in the driver; waits for all rows, and a judge that is down for as long as it is.
     Raises ConfigError for what the user must change, JudgeError when the judge refuses every call, StorageError.
     """
     start = time.monotonic()
@@ -55,7 +71,7 @@ def score(
 
 
 class _Run:
-    """One run over one folder, which is locked."""
+    """One start over one folder, which is locked."""
 
     def __init__(
         self,
@@ -78,9 +94,8 @@ class _Run:
         for record in read_records(self.folder.audit):
             self.audit.add(record)
         every = self.config.reward.audit_every
-        self.counts = prepare(
-            replies, limit, self.folder, self.index, self.failed, canary_rows(self.folder.audit), every
-        )
+        slipped_in = map(canary_row, canaries_after(self.folder.audit))
+        self.counts = prepare(replies, limit, self.folder, self.index, self.failed, slipped_in, every)
         counts = self.counts
         self.say(
             f"{counts.replies} replies: {counts.todo} to score, {counts.resumed} scored by an earlier run"
@@ -103,23 +118,25 @@ class _Run:
         ):
             if not self.counts.todo:
                 return
-            files = {Fate.MISSING: missing, Fate.FAILED: self.failed, Fate.CANARY: audit}
+            files = {
+                Fate.SCORED: rewards, Fate.MISSING: missing, Fate.FAILED: self.failed, Fate.CANARY: audit
+            }  # fmt: skip
             work = Work(folder.work, self.counts.todo + self.counts.canaries, config)
             with closing(host.rows(work)) as records:
                 for record in records:
-                    kind = fate(record)
-                    if kind is not Fate.CANARY:
-                        del record["canary"]
-                    if kind is Fate.SCORED:
-                        if not self.index.wrote(record["reply_id"]):
-                            continue
-                        rewards.append(record)
-                    else:
-                        files[kind].append(record)
-                        self.errors += kind is Fate.FAILED
-                    self.progress.count(kind, record)
-                    if kind is Fate.CANARY and (alarm := self.audit.add(record)):
-                        self.say(alarm)
+                    self._take(record, files, self.progress)
+
+    def _take(self, record: dict[str, Any], files: Mapping[Fate, RecordFile], progress: Progress) -> None:
+        kind = fate(record)
+        if kind is Fate.SCORED and not self.index.wrote(record["reply_id"]):
+            return  # there already: a worker that died has been done again
+        if kind is not Fate.CANARY:
+            del record["canary"]
+        files[kind].append(record)
+        self.errors += kind is Fate.FAILED
+        progress.count(kind, record)
+        if kind is Fate.CANARY and (alarm := self.audit.add(record)):
+            self.say(alarm)
 
     def report(self, start: float) -> dict[str, Any]:
         """The report in all its forms; the numbers cover the whole file, calls and time this run."""
@@ -147,5 +164,5 @@ class _Run:
             "seconds": round(time.monotonic() - start, 2),
         }
         replace_text(self.folder.report, json.dumps(report, indent=1) + "\n")
-        write_page(self.folder, report, summary)
+        write_page(self.folder.path, report, summary)
         return report

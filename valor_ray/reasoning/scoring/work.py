@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from valor_ray.errors import ConfigError
+from valor_ray.reasoning.score_row import FIELDS, failure
 from valor_ray.reasoning.scoring.folder import ScoreFolder
 from valor_ray.reasoning.scoring.index import ScoreIndex, Standing
-from valor_ray.reasoning.scoring.replies import NEEDS, BadRow, ReplyRow, content_hash, read_replies
-from valor_ray.reasoning.scoring.step import FIELDS, failure
-from valor_ray.runs.folder import RecordFile, read_records
+from valor_ray.reasoning.scoring.replies import NEEDS, BadRow, ReplyRow, read_replies
+from valor_ray.runs.record_file import RecordFile, read_records
 
 SHARD_ROWS = 512  # rows in memory while preparing; Ray Data cuts them into smaller pieces
 SCHEMA = pa.schema([(name, pa.string()) for name in FIELDS])
@@ -24,7 +24,7 @@ SCHEMA = pa.schema([(name, pa.string()) for name in FIELDS])
 
 @dataclass
 class Counts:
-    """What the preparation found."""
+    """Rows, as `prepare` has counted them."""
 
     replies: int = 0  # rows of the file
     todo: int = 0
@@ -79,18 +79,6 @@ def prepare(
         problem = first_error or "it has no rows"
         raise ConfigError(f"--replies {replies}: nothing can be scored: {problem}. {NEEDS}")
     return counts
-
-
-def canary_row(name: str, question: str, reply: str) -> dict[str, str]:
-    """A canary in the shape of a reply."""
-    return {
-        "reply_id": f"canary:{name}",
-        "query_id": "",
-        "content": content_hash(question, reply),
-        "question": question,
-        "reply": reply,
-        "canary": name,
-    }
 
 
 def _named(row: ReplyRow | BadRow, index: ScoreIndex) -> dict[str, str]:

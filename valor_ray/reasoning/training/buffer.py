@@ -9,27 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from valor_ray.reasoning.learner.ports import StepBatch
 from valor_ray.reasoning.training.advantage import Use
 from valor_ray.reasoning.training.rollout import RolloutResult
+from valor_ray.records import Rollout
 from valor_ray.runs.publications import version_step
-
-
-@dataclass
-class StepBatch:
-    """What the learner gets for one step."""
-
-    step: int
-    rows: list[dict[str, Any]]  # rollouts to train on, each with its `lag`, in a fixed order
-    all_rows: list[dict[str, Any]]  # those without use too, for the step's figures
-    counts: dict[str, int]  # groups, equal_groups, refilled, dropped_missing, dropped_stale
-    lags: list[int]  # of `rows`
-    sample_s: float
-    judge_s: float
-    wait_s: float = 0.0
 
 
 @dataclass
@@ -40,7 +27,11 @@ class _Step:
 
 
 class RolloutBuffer:
-    """Belongs to one event loop."""
+    """Holds rollouts back until their turn, and steps until they are complete; drops what is older than the lag.
+
+    Rollout workers call `turn` (which waits for the publication that they need) and the driver `put`; the learner calls
+    `batch` (which waits for all shards), `published` and `checkpointed`. Belongs to one event loop.
+    """
 
     def __init__(self, max_lag: int | None, shards: int, groups: int, patience_s: float) -> None:
         """max_lag: None takes samples of the start weights at every step, as when they are replayed.
@@ -75,7 +66,7 @@ class RolloutBuffer:
     async def put(self, outcome: RolloutResult) -> None:
         """The rollouts of an assignment, recorded. Those of a step that is over count as too old."""
         if outcome.step < self._first:
-            self.late += sum(row["fate"] == Use.USED for row in outcome.rollouts)
+            self.late += sum(rollout.fate == Use.USED for rollout in outcome.rollouts)
             return
         step = self._steps[outcome.step]
         step.outcomes.setdefault(outcome.shard, outcome)
@@ -86,7 +77,7 @@ class RolloutBuffer:
 
         A shard that does not come for `patience_s` after the first one is done without: its rows are late then.
         """
-        start, first_at = time.monotonic(), None
+        first_at = None
         waiting = self._steps[step]
         while waiting.chosen is None and len(waiting.outcomes) < self._shards and self._stopped is None:
             waiting.changed.clear()
@@ -102,10 +93,8 @@ class RolloutBuffer:
         if waiting.chosen is None:
             if self._stopped is not None:
                 return None
-            waiting.chosen = self._choose(
-                step, [waiting.outcomes[shard] for shard in sorted(waiting.outcomes)]
-            )
-            waiting.chosen.wait_s = time.monotonic() - start
+            outcomes = [waiting.outcomes[shard] for shard in sorted(waiting.outcomes)]
+            waiting.chosen = self._choose(step, outcomes)
         return waiting.chosen
 
     async def checkpointed(self, step: int) -> None:
@@ -123,32 +112,38 @@ class RolloutBuffer:
             step.changed.set()
 
     def _choose(self, step: int, outcomes: Sequence[RolloutResult]) -> StepBatch:
-        every = [row for outcome in outcomes for row in outcome.rollouts]
-        used = [row for row in every if row["fate"] == Use.USED]
-        most = self._max_lag
-        if most is None:
-            fresh = [(row, step - 1) for row in used]
-        else:
-            ages = [step - 1 - min(version_step(version) for version, _ in row["versions"]) for row in used]
-            fresh = [(row, age) for row, age in zip(used, ages, strict=True) if age <= most]
-        groups = {(row["shard"], row["group"]) for row in every}
-        useful = {(row["shard"], row["group"]) for row in used}
-        fates = Counter(row["fate"] for row in every)
+        every = [rollout for outcome in outcomes for rollout in outcome.rollouts]
+        used = [rollout for rollout in every if rollout.fate == Use.USED]
+        fresh = [(rollout, age) for rollout in used if (age := self._age(rollout, step)) is not None]
+        groups = _groups(every)
+        fates = Counter(rollout.fate for rollout in every)
         late, self.late = self.late, 0
         counts = {
             "groups": len(groups),
-            "equal_groups": len({(row["shard"], row["group"]) for row in every if row["fate"] == Use.EQUAL}),
+            "equal_groups": len(_groups([rollout for rollout in every if rollout.fate == Use.EQUAL])),
             "refilled": max(0, len(groups) - self._groups),
-            "useful_groups": len(useful),
+            "useful_groups": len(_groups(used)),
             "dropped_missing": fates[Use.MISSING],
             "dropped_stale": len(used) - len(fresh) + late,
         }
         return StepBatch(
             step,
-            [row | {"lag": age} for row, age in fresh],
+            [rollout for rollout, _ in fresh],
             every,
             counts,
             [age for _, age in fresh],
             max((outcome.sample_s for outcome in outcomes), default=0.0),
             max((outcome.judge_s for outcome in outcomes), default=0.0),
         )
+
+    def _age(self, rollout: Rollout, step: int) -> int | None:
+        """How old it is when `step` trains on it, by its oldest token; None: too old."""
+        if self._max_lag is None:
+            return step - 1
+        age = step - 1 - min(version_step(version) for version, _ in rollout.versions)
+        return age if age <= self._max_lag else None
+
+
+def _groups(rollouts: Iterable[Rollout]) -> set[tuple[int, int]]:
+    """(shard, group) of each."""
+    return {(rollout.shard, rollout.group) for rollout in rollouts}

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from valor_ray.errors import ConfigError, StorageError
-from valor_ray.reasoning.training.rollout import RolloutResult, Sample, sample_from
+from valor_ray.config.judging import RewardConfig
+from valor_ray.config.training import GrpoConfig
+from valor_ray.errors import ConfigError
+from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.schedule import assignment_name
-from valor_ray.runs.folder import (
-    RecordFile,
-    cut_torn_line,
-    locked,
-    public_settings,
-    read_records,
-    replace_text,
-)
+from valor_ray.records import Rollout, Sample
+from valor_ray.runs.checkpoints import FolderCheckpoints
+from valor_ray.runs.folder import REASONING, changes, claimed, meaning, save_settings, saved_settings
+from valor_ray.runs.record_file import RecordFile, cut_torn_line, keep_records, read_records, replace_text
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
-    from valor_ray.queries.read import Query
+    from valor_ray.records import Query
 
 # Settings that decide what the run computes; the others (replicas, threads, limits) may change between two starts.
 _MEANING = (
@@ -36,16 +29,17 @@ _MEANING = (
     *(f"grpo.{name}" for name in (
         "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "max_tokens",
         "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "dtype", "lora_rank",
-        "seed",
+        "seed", "scene_seed",
     )),
 )  # fmt: skip
 
 
-MERGED = "merged"  # in a checkpoint of adapters: the whole model with them
-
-
 class TrainFolder:
-    """Paths of one run."""
+    """Paths and records of one run: it goes on from here after a kill, and repeats nothing that is recorded.
+
+    Called by `train` and `replay` in the driver, which hold its lock; workers and learner processes use its paths.
+    Waits for nobody: a second run in the same folder is refused.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,41 +51,32 @@ class TrainFolder:
         self.evaluation = path / "evaluation.jsonl"
         self.audit = path / "audit.jsonl"
         self.weights = path / "weights"
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints = FolderCheckpoints(path / "checkpoints")
         self.cache = path / "judge_cache"
         self._plan = path / "plan.json"
 
     def locked(self) -> AbstractContextManager[None]:
-        """One run at a time. Raises ConfigError when another run writes here, or the folder cannot be made."""
-        return locked(self.path, "--run")
+        """One run at a time.
+
+        Raises ConfigError when another run writes here, the folder is another command's, or cannot be made.
+        """
+        return claimed(self.path, REASONING)
 
     def prepare(self, config: Config) -> None:
         """Make the folder's parts, or check that the run in it was started with the same settings.
 
-        Raises ConfigError naming what differs, or that the folder is another command's.
+        Raises ConfigError naming what differs.
         """
-        if (self.path / "rewards.jsonl").exists():
-            raise ConfigError(f"--run {self.path} is a folder of `valor score`. Give another --run.")
-        for folder in (self.samples, self.weights, self.checkpoints):
+        for folder in (self.samples, self.weights, self.checkpoints.folder):
             folder.mkdir(exist_ok=True)
-        now = config.model_dump(mode="json")
         if self.config.exists():
-            try:
-                before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            except (OSError, ValueError, yaml.YAMLError) as error:
-                raise ConfigError(f"Cannot read {self.config}: {error}. Give another --run.") from error
-            before = _over_defaults(before)  # a folder of an earlier version lacks settings that came later
-            changed = [
-                f"{key} {_at(before, key)} -> {_at(now, key)}"
-                for key in _MEANING
-                if _at(before, key) != _at(now, key)
-            ]
+            before = saved_settings(self.config, "--run", {"grpo": GrpoConfig, "reward": RewardConfig})
+            changed = changes(meaning(before, _MEANING), meaning(config.model_dump(mode="json"), _MEANING))
             if changed:
                 raise ConfigError(
-                    f"--run {self.path} was started with other settings ({'; '.join(changed)}). Give them again, or "
-                    "another --run."
+                    f"--run {self.path} was started with other settings ({changed}). Give them again, or another --run."
                 )
-        replace_text(self.config, yaml.safe_dump(public_settings(now), sort_keys=False))
+        save_settings(self.config, config)
 
     def shards(self, config: Config) -> int:
         """Assignments that each step is split into: one for each policy replica of the first start.
@@ -115,47 +100,21 @@ class TrainFolder:
                 f"grpo.queries are not those that {self.queries} was started with. Give another --run."
             )
 
-    # checkpoints
-
-    def newest_checkpoint(self) -> Path | None:
-        return max(self.checkpoints.glob("step-*"), default=None)
-
-    @staticmethod
-    def step_of(checkpoint: Path | None) -> int:
-        """Updates that a checkpoint holds; 0 for none."""
-        return 0 if checkpoint is None else int(checkpoint.name.removeprefix("step-"))
-
-    def checkpoint(self, step: int) -> Path:
-        return self.checkpoints / f"step-{step:06d}"
-
-    def policy_weights(self, step: int) -> Path:
-        """The weights that a checkpoint stands for, as the engine loads them: adapters are merged."""
-        merged = self.checkpoint(step) / MERGED
-        return merged if merged.exists() else self.checkpoint(step)
-
-    def keep_checkpoint(self, written: Path, step: int, newest: int, every: int | None = None) -> None:
-        """Give a whole checkpoint its name; of older ones stay the first, the `newest`, and one in `every` steps."""
-        target = self.checkpoint(step)
-        shutil.rmtree(target, ignore_errors=True)
-        try:
-            os.replace(written, target)
-        except OSError as error:
-            raise StorageError(f"Cannot keep the checkpoint {target}: {error}.") from error
-        for old in sorted(self.checkpoints.glob("step-*"))[1:-newest]:
-            if every is None or self.step_of(old) % every:
-                shutil.rmtree(old, ignore_errors=True)
-
     # what a killed run goes on with
 
     def go_back(self, step: int) -> None:
         """Bring the records to where a checkpoint of `step` can go on: later metrics are made again."""
-        for path in (self.rollouts, self.metrics, self.audit, self.evaluation):
-            cut_torn_line(path)
+        cut_torn_line(self.rollouts)
         known = self._cut_torn_assignment()
         for path in (self.metrics, self.evaluation):
-            _keep_records(path, lambda record: bool(record["step"] <= step))
-        _keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
+            keep_records(path, lambda record: bool(record["step"] <= step))
+        keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
         FolderSamples(self.samples).forget_all({assignment_name(*assignment) for assignment in known})
+
+    def lost_metrics(self, step: int) -> list[dict[str, Any]]:
+        """Records that the checkpoint of `step` holds and `metrics` lacks: the driver died before it had them."""
+        known = {record["step"] for record in read_records(self.metrics)}
+        return [record for record in self.checkpoints.metrics(step) if record["step"] not in known]
 
     def _cut_torn_assignment(self) -> set[tuple[int, int]]:
         """(step, shard) of the assignments that are recorded whole; a kill may have left a part of the last one."""
@@ -178,15 +137,15 @@ class TrainFolder:
 
     def recorded(self, after: int) -> Iterator[RolloutResult]:
         """Outcomes of recorded assignments of steps later than `after`. Memory: one assignment."""
-        rows: list[dict[str, Any]] = []
+        rollouts: list[Rollout] = []
         for record in read_records(self.rollouts):
-            if rows and (record["step"], record["shard"]) != (rows[0]["step"], rows[0]["shard"]):
-                yield RolloutResult(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
-                rows = []
+            if rollouts and (record["step"], record["shard"]) != (rollouts[0].step, rollouts[0].shard):
+                yield RolloutResult(rollouts[0].step, rollouts[0].shard, rollouts, [], 0.0, 0.0)
+                rollouts = []
             if record["step"] > after:
-                rows.append(record)
-        if rows:
-            yield RolloutResult(rows[0]["step"], rows[0]["shard"], rows, [], 0.0, 0.0)
+                rollouts.append(Rollout.from_record(record))
+        if rollouts:
+            yield RolloutResult(rollouts[0].step, rollouts[0].shard, rollouts, [], 0.0, 0.0)
 
 
 class FolderSamples:
@@ -199,11 +158,11 @@ class FolderSamples:
         path = self._folder / f"{assignment_id}-{part}.json"
         if not path.exists():
             return None
-        return [sample_from(record) for record in json.loads(path.read_text(encoding="utf-8"))]
+        return [Sample.from_record(record) for record in json.loads(path.read_text(encoding="utf-8"))]
 
     def keep(self, assignment_id: str, part: int, samples: Sequence[Sample]) -> None:
         """Raises StorageError."""
-        text = json.dumps([asdict(sample) for sample in samples], ensure_ascii=False)
+        text = json.dumps([sample.to_record() for sample in samples], ensure_ascii=False)
         replace_text(self._folder / f"{assignment_id}-{part}.json", text)
 
     def forget_all(self, assignment_ids: set[str]) -> None:
@@ -217,7 +176,11 @@ class FolderSamples:
 
 
 class Recorder:
-    """Appends outcomes to the run folder: an assignment's rollouts in one write."""
+    """Appends outcomes to the run folder: an assignment's rollouts in one write, so that it is there whole or not.
+
+    Called by the driver alone, with each outcome before the buffer gets it: what is trained on is recorded.
+    Waits for the writes.
+    """
 
     def __init__(self, folder: TrainFolder) -> None:
         self._rollouts = RecordFile(folder.rollouts, keep=True)
@@ -227,39 +190,12 @@ class Recorder:
     def record(self, outcome: RolloutResult) -> None:
         """Raises StorageError."""
         count = len(outcome.rollouts)
-        for (
-            canary
-        ) in outcome.audit:  # before the rollouts, which tell whether the assignment has been recorded
-            self._audit.append(canary)
-        self._rollouts.append_all([row | {"of": count} for row in outcome.rollouts])
+        self._audit.append_all(
+            outcome.audit
+        )  # first: the rollouts tell whether the assignment has been recorded
+        self._rollouts.append_all([rollout.to_record() | {"of": count} for rollout in outcome.rollouts])
         self._kept_samples.forget(assignment_name(outcome.step, outcome.shard))
 
     def close(self) -> None:
         self._rollouts.close()
         self._audit.close()
-
-
-def _keep_records(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
-    """Write the file anew without the records that are not wanted, if there are any."""
-    records = list(read_records(path)) if path.exists() else []
-    kept = [record for record in records if wanted(record)]
-    if len(kept) < len(records):
-        replace_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
-
-
-def _over_defaults(settings: Any) -> dict[str, Any]:
-    from valor_ray.config.judging import RewardConfig
-    from valor_ray.config.training import GrpoConfig
-
-    found = dict(settings) if isinstance(settings, Mapping) else {}
-    for name, section in (("grpo", GrpoConfig), ("reward", RewardConfig)):
-        given = found.get(name)
-        found[name] = section().model_dump(mode="json") | (given if isinstance(given, dict) else {})
-    return found
-
-
-def _at(settings: Any, key: str) -> Any:
-    """The value of a setting; None where a file holds none."""
-    for name in key.split("."):
-        settings = settings.get(name) if isinstance(settings, Mapping) else None
-    return settings

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from valor_ray.ports import Policy
-from valor_ray.reasoning.training.advantage import Use
+from valor_ray.reasoning.reward import Rewarding
 from valor_ray.reasoning.training.buffer import RolloutBuffer
-from valor_ray.reasoning.training.rollout import KeptSamples, Rewarding, RolloutResult, roll_out
+from valor_ray.reasoning.training.rollout import KeptSamples, RolloutResult, roll_out
 from valor_ray.records import Sampling
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from valor_ray.reasoning.learner.learn import LearnerEnd
     from valor_ray.reasoning.training.folder import TrainFolder
     from valor_ray.reasoning.training.schedule import Assignment
+    from valor_ray.wiring import Eyes
 
 T = TypeVar("T")
 _AFTER_PATIENCE_S = 60.0  # a reward that takes longer than the judge's own patience and this hangs
@@ -42,12 +43,23 @@ class TrainWork:
 
 
 class RunningHost(Protocol):
-    """A started engine."""
+    """A host whose parts are up: policy replicas, judge and sandbox answer.
+
+    `train` calls it in the driver, one method at a time: evaluate, learn, evaluate.
+    Each method waits for its own work; `learn` for all steps that are left.
+    """
 
     policy: Policy  # as the service answers, for evaluation
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that uses `policy` to its end."""
+        ...
+
+    def eyes(self) -> AbstractAsyncContextManager[Eyes]:
+        """Detector and depth model for the evaluation, there for as long as the block lasts; entered within `call`.
+
+        Raises ConfigError, CheckpointError, ServiceError when they do not start.
+        """
         ...
 
     def carry(self, step: int, folder: Path) -> None:
@@ -60,6 +72,12 @@ class RunningHost(Protocol):
 
 
 class TrainHost(Protocol):
+    """What carries a run, on one machine or many: training/local.py, deployments/reasoning.py.
+
+    The command makes one, and `train` enters `running` once, after it has checked what the user gave.
+    Entering waits until all parts are up; leaving takes down what was started, whatever happened.
+    """
+
     def running(
         self, config: Config, folder: TrainFolder, say: Callable[[str], None]
     ) -> AbstractContextManager[RunningHost]:
@@ -103,8 +121,3 @@ def new_buffer(config: Config, shards: int, *, any_lag: bool = False) -> Rollout
     grpo = config.grpo
     patience = 4 * reward_patience(config) + config.policy.hang_s
     return RolloutBuffer(None if any_lag else grpo.max_lag, shards, grpo.prompts, patience)
-
-
-def useful(outcome: RolloutResult) -> int:
-    """Groups of an outcome that something can be learnt from."""
-    return len({row["group"] for row in outcome.rollouts if row["fate"] == Use.USED})

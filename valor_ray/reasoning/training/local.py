@@ -11,26 +11,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.learner.learn import LearnerEnd, Published, learn
+from valor_ray.reasoning.learner.learn import LearnerEnd, learn
 from valor_ray.reasoning.training.advantage import Use
 from valor_ray.reasoning.training.folder import FolderSamples, TrainFolder
 from valor_ray.reasoning.training.host import RolloutStep, TrainWork, new_buffer
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.records import START_VERSION
+from valor_ray.runs.folder import REASONING, check_kind
 from valor_ray.runs.publications import version_name
+from valor_ray.runs.weight_channel import FileChannel, Probe, Published
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
     from valor_ray.models.vllm.policy import VllmPolicy
+    from valor_ray.reasoning.learner.ports import StepBatch
     from valor_ray.reasoning.reward import Rewarder
-    from valor_ray.reasoning.training.buffer import RolloutBuffer, StepBatch
+    from valor_ray.reasoning.training.buffer import RolloutBuffer
     from valor_ray.reasoning.training.schedule import Assignment
+    from valor_ray.wiring import Eyes
 
 T = TypeVar("T")
 
 
 class LocalTrainHost:
-    """Policy, judges and sandbox on an event loop in a thread; the learner in the calling thread."""
+    """host.TrainHost in one process: the same steps without Ray, for debugging and for machines without it.
+
+    Called by `train`; policy, judges and sandbox live on an event loop in a thread, the learner in the calling thread.
+    Entering waits for vLLM to start; leaving waits for all of them to end.
+    """
 
     @contextlib.contextmanager
     def running(self, config: Config, folder: TrainFolder, say: Callable[[str], None]) -> Iterator[_LocalRun]:
@@ -78,11 +86,16 @@ class _LocalRun:
         rewarder: Rewarder,
     ) -> None:
         self.policy = policy
-        self._loop = loop
+        self._config, self._loop = config, loop
         self._step = RolloutStep(config, policy, rewarder, FolderSamples(folder.samples))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def eyes(self) -> contextlib.AbstractAsyncContextManager[Eyes]:
+        from valor_ray.wiring import eyes
+
+        return eyes(self._config)
 
     def carry(self, step: int, folder: Path) -> None:
         self.call(self.policy.load_weights(folder, version_name(step)))
@@ -93,8 +106,11 @@ class _LocalRun:
         end = None
         try:
             if work.learner:
-                link = _Link(self, buffer)
-                end = learn(work.config, work.folder, work.steps, link, link, work.say, work.step_done)
+                link = _LocalLink(self, buffer)
+                keep = work.config.grpo.max_lag + 2
+                channel = FileChannel(work.folder.weights, keep, link.announce, first=True)
+                checkpoints = work.folder.checkpoints
+                end = learn(work.config, checkpoints, work.steps, link, channel, work.say, work.step_done)
                 self.call(buffer.stop(end.stopped or "all steps are made"))
             else:
                 self.call(buffer.published(work.steps))
@@ -129,8 +145,8 @@ class _LocalRun:
             raise
 
 
-class _Link:
-    """learner.Source and learner.Publisher on a buffer and a policy of this process."""
+class _LocalLink:
+    """learner.ports.BatchSource on a buffer of this process, and what a FileChannel tells its policy."""
 
     def __init__(self, run: _LocalRun, buffer: RolloutBuffer) -> None:
         self._run, self._buffer = run, buffer
@@ -141,7 +157,7 @@ class _Link:
     def checkpointed(self, step: int) -> None:
         self._run.call(self._buffer.checkpointed(step))
 
-    def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
+    def announce(self, step: int, folder: Path, probe: Probe) -> Published:
         async def load() -> list[list[float]]:
             await self._run.policy.load_weights(folder, version_name(step))
             scores = await self._run.policy.score(probe)
@@ -152,22 +168,25 @@ class _Link:
 
 
 class Replay:
-    """learner.Source over the rollouts that another run has recorded; there is nobody to publish to.
+    """learner.ports.BatchSource over the rollouts that another run has recorded.
 
     One pass over the file: steps are asked for in order, from any one on. Memory: the steps that are recorded among
     each other, as they are with a lag.
     """
 
     def __init__(self, config: Config, source: Path) -> None:
-        """Raises ConfigError when `source` holds no rollouts, or steps larger than those of `config`."""
+        """Raises ConfigError when `source` is no training run, holds no rollouts, or larger steps than `config`'s."""
+        check_kind(source, REASONING, "--replay")
         self._config, self._folder = config, TrainFolder(source)
         self._shards: Counter[int] = Counter()  # step -> assignments recorded of it
         self._start_weights = False  # all were sampled without a learner
         used: Counter[int] = Counter()
         for outcome in self._folder.recorded(0):
             self._shards[outcome.step] += 1
-            self._start_weights |= any(row["versions"][0][0] == START_VERSION for row in outcome.rollouts)
-            used[outcome.step] += sum(row["fate"] == Use.USED for row in outcome.rollouts)
+            self._start_weights |= any(
+                rollout.versions[0][0] == START_VERSION for rollout in outcome.rollouts
+            )
+            used[outcome.step] += sum(rollout.fate == Use.USED for rollout in outcome.rollouts)
         if not self._shards:
             raise ConfigError(
                 f"--replay {source}: no rollouts recorded there. Give the folder of a training run."
@@ -198,6 +217,3 @@ class Replay:
 
     def checkpointed(self, step: int) -> None:
         pass
-
-    def publish(self, step: int, folder: Path, probe: list[tuple[list[int], list[int]]]) -> Published:
-        return Published(0, [])

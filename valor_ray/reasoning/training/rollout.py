@@ -5,53 +5,35 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.audit import canaries
 from valor_ray.ports import Sampler
-from valor_ray.reasoning.reward import reward_record
-from valor_ray.reasoning.scoring.step import score_row
-from valor_ray.reasoning.scoring.work import canary_row
+from valor_ray.reasoning.reward import Rewarding, reward_record
+from valor_ray.reasoning.score_row import canary_row, score_row
 from valor_ray.reasoning.training.advantage import Use, advantages
 from valor_ray.reasoning.training.schedule import Assignment
-from valor_ray.records import Head, Reply, Reward, Sampling, Verdict
+from valor_ray.records import Head, Query, Reply, Reward, Rollout, Sample, Sampling, Verdict
 
-if TYPE_CHECKING:
-    from valor_ray.queries.read import Query
-
-Rewarding = Callable[[str, str], Awaitable[Reward]]
 _MOST_MISSING = 0.5  # with a larger share of missing rewards the judge is taken for ill, and asked again
 _ASK_AGAIN_S = (5.0, 30.0, 120.0)  # pauses before missing rewards are asked for again
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One reply of the policy in its place in the run."""
-
-    rollout_id: str  # s000012-0-03-2: step, shard, group, sample
-    step: int
-    shard: int
-    group: int
-    sample: int
-    query_id: str
-    question: str
-    reply: str
-    prompt_ids: tuple[int, ...]
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]  # behaviour log-probability of each token of token_ids
-    versions: tuple[tuple[str, int], ...]  # (version, tokens) in order
-    finish_reason: str
-
-
 class KeptSamples(Protocol):
-    """Keeps samples before anybody is paid to judge them, so that a killed assignment goes on with the same ones."""
+    """Keeps samples before anybody is paid to judge them, so that a killed assignment goes on with the same ones.
+
+    roll_out asks `kept` before it samples a part and calls `keep` before it judges one; both block until the storage
+    has answered. What comes back is bit for bit what was kept, or None.
+    """
 
     def kept(self, assignment_id: str, part: int) -> list[Sample] | None: ...
 
-    def keep(self, assignment_id: str, part: int, samples: Sequence[Sample]) -> None: ...
+    def keep(self, assignment_id: str, part: int, samples: Sequence[Sample]) -> None:
+        """Whole or not at all, whenever the process is killed. Raises StorageError."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,8 +42,8 @@ class RolloutResult:
 
     step: int
     shard: int
-    rollouts: list[dict[str, Any]]  # of all its groups, the useless ones too
-    audit: list[dict[str, Any]]  # records of canaries
+    rollouts: list[Rollout]  # of all its groups, the useless ones too
+    audit: list[dict[str, Any]]  # records of canaries (score_row)
     sample_s: float
     judge_s: float
 
@@ -77,10 +59,12 @@ async def roll_out(
 ) -> RolloutResult:
     """Rollouts of `assignment.groups` useful groups, or as many as queries and reserve give.
 
+    Called by RolloutStep, in a rollout worker on Ray; waits for the policy, then for the judges of all its samples.
     reward_patience_s: after so long a reward is missing, whatever hangs. Raises PolicyError when there are no samples,
     JudgeError when the judge refuses every call, or has given few verdicts although it was asked again and again.
     """
-    waiting, rollouts = list(assignment.queries), []
+    waiting: list[Query] = list(assignment.queries)
+    rollouts: list[Rollout] = []
     useful, part, sample_s, judge_s = 0, 0, 0.0, 0.0
     auditing = asyncio.create_task(_audit(assignment, rewarder, reward_patience_s))
     try:
@@ -89,48 +73,47 @@ async def roll_out(
             first_group = len(assignment.queries) - len(waiting)
             start = time.monotonic()
             samples = _still_wanted(kept_samples.kept(assignment.assignment_id, part), asked, first_group)
-            if samples:
-                asked = asked[: len({sample.group for sample in samples})]
-            else:
-                replies = await sampler.sample(
-                    [query.question for query in asked],
-                    n=samples_each,
-                    seed=assignment.seed + 7919 * part,
-                    sampling=sampling,
-                )
-                samples = [
-                    _sample(assignment, first_group + i, j, asked[i].query_id, asked[i].question, reply)
-                    for i, group in enumerate(replies)
-                    for j, reply in enumerate(group)
-                ]
+            if not samples:
+                seed = assignment.seed + 7919 * part
+                questions = [query.question for query in asked]
+                replies = await sampler.sample(questions, n=samples_each, seed=seed, sampling=sampling)
+                samples = _samples(assignment, asked, first_group, replies)
                 kept_samples.keep(assignment.assignment_id, part, samples)
-            waiting = waiting[len(asked) :]
+            waiting = waiting[len({sample.group for sample in samples}) :]
             sampled = time.monotonic()
             rewards = await _rewards(samples, rewarder, reward_patience_s)
             missing = [reward for reward in rewards if reward.value is None]
             if part == 0 and len(missing) > _MOST_MISSING * len(rewards):
                 raise JudgeError(_ill(missing, len(rewards)))  # a step without rewards would teach nothing
             judge_s, sample_s = judge_s + time.monotonic() - sampled, sample_s + sampled - start
-            found = _records(samples, rewards, samples_each)
-            useful += len({row["group"] for row in found if row["fate"] == Use.USED})
-            rollouts += found
+            rewarded = _rewarded(samples, rewards, samples_each)
+            useful += len({rollout.group for rollout in rewarded if rollout.fate == Use.USED})
+            rollouts += rewarded
             part += 1
         return RolloutResult(assignment.step, assignment.shard, rollouts, await auditing, sample_s, judge_s)
     finally:
         auditing.cancel()
 
 
-def _sample(
-    assignment: Assignment, group: int, index: int, query_id: str, question: str, reply: Reply
-) -> Sample:
+def _samples(
+    assignment: Assignment, asked: Sequence[Query], first_group: int, replies: Sequence[Sequence[Reply]]
+) -> list[Sample]:
+    return [
+        _sample(assignment, group, index, query, reply)
+        for group, (query, mine) in enumerate(zip(asked, replies, strict=True), first_group)
+        for index, reply in enumerate(mine)
+    ]
+
+
+def _sample(assignment: Assignment, group: int, index: int, query: Query, reply: Reply) -> Sample:
     return Sample(
         rollout_id=f"{assignment.assignment_id}-{group:02d}-{index}",
         step=assignment.step,
         shard=assignment.shard,
         group=group,
         sample=index,
-        query_id=query_id,
-        question=question,
+        query_id=query.query_id,
+        question=query.question,
         reply=reply.text,
         prompt_ids=reply.prompt_ids,
         token_ids=reply.token_ids,
@@ -188,17 +171,16 @@ async def _in_time(rewarder: Rewarding, question: str, reply: str, patience_s: f
         return Reward(None, {Head.FORMAT: Verdict(None, reason)}, seconds=patience_s)
 
 
-def _records(samples: Sequence[Sample], rewards: Sequence[Reward], samples_each: int) -> list[dict[str, Any]]:
-    """A record a sample: what it is, its reward, its fate, its advantage within its group."""
-    records = []
+def _rewarded(samples: Sequence[Sample], rewards: Sequence[Reward], samples_each: int) -> list[Rollout]:
+    """Each sample with its reward, its fate, its advantage within its group."""
+    rollouts = []
     for start in range(0, len(samples), samples_each):
         group = slice(start, start + samples_each)
         marks = advantages([reward.value for reward in rewards[group]])
         for sample, reward, (use, advantage) in zip(samples[group], rewards[group], marks, strict=True):
-            records.append(
-                asdict(sample) | reward_record(reward) | {"fate": use.value, "advantage": advantage}
-            )
-    return records
+            record = sample.to_record() | reward_record(reward)
+            rollouts.append(Rollout(**record, fate=use.value, advantage=advantage))
+    return rollouts
 
 
 async def _audit(assignment: Assignment, rewarder: Rewarding, patience_s: float) -> list[dict[str, Any]]:
@@ -206,8 +188,7 @@ async def _audit(assignment: Assignment, rewarder: Rewarding, patience_s: float)
     known = canaries()
 
     async def one(place: int) -> dict[str, Any]:
-        canary = known[(assignment.seed + 19 * place) % len(known)]
-        row = canary_row(canary.canary_id, canary.question, canary.reply)
+        row = canary_row(known[(assignment.seed + 19 * place) % len(known)])
 
         async def judged(question: str, reply: str) -> Reward:
             return await _in_time(rewarder, question, reply, patience_s)
@@ -215,12 +196,3 @@ async def _audit(assignment: Assignment, rewarder: Rewarding, patience_s: float)
         return await score_row(row, judged) | {"step": assignment.step, "shard": assignment.shard}
 
     return list(await asyncio.gather(*(one(place) for place in range(assignment.canaries))))
-
-
-def sample_from(record: Mapping[str, Any]) -> Sample:
-    """A sample as it was kept (JSON)."""
-    fields = {name: record[name] for name in Sample.__dataclass_fields__}
-    for name in ("prompt_ids", "token_ids", "logprobs"):
-        fields[name] = tuple(fields[name])
-    fields["versions"] = tuple((version, count) for version, count in fields["versions"])
-    return Sample(**fields)

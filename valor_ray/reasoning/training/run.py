@@ -1,10 +1,36 @@
-"""`valor train reasoning` from queries to report; what carries the work (Ray, or this process) is a TrainHost."""
+"""`valor train reasoning` from queries to report; what carries the work (Ray, or this process) is a TrainHost.
+
+    train: go back to the newest checkpoint ─► evaluate version 0 ─► host.learn: the steps ─► evaluate the last ─► page
+
+Step s makes version s of the policy out of version s - 1. Who does what, in which process, and what it waits for:
+
+    driver             assignments of s, one a shard                                       schedule.assignments
+       │
+    rollout worker     turn(s)         BLOCKS until version s - 1 - max_lag is published   buffer.RolloutBuffer  ◄──┐
+    (Ray Data)         sample          by the policy replicas (Serve); kept in samples/    rollout.roll_out         │
+       │               reward          sandbox pool, judges (Serve); BLOCKS while the      reward.Rewarder          │
+       │                               judge is down                                                                │
+    driver             record          rollouts.jsonl, before anybody learns from it       folder.Recorder          │
+       │               put(s)          into the buffer (an actor of its own)               buffer.RolloutBuffer     │
+       │                                                                                                            │
+    learner process    batch(s)        BLOCKS until all shards of s are put                buffer.RolloutBuffer     │
+    (Ray Train)        loss, update    trl's GRPO: now it is version s                     learner.grpo_trainer     │
+       │               publish(s)      BLOCKS until every replica carries it, then gives   runs.publications      ──┘
+       │                               turns to step s + 1 + max_lag
+    driver             step_done       metrics.jsonl, curves, a line for the user          step_records.StepRecords
+       │
+    learner process    checkpoint      one step in grpo.save_every; the buffer forgets s   runs.checkpoints
+
+So rollouts of the next steps are taken while the learner works, and at most max_lag versions ahead of it; what is too
+old all the same when its step comes leaves the batch. With `--in-process` (local.py) workers and driver are tasks of
+one event loop, the learner is the calling thread, and the calls are the same. Recorded rollouts of steps that no
+checkpoint holds enter at put(s). On Ray: deployments/reasoning.py.
+"""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,16 +44,18 @@ from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, learn
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import RunningHost, TrainHost, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
-from valor_ray.reasoning.training.schedule import Assignment, assignments, check_enough, number_of_steps
-from valor_ray.records import JUDGED, START_VERSION
+from valor_ray.reasoning.training.schedule import Assignment, assignments, check_enough
+from valor_ray.reasoning.training.step_records import StepRecords, restore_records
+from valor_ray.records import START_VERSION, Query
 from valor_ray.report.reasoning.page import REPORT, write_train_page
-from valor_ray.runs.board import Board
-from valor_ray.runs.folder import RecordFile, read_records
+from valor_ray.runs.record_file import RecordFile, read_records
+from valor_ray.runs.trackers import check_trackers
+from valor_ray.runs.weight_channel import FileChannel, to_nobody
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
-    from valor_ray.queries.read import Query
     from valor_ray.reasoning.training.local import Replay
+    from valor_ray.wiring import OpenEyes
 
 Say = Callable[[str], None]
 
@@ -35,7 +63,7 @@ Say = Callable[[str], None]
 class Evaluation(Protocol):
     """benchmarks.held_out.HeldOut: the one who knows answers, and gives figures only."""
 
-    async def ask(self, policy: Policy, step: int, say: Say) -> dict[str, Any]: ...
+    async def ask(self, policy: Policy, eyes: OpenEyes, step: int, say: Say) -> dict[str, Any]: ...
 
 
 def train(
@@ -50,10 +78,12 @@ def train(
 ) -> dict[str, Any]:
     """Train until all steps are made, going on where the folder stands; returns the report.
 
+    Called by the command, in the driver; waits for all that the picture above shows, and is what a kill cuts short.
     evaluation: asked before the first and after the last step. learner: False takes rollouts only.
     Raises ConfigError for what the user must change, JudgeError, PolicyError, ServiceError, StorageError.
     """
     check_shape(config.grpo)
+    check_trackers(config.grpo.tracker_projects())
     check_enough(config.grpo, len(queries))
     check_fitting(
         ((query.query_id, query.question) for query in queries),
@@ -61,7 +91,7 @@ def train(
         config.policy,
     )
     folder = TrainFolder(run)
-    steps = number_of_steps(config.grpo, len(queries))
+    steps = config.grpo.number_of_steps(len(queries))
     with folder.locked():
         folder.prepare(config)
         folder.keep_queries(queries)
@@ -80,50 +110,20 @@ def train(
 def replay(run: Path, config: Config, source: Replay, *, say: Say) -> dict[str, Any]:
     """Train on the rollouts that another run has recorded, without host and judge; returns the report."""
     check_shape(config.grpo)
+    check_trackers(config.grpo.tracker_projects())
     folder = TrainFolder(run)
     with folder.locked():
         folder.prepare(config)
         state = _State(folder, config, source.steps, say)
         state.go_back(learner=True)
         with state.records() as step_done:
-            end = learn(config, folder, source.steps, source, source, say, step_done)
+            channel = FileChannel(folder.weights, config.grpo.max_lag + 2, to_nobody, first=True)
+            end = learn(config, folder.checkpoints, source.steps, source, channel, say, step_done)
         return state.report(end)
 
 
-def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
-    """What a run would do, without doing it. Raises ConfigError as the run would."""
-    check_shape(config.grpo)
-    grpo = config.grpo
-    steps = number_of_steps(grpo, len(queries))
-    todo = list(assignments(queries, grpo, config.policy.replicas, config.reward.audit_every))
-    replies = steps * grpo.prompts * grpo.samples
-    most = sum(len(assignment.queries) for assignment in todo) * grpo.samples
-    calls, judge = len(JUDGED) * replies, config.judge
-    priced = judge.base_url is None or judge.price_in > 0 or judge.price_out > 0
-    cost = calls * (_TOKENS_IN * judge.price_in + _TOKENS_OUT * judge.price_out) / 1e6
-    assumed = f"{_TOKENS_IN} + {_TOKENS_OUT} tokens a call, at judge.price_in and judge.price_out"
-    return {
-        "queries": len(queries),
-        "steps": steps,
-        "epochs": round(steps * grpo.prompts / len(queries), 2),
-        "replies": replies,
-        "replies_with_reserve": most,
-        "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers),
-        "judge_calls": calls,
-        "judge_calls_at_most": len(JUDGED) * (most + sum(assignment.canaries for assignment in todo)),
-        "judge_cost_usd": round(cost, 2) if priced else None,
-        "cost_assumes": assumed if priced else "no price: set judge.price_in and judge.price_out",
-        "checkpoints": -(-steps // grpo.save_every),
-        "policy_replicas": config.policy.replicas,
-        "learner_processes": grpo.workers,
-    }
-
-
-_TOKENS_IN, _TOKENS_OUT = 1200, 80  # of a judge call on a real reply; for the estimate only
-
-
 class _State:
-    """One start of a run, whose folder is locked."""
+    """One start of a run, whose folder is locked: what is done already, what is to do."""
 
     def __init__(self, folder: TrainFolder, config: Config, steps: int, say: Say) -> None:
         self.folder, self.config, self.steps, self.say = folder, config, steps, say
@@ -133,9 +133,10 @@ class _State:
         self.audit = Audit(config.reward)
 
     def go_back(self, learner: bool) -> None:
-        self.done = self.folder.step_of(self.folder.newest_checkpoint())
+        self.done = self.folder.checkpoints.newest()
         self.steps = max(self.steps, self.done)  # a run is not made shorter than it is
         self.folder.go_back(self.done)
+        restore_records(self.folder, self.config, self.done)
         for outcome in self.folder.recorded(self.done if learner else 0):
             self._known.add((outcome.step, outcome.shard))
             if learner:
@@ -151,7 +152,7 @@ class _State:
 
     def _check_learnable(self, outcome: RolloutResult) -> None:
         """Raises ConfigError for rollouts taken without a learner: at later steps they would all be too old."""
-        if any(version == START_VERSION for row in outcome.rollouts for version, _ in row["versions"]):
+        if any(version == START_VERSION for rollout in outcome.rollouts for version, _ in rollout.versions):
             raise ConfigError(
                 f"--run {self.folder.path} holds rollouts taken without a learner (--rollouts-only). To learn from "
                 f"them: valor train reasoning --replay {self.folder.path} --run another_folder"
@@ -172,9 +173,18 @@ class _State:
     def work(
         self, running: RunningHost, todo: Sequence[Assignment], evaluation: Evaluation | None, learner: bool
     ) -> LearnerEnd | None:
+        """Evaluate, learn, evaluate: of these what no earlier start has done."""
         if learner and self.done == 0:
             self._evaluate(running, evaluation, 0)
         end: LearnerEnd | None = None
+        if todo or (learner and self.done < self.steps):
+            end = self._learn(running, todo, learner)
+        if learner and (end is None or end.stopped is None):
+            for step in self._measured():
+                self._evaluate(running, evaluation, step)
+        return end
+
+    def _learn(self, running: RunningHost, todo: Sequence[Assignment], learner: bool) -> LearnerEnd:
         with closing(Recorder(self.folder)) as recorder, self.records() as step_done:
 
             def record(outcome: RolloutResult) -> None:
@@ -183,24 +193,19 @@ class _State:
                     if alarm := self.audit.add(canary):
                         self.say(alarm)
 
-            if todo or (learner and self.done < self.steps):
-                work = TrainWork(
-                    self.config,
-                    self.folder,
-                    self.steps,
-                    todo,
-                    self.recorded,
-                    record,
-                    step_done,
-                    self.say,
-                    self.folder.shards(self.config),
-                    learner,
-                )
-                end = running.learn(work)
-        if learner and (end is None or end.stopped is None):
-            for step in self._measured():
-                self._evaluate(running, evaluation, step)
-        return end
+            work = TrainWork(
+                config=self.config,
+                folder=self.folder,
+                steps=self.steps,
+                assignments=todo,
+                recorded=self.recorded,
+                record=record,
+                step_done=step_done,
+                say=self.say,
+                shards=self.folder.shards(self.config),
+                learner=learner,
+            )
+            return running.learn(work)
 
     def _measured(self) -> list[int]:
         """Steps whose checkpoints are asked the held-out questions when training is over, the last one last."""
@@ -208,12 +213,12 @@ class _State:
         kept = [
             step
             for step in (range(every, self.steps, every) if every else ())
-            if self.folder.checkpoint(step).exists()
+            if self.folder.checkpoints.has(step)
         ]
         return [*kept, self.steps]
 
-    def records(self) -> _Steps:
-        return _Steps(self.folder, self.config, self.done, self.steps, self.say)
+    def records(self) -> StepRecords:
+        return StepRecords(self.folder, self.config, self.done, self.steps, self.say)
 
     def evaluated(self, step: int) -> bool:
         return any(record["step"] == step for record in read_records(self.folder.evaluation))
@@ -223,58 +228,16 @@ class _State:
             return
         self.say(f"asking the held-out questions, version {step}")
         if step:
-            running.carry(step, self.folder.policy_weights(step))
-        found = running.call(evaluation.ask(running.policy, step, self.say))
+            running.carry(step, self.folder.checkpoints.policy_weights(step))
+        figures = running.call(evaluation.ask(running.policy, running.eyes, step, self.say))
         with closing(RecordFile(self.folder.evaluation, keep=True)) as file:
-            file.append(found)
-        low, high = found["ci"]
+            file.append(figures)
+        right, (low, high) = figures["accuracy"], figures["ci"]
         self.say(
-            f"version {step}: {found['accuracy']:.1%} [{low:.1%}, {high:.1%}] of {found['n']} held-out questions right"
+            f"version {step}: {right:.1%} [{low:.1%}, {high:.1%}] of {figures['n']} held-out questions right"
         )
 
     def report(self, end: LearnerEnd | None) -> dict[str, Any]:
         stopped = end.stopped if end is not None else None
         write_train_page(self.folder.path, stopped)
         return dict(json.loads((self.folder.path / REPORT).read_text(encoding="utf-8")))
-
-
-class _Steps:
-    """Takes the metrics records of steps: file, TensorBoard, a line for the user with the time that is left."""
-
-    def __init__(self, folder: TrainFolder, config: Config, done: int, steps: int, say: Say) -> None:
-        self._folder, self._config, self._done, self._steps, self._say = folder, config, done, steps, say
-        self._newest = done
-        self._first: tuple[int, float] | None = (
-            None  # first step of this start, which also waits for the start itself
-        )
-
-    def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
-        self._file = RecordFile(self._folder.metrics, keep=True)
-        self._board = Board(self._folder.path, self._done + 1, self._config.grpo.wandb_project)
-        return self._take
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-        self._board.close()
-
-    def _take(self, record: Mapping[str, Any]) -> None:
-        step, now = record["step"], time.monotonic()
-        if step <= self._newest:
-            return  # made again by a learner that was started again from its checkpoint: the same figures
-        self._newest = step
-        self._file.append(record)
-        self._board.write(record)
-        self._first = self._first or (step, now)
-        since = step - self._first[0]
-        left = (now - self._first[1]) / since * (self._steps - step) / 60 if since else None
-        seconds = record["seconds"]
-        parts = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("wait", "learn", "publish"))
-        self._say(
-            f"step {step}/{self._steps}: reward {_text(record['reward'])}, all heads {_text(record['all_heads'])}, "
-            f"kl {_text(record['kl'])}, {record['useful_groups']} useful groups ({parts} s)"
-            + ("" if left is None else f", about {left:.0f} min left")
-        )
-
-
-def _text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

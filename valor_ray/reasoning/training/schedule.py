@@ -14,7 +14,7 @@ from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from valor_ray.config.training import GrpoConfig
-    from valor_ray.queries.read import Query
+    from valor_ray.records import Query
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,6 @@ class Assignment:
 def assignment_name(step: int, shard: int) -> str:
     """Name of an assignment: its files in `samples/`, the start of its rollout_ids."""
     return f"s{step:06d}-{shard}"
-
-
-def number_of_steps(config: GrpoConfig, queries: int) -> int:
-    """Steps of a run over so many queries."""
-    return config.steps or max(1, config.epochs * queries // config.prompts)
 
 
 def check_enough(config: GrpoConfig, queries: int) -> None:
@@ -66,7 +61,7 @@ def assignments(
     check_enough(config, len(queries))
     shards = min(shards, count)
     each = config.samples * count / shards  # samples of an assignment
-    for step in range(first, number_of_steps(config, len(queries)) + 1):
+    for step in range(first, config.number_of_steps(len(queries)) + 1):
         main = [_nth(config.seed, len(queries), (step - 1) * count + i) for i in range(count)]
         others = np.random.default_rng([config.seed, 1, step]).permutation(len(queries))
         chosen = set(main)

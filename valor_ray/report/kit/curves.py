@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 from valor_ray.report.kit.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, frame, short
 
 Points = Sequence[tuple[float, float | None]]  # (step, value); None leaves a gap
-NOTHING = '<p class="soft">nothing recorded yet</p>'
+NOTHING = Markup('<p class="soft">nothing recorded yet</p>')
 _MOST = 800  # points that are drawn of a line
 _COLUMNS = 160  # of bars, and of the texts that a mouse finds
 _DOTS = 60  # up to so many points each has a dot
@@ -30,7 +32,7 @@ def chart(
     span: tuple[float, float] | None = None,
     log: bool = False,
     alarm: float | None = None,
-) -> str:
+) -> Markup:
     """Lines over steps. span: ends of the upright axis where they are not those of the values, with 0.
 
     log: values of 0 and below have no point. alarm: a dashed line at this value.
@@ -60,7 +62,7 @@ def chart(
     return _legend([line.name for line in lines]) + frame("step", up, x_axis, y_axis, "".join(parts))
 
 
-def stacked(parts: Mapping[str, Points], up: str) -> str:
+def stacked(parts: Mapping[str, Points], up: str) -> Markup:
     """Bars over steps, one part on the other. All parts have the same steps; where they are many, bars are means."""
     steps = [step for step, _ in next(iter(parts.values()))]
     table = [[value or 0.0 for _, value in points] for points in parts.values()]
@@ -91,12 +93,12 @@ def stacked(parts: Mapping[str, Points], up: str) -> str:
 
 def running_total(points: Points) -> list[tuple[float, float | None]]:
     """Each step's sum of everything up to it."""
-    found: list[tuple[float, float | None]] = []
+    sums: list[tuple[float, float | None]] = []
     total = 0.0
     for step, value in points:
         total += value or 0.0
-        found.append((step, total))
-    return found
+        sums.append((step, total))
+    return sums
 
 
 def _drawable(points: Points, log: bool) -> Points:
@@ -173,8 +175,8 @@ def _columns(steps: Sequence[float], table: Mapping[float, list[str]], x_axis: A
         )
 
 
-def _legend(names: Sequence[str]) -> str:
+def _legend(names: Sequence[str]) -> Markup:
     if len(names) < 2:
-        return ""
+        return Markup()
     marks = "".join(f'<span><i class="c{n}"></i>{escape(name)}</span>' for n, name in enumerate(names))
-    return f'<div class="legend">{marks}</div>'
+    return Markup(f'<div class="legend">{marks}</div>')

@@ -6,6 +6,8 @@ import keyword
 import re
 from html import escape
 
+from markupsafe import Markup
+
 _TOKEN = re.compile(
     r"(?P<c>#.*)"
     r"|(?P<s>[rfb]{0,2}(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'))"
@@ -14,9 +16,9 @@ _TOKEN = re.compile(
 )
 
 
-def listing(code: str) -> str:
+def listing(code: str) -> Markup:
     """<pre> with one span a line; any text is allowed, Python or not."""
-    return (
+    return Markup(
         "<pre>"
         + "\n".join(f'<span class="row">{_coloured(line)}</span>' for line in code.strip("\n").split("\n"))
         + "</pre>"

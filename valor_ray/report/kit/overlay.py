@@ -8,22 +8,23 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
 COLOURS = ("#e6007a", "#00a3ff", "#ffb000", "#00c781", "#9c5cff", "#ff5c39")
 
 
-def overlay(image: Path, trace: Sequence[Mapping[str, Any]]) -> str:
+def overlay(image: Path, trace: Sequence[Mapping[str, Any]]) -> Markup:
     """Found boxes in one colour per phrase with their labels, each box once."""
     with Image.open(image) as opened:
         width, height = opened.size
-    found: dict[tuple[float, ...], str] = {}
+    labels: dict[tuple[float, ...], str] = {}  # of each box
     for call in trace:
         if call["tool"] == "gd_detect" and call["result"]:
-            found |= {tuple(box["bbox"]): box["label"] for box in call["result"]}
-    colours = dict(zip(dict.fromkeys(found.values()), cycle(COLOURS), strict=False))
-    shapes = [_box(bbox, label, colours[label]) for bbox, label in found.items()]
-    return f'<svg viewBox="0 0 {width} {height}">{"".join(shapes)}</svg>'
+            labels |= {tuple(box["bbox"]): box["label"] for box in call["result"]}
+    colours = dict(zip(dict.fromkeys(labels.values()), cycle(COLOURS), strict=False))
+    shapes = [_box(bbox, label, colours[label]) for bbox, label in labels.items()]
+    return Markup(f'<svg viewBox="0 0 {width} {height}">{"".join(shapes)}</svg>')
 
 
 def _box(bbox: tuple[float, ...], label: str, colour: str) -> str:

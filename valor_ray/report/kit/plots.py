@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 WIDTH, HEIGHT = 560.0, 210.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 14.0, 12.0, 36.0  # margins of the frame
 _TICKS = 5  # at most so many intervals
@@ -48,8 +50,8 @@ class Axis:
         return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * self.share(value)
 
 
-def frame(across: str, up: str, x_axis: Axis, y_axis: Axis, inside: str) -> str:
-    """`inside` (SVG placed by the axes) with ticks, grid lines and the names of both axes."""
+def frame(across: str, up: str, x_axis: Axis, y_axis: Axis, inside: str) -> Markup:
+    """`inside` (SVG placed by the axes; it is not escaped) with ticks, grid lines and the names of both axes."""
     lines = []
     for value in y_axis.ticks():
         y = y_axis.y(value)
@@ -67,7 +69,7 @@ def frame(across: str, up: str, x_axis: Axis, y_axis: Axis, inside: str) -> str:
         f'<text class="soft" transform="translate(11 {HEIGHT / 2 - 10}) rotate(-90)" text-anchor="middle">'
         f"{escape(up)}</text>"
     )
-    return f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img">{"".join(lines)}{inside}</svg>'
+    return Markup(f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img">{"".join(lines)}{inside}</svg>')
 
 
 def short(value: float) -> str:

@@ -24,8 +24,9 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def by_step(path: Path) -> list[dict[str, Any]]:
-    found = {row["step"]: row for row in rows_of(path) if isinstance(row.get("step"), int)}
-    return [found[step] for step in sorted(found)]
+    """Its rows in order of their steps; of a step written twice the later row."""
+    latest = {row["step"]: row for row in rows_of(path) if isinstance(row.get("step"), int)}
+    return [latest[step] for step in sorted(latest)]
 
 
 def number(row: Mapping[str, Any], *names: str) -> float | None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
-from valor_ray.measure.answers import wilson
-from valor_ray.report.kit.html import STYLE, text
+from valor_ray.report.kit.curves import NOTHING
 from valor_ray.report.kit.plots import short
 from valor_ray.report.kit.rows import number
+from valor_ray.report.kit.templates import render
+from valor_ray.report.reasoning.before_after import families, headline
 from valor_ray.report.reasoning.cards import card
 from valor_ray.report.reasoning.panels import panels
 from valor_ray.report.reasoning.records import TrainRecords, read_train
 from valor_ray.report.reasoning.rollouts import browse
-from valor_ray.report.reasoning.summary import both_ends, summarise
-from valor_ray.runs.folder import replace_text
+from valor_ray.report.reasoning.summary import summarise
+from valor_ray.runs.record_file import replace_text
 
-TEMPLATE = Path(__file__).with_name("page.html")
 PAGE, REPORT = "report.html", "report.json"  # in the run folder
 _SETTINGS = (
     "queries",
@@ -34,13 +32,26 @@ _SETTINGS = (
     "max_lag",
     "max_tokens",
 )
+_TILES = {  # title -> figure of the summary
+    "minutes": "minutes",
+    "rollouts, all": "",
+    "judge calls": "judge_calls",
+    "judge cost, $": "judge_cost_usd",
+    "groups without variance": "equal_groups",
+    "groups replaced": "refilled",
+    "dropped: no verdict": "dropped_missing",
+    "dropped: too old": "dropped_stale",
+    "largest lag, steps": "max_lag",
+    "largest log-prob. gap": "max_logprob_gap",
+}
 
 
 def write_train_page(folder: Path, stopped: str | None = None) -> Path:
-    """Write report.html and report.json (train_summary.summarise) of a run folder; returns the page.
+    """Write report.html and report.json (summary.summarise) of a run folder; returns the page. Raises StorageError.
 
-    stopped: why the run has ended before its last step; None when it has not. Works at any time: what is not recorded
-    yet is said to be so. Raises StorageError.
+    Works at any time: what is not recorded yet is said to be so. Called when a run ends; it reads every record once,
+    waits for nothing but the disk, and takes no lock.
+    stopped: why the run has ended before its last step; None when it has not.
     """
     return _write(folder, read_train(folder), stopped)
 
@@ -65,47 +76,38 @@ def _known_stop(folder: Path, run: TrainRecords) -> str | None:
 def _write(folder: Path, run: TrainRecords, stopped: str | None) -> Path:
     browsed = browse(folder)
     summary = summarise(run, browsed) | {"stopped": stopped}
-    parts = {name: rows for name, rows in browsed.parts.items() if rows}
-    values = {
-        "style": STYLE.read_text(encoding="utf-8"),
-        "about": _about(folder, run, summary),
-        "alarms": "".join(f'<div class="alarm">{text(alarm)}</div>' for alarm in _alarms(run, summary)),
-        "headline": _headline(run, summary),
-        "tiles": "".join(_tiles(summary)),
-        "families": _families(summary),
-        "panels": "".join(panels(run, summary)),
-        "buttons": "".join(
-            f'<button data-show="{escape(name)}" aria-pressed="false">{escape(name)} {len(rows)}</button>'
-            for name, rows in parts.items()
-        ),
-        "empty": "" if parts else "no rollout recorded yet",
-        "cards": "\n".join(card(row, name) for name, rows in parts.items() for row in rows),
-    }
+    page = render(
+        "report/reasoning/page.html",
+        folder=folder,
+        summary=summary,
+        last_step_at=_last_step_at(run),
+        settings=_settings(run),
+        alarms=list(_alarms(run, summary)),
+        headline=headline(run, summary),
+        tiles=dict(_tiles(summary)),
+        families=families(summary),
+        panels=list(panels(run, summary)),
+        parts={name: [card(row) for row in rows] for name, rows in browsed.parts.items() if rows},
+        nothing=NOTHING,
+    )
     replace_text(folder / REPORT, json.dumps(summary, indent=1) + "\n")
-    replace_text(folder / PAGE, Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values))
+    replace_text(folder / PAGE, page)
     return folder / PAGE
 
 
-def _about(folder: Path, run: TrainRecords, summary: Mapping[str, Any]) -> str:
-    planned = f" of {summary['planned_steps']}" if summary["planned_steps"] else ""
+def _last_step_at(run: TrainRecords) -> str:
     when = number(run.metrics[-1], "time") if run.metrics else None
-    last = (
-        f", the last one at {datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M} UTC"
-        if when and 0 < when < 1e11
-        else ""
-    )
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M} UTC" if when and 0 < when < 1e11 else ""
+
+
+def _settings(run: TrainRecords) -> str:
     grpo = run.config.get("grpo")
     known = grpo if isinstance(grpo, Mapping) else {}
-    settings = ", ".join(f"{name} {known[name]}" for name in _SETTINGS if known.get(name) is not None)
-    return (
-        f"{summary['steps']}{planned} steps{last}; records in {text(str(folder))}. "
-        "Reward = format × weighted sum of the other five heads, as judged; accuracy is measured on held-out questions "
-        f"whose answers training never sees. {text(settings)}"
-    )
+    return ", ".join(f"{name} {known[name]}" for name in _SETTINGS if known.get(name) is not None)
 
 
 def _alarms(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[str]:
-    if summary.get("stopped"):
+    if summary["stopped"]:
         yield f"Stopped before the last step: {summary['stopped']}."
     worse = [name for name, family in summary["by_family"].items() if family["significantly_worse"]]
     if worse:
@@ -127,100 +129,7 @@ def _alarms(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[str]:
         yield summary["audit"]["alarm"]
 
 
-def _headline(run: TrainRecords, summary: Mapping[str, Any]) -> str:
-    if not run.metrics and not run.evaluations:
-        return '<p class="soft">nothing recorded yet</p>'
-    first = run.evaluations[0] if run.evaluations else {}
-    last = run.evaluations[-1] if len(run.evaluations) > 1 else {}
-    over = f"{len(both_ends(run.metrics)[0])} steps"
-    rows = [
-        (
-            "held-out accuracy",
-            _share(first, "accuracy"),
-            _share(last, "accuracy"),
-            _change(summary["gain"], summary["gain_ci"]),
-        ),
-        ("held-out replies, well formed", _share(first, "well_formed"), _share(last, "well_formed"), ""),
-        *(
-            (
-                title,
-                _figure(summary[f"{name}_start"], f"mean of the first {over}"),
-                _figure(summary[f"{name}_end"], f"mean of the last {over}"),
-                _change(_difference(summary[f"{name}_start"], summary[f"{name}_end"]), None),
-            )
-            for title, name in (("reward of training samples", "reward"), ("all six heads yes", "all_heads"))
-        ),
-    ]
-    return _table(("", "before", "after", "change (95 % interval, same questions)"), rows)
-
-
-def _share(evaluation: Mapping[str, Any], name: str) -> str:
-    """A share of an evaluation's n with its interval (Wilson)."""
-    share, n = number(evaluation, name), number(evaluation, "n")
-    if share is None:
-        return "–"
-    low, high = wilson(share * (n or 0), int(n or 0))
-    step = f"step {evaluation['step']}, n = {n or 0:.0f}"
-    return f'<b>{share:.1%}</b> <span class="soft">{low:.1%} – {high:.1%} · {step}</span>'
-
-
-def _figure(value: float | None, said: str) -> str:
-    return "–" if value is None else f'<b>{value:.3f}</b> <span class="soft">{said}</span>'
-
-
-def _difference(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else end - start
-
-
-def _change(gain: float | None, interval: Sequence[float] | None) -> str:
-    if gain is None:
-        return "–"
-    if interval is None:
-        return f"{gain:+.3f}"
-    kind = "yes" if interval[0] > 0 else "no" if interval[1] < 0 else "none"
-    return (
-        f'<span class="badge {kind}">{gain:+.1%}</span> '
-        f'<span class="soft">{interval[0]:+.1%} … {interval[1]:+.1%}</span>'
-    )
-
-
-def _families(summary: Mapping[str, Any]) -> str:
-    rows = [
-        (
-            text(name),
-            "–" if family["n"] is None else f"{family['n']}",
-            *("–" if family[end] is None else f"{family[end]:.1%}" for end in ("start", "end")),
-            _change(family["gain"], family["gain_ci"])
-            + (' <span class="badge no">significantly worse</span>' if family["significantly_worse"] else ""),
-        )
-        for name, family in summary["by_family"].items()
-    ]
-    if not rows:
-        return '<p class="soft">no evaluation recorded yet</p>'
-    return _table(("family", "n", "before", "after", "change (95 % interval, same questions)"), rows)
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML."""
-    head = "".join(f"<th>{title}</th>" for title in titles)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _tiles(summary: Mapping[str, Any]) -> Iterator[str]:
-    names = {
-        "minutes": "minutes",
-        "rollouts, all": "",
-        "judge calls": "judge_calls",
-        "judge cost, $": "judge_cost_usd",
-        "groups without variance": "equal_groups",
-        "groups replaced": "refilled",
-        "dropped: no verdict": "dropped_missing",
-        "dropped: too old": "dropped_stale",
-        "largest lag, steps": "max_lag",
-        "largest log-prob. gap": "max_logprob_gap",
-    }
-    for title, name in names.items():
+def _tiles(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for title, name in _TILES.items():
         value = summary[name] if name else summary["rollouts"]["all"]
-        shown = "–" if value is None else f"{value:,}" if isinstance(value, int) else short(value)
-        yield f'<div class="panel"><div class="big">{shown}</div><div class="soft">{title}</div></div>'
+        yield title, "–" if value is None else f"{value:,}" if isinstance(value, int) else short(value)

@@ -3,69 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from valor_ray.records import Head
 from valor_ray.report.kit.curves import NOTHING, Line, chart, running_total, stacked
-from valor_ray.report.kit.html import audit_table, panel
 from valor_ray.report.kit.rows import column, number
 from valor_ray.report.reasoning.records import TrainRecords
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 STAGES = ("wait", "learn", "publish", "sample", "judge")
 _SHARE = (0.0, 1.0)
 
 
-def panels(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[str]:
-    """HTML of each panel. A panel without data says so."""
-    steps = run.metrics
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    plot: Markup  # SVG with its legend, or that there is nothing yet
+    note: str = ""  # what stands below
 
-    def lines(names: Mapping[str, str]) -> list[Line]:
-        return [Line(title, column(steps, name)) for name, title in names.items()]
 
-    yield panel(
+def panels(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[Panel]:
+    """Each panel of curves, in the order of the page. One without data says so."""
+    yield Panel(
         "Reward of the training samples",
-        chart(lines({"reward": "reward", "all_heads": "all six heads yes"}), "mean, share", span=_SHARE),
+        _curves(run, {"reward": "reward", "all_heads": "all six heads yes"}, "mean, share", span=_SHARE),
     )
-    heads = [Line(head.value, column(steps, "heads", head.value)) for head in Head]
-    yield panel("The six heads", chart(heads, "share of yes", span=_SHARE))
-    yield panel("Held-out accuracy, with 95 % interval", _accuracy(run))
-    yield panel("The judges' view and the truth", _judge_truth(summary["judge_truth"]))
-    yield panel("Divergence from the start policy", chart(lines({"kl": "KL"}), "KL (k3)"))
-    yield panel("Loss", chart(lines({"loss": "loss"}), "loss"))
-    yield panel("Gradient norm", chart(lines({"grad_norm": "norm"}), "norm"))
-    yield panel("Entropy", chart(lines({"entropy": "entropy"}), "nats a token"))
-    yield panel(
-        "Age of the samples",
-        chart(lines({"lag_mean": "mean", "lag_max": "largest"}), "steps"),
+    heads = [Line(head.value, column(run.metrics, "heads", head.value)) for head in Head]
+    yield Panel("The six heads", chart(heads, "share of yes", span=_SHARE))
+    yield Panel("Held-out accuracy, with 95 % interval", _accuracy(run))
+    yield _judge_truth(summary["judge_truth"])
+    yield from _learning(run)
+    yield from _effort(run)
+
+
+def _learning(run: TrainRecords) -> Iterator[Panel]:
+    """What the learner measures of itself and of its samples."""
+    yield Panel("Divergence from the start policy", _curves(run, {"kl": "KL"}, "KL (k3)"))
+    yield Panel("Loss", _curves(run, {"loss": "loss"}, "loss"))
+    yield Panel("Gradient norm", _curves(run, {"grad_norm": "norm"}, "norm"))
+    yield Panel("Entropy", _curves(run, {"entropy": "entropy"}, "nats a token"))
+    yield Panel("Age of the samples", _curves(run, {"lag_mean": "mean", "lag_max": "largest"}, "steps"))
+    yield Panel(
+        "Engine against learner: largest gap",
+        _curves(run, {"logprob_gap": "gap"}, "log-probability", log=True, alarm=_above_0(run, "gap_alarm")),
     )
-    gap = chart(lines({"logprob_gap": "gap"}), "log-probability", log=True, alarm=_above_0(run, "gap_alarm"))
-    yield panel("Engine against learner: largest gap", gap)
-    yield panel(
-        "Importance ratio",
-        chart(lines({"ratio_mean": "mean", "ratio_max": "largest", "clip_share": "share clipped"}), "ratio"),
-    )
-    stages = {stage: column(steps, "seconds", stage) for stage in STAGES}
-    note = "<p class='soft'>The learner waits, learns and publishes in turn; sampling and judging go on beside it.</p>"
-    yield panel("Time by stage", (stacked(stages, "seconds") + note) if steps else NOTHING)
-    yield panel("Length of replies", chart(lines({"reply_tokens": "tokens"}), "tokens, mean"))
-    yield panel(
-        "Judge calls", chart(lines({"judge_calls": "calls", "cache_hits": "from the cache"}), "a step")
-    )
-    cost = Line("cost", running_total(column(steps, "judge_cost_usd")))
-    yield panel("Judge cost so far", chart([cost], "US$"))
+    ratios = {"ratio_mean": "mean", "ratio_max": "largest", "clip_share": "share clipped"}
+    yield Panel("Importance ratio", _curves(run, ratios, "ratio"))
+
+
+def _effort(run: TrainRecords) -> Iterator[Panel]:
+    """Time, tokens and judge calls, and what they did not serve."""
+    stages = {stage: column(run.metrics, "seconds", stage) for stage in STAGES}
+    note = "The learner waits, learns and publishes in turn; sampling and judging go on beside it."
+    bars = stacked(stages, "seconds") if run.metrics else NOTHING
+    yield Panel("Time by stage", bars, note if run.metrics else "")
+    yield Panel("Length of replies", _curves(run, {"reply_tokens": "tokens"}, "tokens, mean"))
+    calls = {"judge_calls": "calls", "cache_hits": "from the cache"}
+    yield Panel("Judge calls", _curves(run, calls, "a step"))
+    cost = Line("cost", running_total(column(run.metrics, "judge_cost_usd")))
+    yield Panel("Judge cost so far", chart([cost], "US$"))
     left_out = {
         "dropped_missing": "dropped: no verdict",
         "dropped_stale": "dropped: too old",
         "equal_groups": "groups without variance",
         "refilled": "groups replaced",
     }
-    totals = [Line(title, running_total(column(steps, name))) for name, title in left_out.items()]
-    yield panel("What was not trained on, so far", chart(totals, "number"))
-    audit = summary["audit"]
-    yield panel("Audit: canaries with known verdicts", audit_table(audit) if audit["kinds"] else NOTHING)
+    totals = [Line(title, running_total(column(run.metrics, name))) for name, title in left_out.items()]
+    yield Panel("What was not trained on, so far", chart(totals, "number"))
 
 
-def _accuracy(run: TrainRecords) -> str:
+def _curves(
+    run: TrainRecords,
+    names: Mapping[str, str],
+    up: str,
+    *,
+    span: tuple[float, float] | None = None,
+    log: bool = False,
+    alarm: float | None = None,
+) -> Markup:
+    """Figures of the metrics over the steps; names: figure -> what its curve is called. The rest is `chart`'s."""
+    lines = [Line(title, column(run.metrics, name)) for name, title in names.items()]
+    return chart(lines, up, span=span, log=log, alarm=alarm)
+
+
+def _accuracy(run: TrainRecords) -> Markup:
     band = []
     for row in run.evaluations:
         ends = row.get("ci")
@@ -76,20 +100,21 @@ def _accuracy(run: TrainRecords) -> str:
     return chart([accuracy, well_formed], "share", span=_SHARE)
 
 
-def _judge_truth(found: Mapping[str, Any]) -> str:
+def _judge_truth(views: Mapping[str, Any]) -> Panel:
     """Reward beside accuracy at each evaluation, and in words whether they part."""
+    title = "The judges' view and the truth"
     names = {"reward": "reward", "all_heads": "all six heads yes", "accuracy": "true accuracy"}
-    lines = [Line(title, column(found["points"], name)) for name, title in names.items()]
-    drawn = chart(lines, "mean, share", span=_SHARE)
-    gains = [found[f"{name}_gain"] for name in names]
+    lines = [Line(said, column(views["points"], name)) for name, said in names.items()]
+    plot = chart(lines, "mean, share", span=_SHARE)
+    gains = [views[f"{name}_gain"] for name in names]
     if None in gains:
-        return drawn
+        return Panel(title, plot)
     reward, heads, accuracy = gains
-    return (
-        f'{drawn}<p class="soft">From the first evaluation to the last: reward {reward:+.3f}, all six heads '
-        f"{heads:+.3f}, true accuracy {accuracy:+.3f}. Where the reward rises and the accuracy does not, the policy "
-        "learns what the judges like.</p>"
+    note = (
+        f"From the first evaluation to the last: reward {reward:+.3f}, all six heads {heads:+.3f}, true accuracy "
+        f"{accuracy:+.3f}. Where the reward rises and the accuracy does not, the policy learns what the judges like."
     )
+    return Panel(title, plot, note)
 
 
 def _above_0(run: TrainRecords, name: str) -> float | None:

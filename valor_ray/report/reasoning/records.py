@@ -51,19 +51,19 @@ def best_evaluation(evaluations: list[dict[str, Any]]) -> dict[str, Any] | None:
 def settings(folder: Path) -> dict[str, Any]:
     """What config.yaml holds; empty when it cannot be read."""
     try:
-        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def _marks(folder: Path, step: int) -> Marks:
     """evaluation/step-N/answers.jsonl, N with or without leading zeros; of two rows of a question the last counts."""
-    found: Marks = {}
+    marks: Marks = {}
     for path in sorted((folder / "evaluation").glob("step-*/answers.jsonl")):
         name = re.fullmatch(r"step-(\d+)", path.parent.name)
         if name and int(name[1]) == step:
             for row in rows_of(path):
                 if row.get("query_id") is not None:
-                    found[str(row["query_id"])] = (str(row.get("family")), row.get("right") is True)
-    return found
+                    marks[str(row["query_id"])] = (str(row.get("family")), row.get("right") is True)
+    return marks

@@ -37,7 +37,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Browsed:
-    """What `browse` has found."""
+    """What `browse` has browsed."""
 
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("all", "used", "equal", "missing"), 0)
@@ -48,7 +48,7 @@ class Browsed:
 
 def browse(folder: Path) -> Browsed:
     """One pass over rollouts.jsonl and audit.jsonl of a run folder."""
-    found = Browsed()
+    browsed = Browsed()
     best, worst = _Greatest(lambda value: value), _Greatest(lambda value: -value)
     missing: deque[Row] = deque(maxlen=SHOWN)
     equal: deque[Row] = deque(maxlen=SHOWN)
@@ -56,9 +56,9 @@ def browse(folder: Path) -> Browsed:
     oldest: list[Row] = []
     for whole in rows_of(folder / "rollouts.jsonl"):
         row = _kept(whole)
-        found.counts["all"] += 1
-        if row["fate"] in found.counts:
-            found.counts[row["fate"]] += 1
+        browsed.counts["all"] += 1
+        if row["fate"] in browsed.counts:
+            browsed.counts[row["fate"]] += 1
         if row["value"] is None:
             missing.append(row)
         else:
@@ -69,8 +69,8 @@ def browse(folder: Path) -> Browsed:
         newest.append(row)
         if len(oldest) < SHOWN:
             oldest.append(row)
-    known, found.audit = _canaries(folder)
-    found.parts = {
+    known, browsed.audit = _canaries(folder)
+    browsed.parts = {
         "Best": best.rows(),
         "Worst": worst.rows(),
         "Missing": list(missing)[::-1],
@@ -79,7 +79,7 @@ def browse(folder: Path) -> Browsed:
         "Newest": list(newest)[::-1],
         "Oldest": oldest,
     }
-    return found
+    return browsed
 
 
 def expected(row: Mapping[str, Any]) -> Mapping[Head, bool]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from valor_ray.measure.answers import paired_difference
-from valor_ray.reasoning.training.schedule import number_of_steps
+from valor_ray.measure.intervals import paired_difference
 from valor_ray.report.kit.rows import column, number
 from valor_ray.report.reasoning.records import Marks, TrainRecords, best_evaluation
 from valor_ray.report.reasoning.rollouts import Browsed
@@ -23,7 +22,7 @@ def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
     first = evaluations[0] if evaluations else {}
     last = evaluations[-1] if len(evaluations) > 1 else {}
     gain, gain_ci = _gain(run)
-    found = {
+    summary = {
         "steps": len(steps),
         "planned_steps": _planned(run),
         "reward_start": _mean(start, "reward"),
@@ -49,9 +48,9 @@ def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
         "judge_truth": _judge_truth(run),
         "audit": browsed.audit,
     }
-    if found["well_formed"] is None:
-        found["well_formed"] = _mean(steps[-_ENDS:], "well_formed")
-    return found
+    if summary["well_formed"] is None:
+        summary["well_formed"] = _mean(steps[-_ENDS:], "well_formed")
+    return summary
 
 
 def both_ends(steps: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -70,7 +69,7 @@ def _planned(run: TrainRecords) -> int | None:
         config = GrpoConfig(**{name: known[name] for name in _PLAN if name in known})
     except ValueError:
         return None
-    return number_of_steps(config, run.queries) if config.steps or run.queries else None
+    return config.number_of_steps(run.queries) if config.steps or run.queries else None
 
 
 def _gain(run: TrainRecords) -> tuple[float | None, list[float] | None]:
@@ -85,14 +84,14 @@ def _gain(run: TrainRecords) -> tuple[float | None, list[float] | None]:
 
 
 def _families(run: TrainRecords) -> dict[str, Any]:
-    found = {}
+    families = {}
     recorded = run.evaluations[0].get("by_family") if run.evaluations else None
     shares = recorded if isinstance(recorded, Mapping) else {}
     for family in sorted({family for family, _ in run.first.values()} | set(shares)):
         then, now = _paired(run.first, run.last, family)
         if then:
             interval = _interval(then, now)
-            found[family] = {
+            families[family] = {
                 "n": len(then),
                 "start": round(sum(then) / len(then), 4),
                 "end": round(sum(now) / len(now), 4),
@@ -102,11 +101,11 @@ def _families(run: TrainRecords) -> dict[str, Any]:
             }
             continue
         n, right = number(shares, family, "n"), number(shares, family, "right")
-        found[family] = {
+        families[family] = {
             "n": _whole(n),
             "start": round(right / n, 4) if n and right is not None else None,
         } | dict.fromkeys(("end", "gain", "gain_ci", "significantly_worse"))
-    return found
+    return families
 
 
 def _judge_truth(run: TrainRecords) -> dict[str, Any]:

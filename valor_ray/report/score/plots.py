@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from valor_ray.report.kit.plots import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Axis, frame
 
 
-def histogram(counts: Sequence[int]) -> str:
+def histogram(counts: Sequence[int]) -> Markup:
     """Rewards from 0 to 1 in bins of equal width."""
     across, up = Axis(0, 1), Axis(0, max(*counts, 1), whole=True)
     width = (WIDTH - LEFT - RIGHT) / len(counts)
@@ -26,7 +28,7 @@ def histogram(counts: Sequence[int]) -> str:
 
 def curve(
     points: Sequence[tuple[float, float]], across: str, up: str, ideal: Sequence[tuple[float, float]] = ()
-) -> str:
+) -> Markup:
     """A line through the points; `ideal` is drawn dashed. Both axes start at 0."""
     x_axis = Axis(0, max([x for x, _ in (*points, *ideal)] + [1e-9]))
     y_axis = Axis(0, max([y for _, y in (*points, *ideal)] + [1e-9]))
@@ -45,7 +47,7 @@ def curve(
     return frame(across, up, x_axis, y_axis, inside)
 
 
-def heads(rates: Mapping[str, Mapping[str, Any]]) -> str:
+def heads(rates: Mapping[str, Mapping[str, Any]]) -> Markup:
     """One bar a head with its 95 % interval; how many verdicts there are stands beside it."""
     row, left, right = 30.0, 92.0, 150.0
     span = WIDTH - left - right
@@ -53,7 +55,7 @@ def heads(rates: Mapping[str, Mapping[str, Any]]) -> str:
     for n, (name, head) in enumerate(rates.items()):
         y = 8 + n * row
         rate, (low, high) = head["rate"], head["ci95"]
-        missing = f", {head['missing']} missing" if head["missing"] else ""
+        missing = f", {head['missing']:d} missing" if head["missing"] else ""
         parts.append(f'<text x="{left - 10}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<rect class="rail" x="{left}" y="{y + 3}" width="{span}" height="14" rx="3"/>')
         if rate is None:
@@ -68,7 +70,7 @@ def heads(rates: Mapping[str, Mapping[str, Any]]) -> str:
         )
         parts.append(
             f'<text x="{left + span + 10}" y="{y + 14}">{rate:.1%} <tspan class="soft">of '
-            f"{head['yes'] + head['no']}{missing}</tspan></text>"
+            f"{head['yes'] + head['no']:d}{missing}</tspan></text>"
         )
     height = 12 + row * len(rates)
-    return f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img">{"".join(parts)}</svg>'
+    return Markup(f'<svg viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img">{"".join(parts)}</svg>')

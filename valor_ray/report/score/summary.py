@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from valor_ray.measure.answers import wilson
+from valor_ray.measure.intervals import wilson
 from valor_ray.records import Head
 
 BINS = 10  # of the histogram, over 0..1; the last one holds 1 itself

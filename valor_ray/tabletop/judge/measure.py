@@ -18,10 +18,10 @@ _JPEG = 92  # as judge.jpeg_quality
 _VISIBLE = 0.4  # share of an object that must be visible for crop questions
 _PADDINGS = (0.0, 0.1)
 
-Asked = tuple[str, np.ndarray, str, str]  # kind, pixels, question, right answer
+VqaCase = tuple[str, np.ndarray, str, str]  # kind, pixels, question, right answer
 
 
-def crop_questions(rendering: Rendering, rng: np.random.Generator) -> Iterator[Asked]:
+def crop_questions(rendering: Rendering, rng: np.random.Generator) -> Iterator[VqaCase]:
     """Colour, shape and claims about each visible object, in its true box, tight or padded."""
     for thing in rendering.objects:
         if thing.visible < _VISIBLE:
@@ -37,7 +37,7 @@ def crop_questions(rendering: Rendering, rng: np.random.Generator) -> Iterator[A
         yield "claim", crop, f"Is this a {claim}?", "yes" if claim == thing.label else "no"
 
 
-def scene_questions(rendering: Rendering, rng: np.random.Generator) -> Iterator[Asked]:
+def scene_questions(rendering: Rendering, rng: np.random.Generator) -> Iterator[VqaCase]:
     """Counting and existence in the whole picture."""
     shown = Counter(thing.label for thing in rendering.objects)
     shape = str(rng.choice(SHAPES))

@@ -18,7 +18,8 @@ import numpy as np
 
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
-from valor_ray.measure.answers import is_right, wilson
+from valor_ray.measure.answers import is_right
+from valor_ray.measure.intervals import wilson
 from valor_ray.program.parse import parse_reply
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.reward import reward_value

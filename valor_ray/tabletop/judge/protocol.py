@@ -89,10 +89,10 @@ def _read_messages(messages: Any) -> tuple[str, str, list[str]]:
             raise RequestRefused(
                 400, f"messages[{number}] must be an object with a role.", f"messages[{number}]"
             )
-        text, found = _read_content(message.get("content"), f"messages[{number}].content")
+        text, pictures = _read_content(message.get("content"), f"messages[{number}].content")
         texts.append(text)
         if message["role"] == "user":
-            question, uris = text, found
+            question, uris = text, pictures
     if not question.strip():
         raise RequestRefused(400, "The last user message has no text: ask a question.", "messages")
     return "".join(texts), question, uris

@@ -88,8 +88,8 @@ def describe(words: str) -> Thing | None:
 
 def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
     """The question without its options, and the options of `Options: {a, b}` or of a closing `a or b?`."""
-    head, found, tail = text.partition("options:")
-    if found:
+    head, heading, tail = text.partition("options:")
+    if heading:
         inside = tail.strip(" .?{}[]()")
         return head, tuple(
             part.strip(" '\"") for part in re.split(r",|;|\bor\b", inside) if part.strip(" '\"")

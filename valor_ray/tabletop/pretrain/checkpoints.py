@@ -89,7 +89,7 @@ async def gold_figures(checkpoints: Path) -> dict[str, Any]:
     """Share of gold programs that answer right with live tools, by look, and by family on the seen looks."""
     from valor_ray.config.tree import Config
     from valor_ray.images import from_array
-    from valor_ray.measure.answers import wilson
+    from valor_ray.measure.intervals import wilson
     from valor_ray.program.sandbox import Sandbox
     from valor_ray.tabletop.dataset import items
     from valor_ray.tabletop.gold_check import gold_rows

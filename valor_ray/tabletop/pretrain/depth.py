@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from moge.model.v2 import MoGeModel
 
+from valor_ray.depth_map import depth_at
 from valor_ray.models.moge.backbone import register_backbones
-from valor_ray.models.moge.read import depth_at
 from valor_ray.records import DepthMap
 from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.scenes import FIELD_OF_VIEW, LOOKS, SPLIT_SEEDS, sample_scene
@@ -175,8 +175,8 @@ def measure(model: MoGeModel, scenes: list[Rendering]) -> DepthFigures:
         depth = model.infer(picture, use_fp16=False, apply_mask=False)["depth"].numpy()
         scaled.append(np.abs(depth * np.median(scene.depth / depth) - scene.depth) / scene.depth)
         metric.append(np.abs(depth - scene.depth) / scene.depth)
-        found, true = DepthMap(depth, scene.focal_px), DepthMap(scene.depth, scene.focal_px)
-        pairs = [(depth_at(found, item.bbox), depth_at(true, item.bbox)) for item in scene.objects]
+        guess, true = DepthMap(depth, scene.focal_px), DepthMap(scene.depth, scene.focal_px)
+        pairs = [(depth_at(guess, item.bbox), depth_at(true, item.bbox)) for item in scene.objects]
         objects += [abs(f - t) / t for f, t in pairs]
         for index, (f1, t1) in enumerate(pairs):
             for f2, t2 in pairs[:index]:

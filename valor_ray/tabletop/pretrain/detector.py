@@ -35,7 +35,7 @@ SAVE_EVERY_S, REPORT_EVERY_S = 60.0, 150.0
 
 
 @dataclass
-class Progress:
+class RunState:
     """Where a run stands; stored in its checkpoint."""
 
     step: int = 0
@@ -116,7 +116,7 @@ class Run:
             self.model.parameters(), lr=PEAK_LR, weight_decay=WEIGHT_DECAY, fused=True
         )
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.progress = Progress()
+        self.progress = RunState()
         if self.state_file.exists():
             self._resume()
 
@@ -130,7 +130,7 @@ class Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = state["average"]
-        self.progress = Progress(**state["progress"])
+        self.progress = RunState(**state["progress"])
         say(f"going on from step {self.progress.step}, {self.progress.seconds / 60:.1f} min")
 
     def save(self) -> None:

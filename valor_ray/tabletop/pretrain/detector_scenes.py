@@ -91,9 +91,9 @@ def _fill(scenes: Scenes, index: int, seed: int, look: str) -> None:
     picture = render(sample_scene(seed, look), RENDER_SIDE)
     scenes.rgb[index] = picture.rgb
     scenes.kinds[index] = -1
-    for place, found in enumerate(picture.objects):
-        scenes.boxes[index, place] = found.bbox
-        scenes.kinds[index, place] = COLOURS.index(found.colour) * len(SHAPES) + SHAPES.index(found.shape)
+    for place, item in enumerate(picture.objects):
+        scenes.boxes[index, place] = item.bbox
+        scenes.kinds[index, place] = COLOURS.index(item.colour) * len(SHAPES) + SHAPES.index(item.shape)
 
 
 @dataclass(frozen=True)
@@ -170,13 +170,13 @@ def sample_batch(
     style = STYLES[int(rng.choice(len(STYLES), p=STYLE_SHARES))]
     pixels, captions, spans, boxes, hits = [], [], [], [], []
     for index in rng.integers(len(scenes), size=size):
-        picture, found, named = _example(scenes, int(index), side, rng)
+        picture, centred, named = _example(scenes, int(index), side, rng)
         phrases = sample_prompt(rng, style, named)
         ids, where = encode_caption(phrases, tokens)
         pixels.append(picture)
         captions.append(ids)
         spans.append(where)
-        boxes.append(found)
+        boxes.append(centred)
         hits.append([[matches(phrase, *name) for phrase in phrases] for name in named])
     return _collate(pixels, captions, spans, boxes, hits)
 

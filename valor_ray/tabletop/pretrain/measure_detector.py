@@ -39,7 +39,7 @@ def class_ap(
     """(AP50, mAP) over the 32 classes, all asked in one caption; a class's score is the mean over its words."""
     phrases = every_class()
     _ids, spans = encode_caption(phrases, vocabulary())
-    found: list[list[Boxes]] = [[] for _ in phrases]
+    guessed: list[list[Boxes]] = [[] for _ in phrases]
     true: list[list[Boxes]] = [[] for _ in phrases]
     for start in range(0, len(scenes), batch):
         indices = range(start, min(start + batch, len(scenes)))
@@ -54,9 +54,9 @@ def class_ap(
             for place, span in enumerate(spans):
                 scores = chance[row][:, span.start : span.stop].mean(-1)
                 kept = scores > 0.01
-                found[place].append(Boxes(corners[row][kept], scores[kept]))
+                guessed[place].append(Boxes(corners[row][kept], scores[kept]))
                 true[place].append(Boxes(boxes[kinds == place], np.ones(int((kinds == place).sum()))))
-    return mean_ap(found, true)
+    return mean_ap(guessed, true)
 
 
 @dataclass
@@ -65,14 +65,14 @@ class Tally:
 
     asked: int = 0
     exact: int = 0  # phrases for which the number of boxes is right and each covers its object (IoU 0.5)
-    found: int = 0
+    returned: int = 0  # boxes
     right: int = 0
     true: int = 0
     height_errors: list[float] = field(default_factory=list)  # relative, of right boxes
 
     def add(self, boxes: Sequence[Detection], wanted: np.ndarray) -> None:
         self.asked += 1
-        self.found += len(boxes)
+        self.returned += len(boxes)
         self.true += len(wanted)
         right = 0
         if boxes and len(wanted):
@@ -90,7 +90,7 @@ class Tally:
     def figures(self) -> dict[str, float]:
         return {
             "exact": round(self.exact / self.asked, 3),
-            "precision": round(self.right / max(self.found, 1), 3),
+            "precision": round(self.right / max(self.returned, 1), 3),
             "recall": round(self.right / max(self.true, 1), 3),
             "median_height_error": round(float(np.median(self.height_errors or [1.0])), 4),
         }
@@ -134,9 +134,9 @@ def program_boxes(detector: GroundingDino, scenes: Scenes) -> dict[str, dict[str
         picture = from_array(np.array(scenes.rgb[index]))
         phrases = [make(rng, named) for make in KINDS.values()]
         answers = detector.detect([picture] * len(phrases), [[phrase] for phrase in phrases])
-        for kind, phrase, found in zip(KINDS, phrases, answers, strict=True):
+        for kind, phrase, seen in zip(KINDS, phrases, answers, strict=True):
             wanted = np.array([matches(phrase, *name) for name in named])
-            tallies[kind].add(found, boxes[wanted])
+            tallies[kind].add(seen, boxes[wanted])
     return {kind: tally.figures() for kind, tally in tallies.items()}
 
 

@@ -42,11 +42,11 @@ def test_right_replies_pass_every_head_in_every_wording(family: str) -> None:
         blueprint = free_blueprint(rng, family)
         reply = parse_reply(habits.gold(blueprint))
         for question in wordings(blueprint):
-            found = verdicts(question, reply.plan, reply.code)
-            assert {head: judged.verdict for head, judged in found.items()} == dict.fromkeys(HEADS, True), (
+            judged = verdicts(question, reply.plan, reply.code)
+            assert {head: one.verdict for head, one in judged.items()} == dict.fromkeys(HEADS, True), (
                 question,
                 reply,
-                found,
+                judged,
             )
 
 
@@ -65,8 +65,8 @@ def test_each_flaw_fails_at_its_head(family: str, habit) -> None:
     for _ in range(10):
         blueprint = free_blueprint(rng, family)
         reply = parse_reply(habits.write(habit(blueprint)))
-        found = verdicts(wordings(blueprint)[0], reply.plan, reply.code)
-        assert found[FLAWS[habit.__name__]].verdict is False, (reply, found)
+        judged = verdicts(wordings(blueprint)[0], reply.plan, reply.code)
+        assert judged[FLAWS[habit.__name__]].verdict is False, (reply, judged)
 
 
 def test_a_right_program_for_another_question_fails() -> None:
@@ -78,8 +78,8 @@ def test_a_right_program_for_another_question_fails() -> None:
         "What colour is the cone?",
         "Is the cone left of the cube?",
     ):
-        found = verdicts(other, plan, code)
-        assert any(found[head].verdict is False for head in ("logic", "attribute", "spatial")), other
+        judged = verdicts(other, plan, code)
+        assert any(judged[head].verdict is False for head in ("logic", "attribute", "spatial")), other
 
 
 def test_a_size_scaled_by_another_number_than_the_given_one_fails() -> None:
@@ -118,8 +118,8 @@ HACKS = [
 
 @pytest.mark.parametrize("plan", HACKS, ids=lambda plan: plan[:20])
 def test_plans_that_talk_to_the_judge_gain_nothing(plan: str) -> None:
-    found = verdicts("How many red cubes are there?", plan, "final_answer = 2")
-    assert [head for head in ("attribute", "adherence") if found[head].verdict is True] == []
+    judged = verdicts("How many red cubes are there?", plan, "final_answer = 2")
+    assert [head for head in ("attribute", "adherence") if judged[head].verdict is True] == []
 
 
 @pytest.mark.parametrize(

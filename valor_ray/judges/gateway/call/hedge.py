@@ -13,6 +13,11 @@ _SHARE = 0.1  # of all calls that may be hedged
 
 
 class Hedge:
+    """After how long a call is worth a second one beside it, so that few are paid for twice.
+
+    Called by Gateway at each call, hedge and answer. Waits for nothing.
+    """
+
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=_WINDOW)
         self._since = 0

@@ -63,7 +63,11 @@ def request_body(request: JudgeRequest, model: str) -> bytes:
 
 
 class Transport:
-    """Connections to one endpoint; belongs to the event loop of its first call."""
+    """Connections to one endpoint: a try ends as an HttpOutcome, whatever happens on the wire, and never shows the key.
+
+    Called by Gateway, once for each try; belongs to the event loop of its first call, which `close` ends.
+    `post` waits for the endpoint, at most `timeout_s`; any number may wait at a time.
+    """
 
     def __init__(self, config: EndpointConfig, api_key: str) -> None:
         self._url = (config.base_url or "").rstrip("/") + "/chat/completions"

@@ -8,8 +8,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from valor_ray.errors import JudgeError
-from valor_ray.judges.gateway.ledger import LedgerPort
 from valor_ray.judges.gateway.limits.breaker import Breaker
+from valor_ray.judges.gateway.limits.budget import Lender
 from valor_ray.judges.gateway.limits.concurrency import Concurrency
 
 if TYPE_CHECKING:
@@ -21,14 +21,19 @@ _SMOOTHING = 0.05
 
 
 class Admission:
-    """Belongs to one event loop. Each `enter` that returns is followed by one of Concurrency's endings and `pump`."""
+    """Lets calls out in the order in which they came, never more than limit, breaker and account allow together.
 
-    def __init__(self, config: EndpointConfig, ledger: LedgerPort, account: str, first: int) -> None:
+    Called by Gateway, once for each try. Belongs to one event loop. Each `enter` that returns (each `try_…` that is
+    true) is followed by one of Concurrency's endings and `pump`; those who wait are let in by that, or by a timer.
+    `enter` blocks until it is a call's turn, for minutes while the endpoint is down; the rest never waits but `settle`.
+    """
+
+    def __init__(self, config: EndpointConfig, lender: Lender, account: str, first: int) -> None:
         self.concurrency = Concurrency(first, config.max_in_flight)
         self.breaker = Breaker()
         self._limits = (config.requests_per_minute, config.tokens_per_minute)
         self._limited = self._limits != (None, None)
-        self._ledger = ledger
+        self._lender = lender
         self._account = account
         self._queue: deque[asyncio.Future[None]] = deque()
         self._permits = 0
@@ -52,9 +57,8 @@ class Admission:
         try:
             await turn
         except BaseException:
-            if (
-                turn.done() and not turn.cancelled() and turn.exception() is None
-            ):  # its turn had come: it passes on
+            had_come = turn.done() and not turn.cancelled() and turn.exception() is None
+            if had_come:  # it passes on
                 self.concurrency.on_abandoned()
                 self.breaker.on_abandoned()
             self.pump()
@@ -95,7 +99,7 @@ class Admission:
         charged = self.tokens_each
         self._tokens += _SMOOTHING * (tokens - self._tokens)
         if self._limits[1] is not None:
-            await self._ledger.settle(self._account, charged, tokens)
+            await self._lender.settle(self._account, charged, tokens)
 
     def fail(self, error: JudgeError) -> None:
         """Nobody's turn will come any more."""
@@ -138,7 +142,7 @@ class Admission:
         wanted = min(len(self._queue), _BLOCK, max(1, self.concurrency.limit - self.concurrency.in_flight))
         asked = time.monotonic()  # the lease began no earlier than this
         try:
-            lease = await self._ledger.lease(self._account, self._limits, wanted, self.tokens_each)
+            lease = await self._lender.lease(self._account, self._limits, wanted, self.tokens_each)
         finally:
             self._leasing = None
         if lease.granted:

@@ -12,6 +12,11 @@ LONGEST_PAUSE_S = 5.0
 
 
 class Breaker:
+    """Whether the endpoint is thought to be up; while it is not, lets one probe out after each pause.
+
+    Called by Admission before each try and by Gateway after it. Waits for nothing: times are the caller's, in seconds.
+    """
+
     def __init__(self) -> None:
         self._failures = 0
         self._pause_s = FIRST_PAUSE_S

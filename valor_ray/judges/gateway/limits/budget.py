@@ -10,7 +10,9 @@ restart grants nothing twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+Limits = tuple[int | None, int | None]  # requests and tokens per minute
 WINDOW_S = 60.0
 LEASE_S = 0.5  # how long a permit may be used
 JITTER_S = 0.3  # between use and the endpoint's clock
@@ -22,6 +24,14 @@ class Lease:
     granted: int  # requests that may be sent
     wait_s: float  # when to ask again, if fewer were granted than wanted
     lasts_s: float  # for how long the permits hold, from the moment of granting
+
+
+class Lender(Protocol):
+    """Whoever keeps the accounts' budgets, near or far: Admission asks it for permits, and waits for a round trip."""
+
+    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease: ...
+
+    async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None: ...
 
 
 class _Pace:
@@ -51,6 +61,11 @@ class _Pace:
 
 
 class Budget:
+    """The pace of one account: what is granted never exceeds its limits in any 60 s, whoever leases.
+
+    Kept and called by Ledger, one for all gateways of an account. Waits for nothing: it answers how long to wait.
+    """
+
     def __init__(self, requests_per_minute: int | None, tokens_per_minute: int | None, now: float) -> None:
         self._requests = None if requests_per_minute is None else _Pace(requests_per_minute, now)
         self._tokens = None if tokens_per_minute is None else _Pace(tokens_per_minute, now)

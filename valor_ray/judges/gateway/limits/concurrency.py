@@ -22,7 +22,11 @@ FIRST_LATENCY_S = 0.5  # of a round trip, before one was seen
 
 
 class Concurrency:
-    """Times are seconds of one monotonic clock, given by the caller."""
+    """How many calls may be in flight: as many as the endpoint has lately answered without complaint.
+
+    Called by Admission and by Gateway at the start and the one end of each try. Waits for nothing, and reads no clock:
+    times are seconds of one monotonic clock, given by the caller.
+    """
 
     def __init__(self, first: int, most: int) -> None:
         self._limit = float(min(first, most))

@@ -154,12 +154,12 @@ def _arithmetic(plan: Plan, program: Program, code: str) -> str:
 
 def _fractions(plan: Plan) -> list[tuple[str, str]]:
     """(numerator, denominator) phrases that the plan's words fix."""
-    found = []
+    fractions = []
     for step in plan.steps:
         named = sorted((step.find(phrase), phrase) for phrase in plan.phrases if phrase in step)
         if has(r"divide", step) and len(named) == 2:
-            found.append((named[0][1], named[1][1]))
+            fractions.append((named[0][1], named[1][1]))
         elif has(r"scale", step) and len(named) == 1 and len(plan.phrases) == 2:
             other = next(phrase for phrase in plan.phrases if phrase != named[0][1])
-            found.append((named[0][1], other))
-    return found
+            fractions.append((named[0][1], other))
+    return fractions

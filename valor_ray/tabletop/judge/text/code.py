@@ -42,13 +42,13 @@ class Program:
 
     def origin(self, node: ast.AST | None) -> frozenset[str]:
         """The detection phrases and tools (":depth", ":vqa", ":len") that a value comes from."""
-        found: set[str] = set()
+        sources: set[str] = set()
         for part in ast.walk(node) if node is not None else ():
             if isinstance(part, ast.Name):
-                found |= self.origins.get(part.id, frozenset())
+                sources |= self.origins.get(part.id, frozenset())
             elif isinstance(part, ast.Call):
-                found |= _call_origin(part)
-        return frozenset(found)
+                sources |= _call_origin(part)
+        return frozenset(sources)
 
 
 def read_program(code: str) -> Program | None:

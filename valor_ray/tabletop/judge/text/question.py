@@ -79,14 +79,14 @@ def measures(text: str) -> tuple[str, ...]:
 def _options(text: str) -> tuple[str, ...]:
     match = _OPTIONS.search(text)
     if match:
-        found = re.split(r",|\bor\b", match[1])
+        parts = re.split(r",|\bor\b", match[1])
     elif either := re.search(
         r"(?:,|:|is it|which (?:is|one is|of)[^,?:]*[,:]?) ?((?:the |an? )?[\w -]+? or [\w -]+)\?", text
     ):
-        found = either[1].split(" or ")
+        parts = either[1].split(" or ")
     else:
         return ()
-    cleaned = (re.sub(r"^(?:the|an?|is it|between) ", "", part.strip()).strip() for part in found)
+    cleaned = (re.sub(r"^(?:the|an?|is it|between) ", "", part.strip()).strip() for part in parts)
     return tuple(part for part in cleaned if part)
 
 

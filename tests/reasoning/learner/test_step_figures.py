@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from rollout_of import rollout_of
 
-from valor_ray.reasoning.training.buffer import StepBatch
-from valor_ray.reasoning.training.step_figures import (
+from valor_ray.reasoning.learner.ports import StepBatch
+from valor_ray.reasoning.learner.step_figures import (
     TokenFigures,
     rollout_figures,
     step_token_figures,
     token_figures,
 )
-from valor_ray.records import Head
+from valor_ray.records import Head, Rollout
 
 CLIP = 0.2
 
@@ -57,16 +58,16 @@ def figures_of(
 def test_clipped_are_tokens_whose_gradient_the_loss_cuts_off(
     times: float, advantage: float, cut: float
 ) -> None:
-    found = figures_of([[math.log(times) - 2]], [[-2.0]], [advantage])
-    assert found.clip_share == cut and found.tokens == 1
-    assert found.ratio_mean == found.ratio_max == pytest.approx(times, rel=1e-5)
-    assert found.gap == pytest.approx(abs(math.log(times)), abs=1e-5)
+    made = figures_of([[math.log(times) - 2]], [[-2.0]], [advantage])
+    assert made.clip_share == cut and made.tokens == 1
+    assert made.ratio_mean == made.ratio_max == pytest.approx(times, rel=1e-5)
+    assert made.gap == pytest.approx(abs(math.log(times)), abs=1e-5)
 
 
 def test_masked_tokens_do_not_count() -> None:
-    found = figures_of([[-1.0, 50.0]], [[-1.0, 0.0]], [1.0], mask=[[1, 0]], reference=[[-2.0, 0.0]])
+    made = figures_of([[-1.0, 50.0]], [[-1.0, 0.0]], [1.0], mask=[[1, 0]], reference=[[-2.0, 0.0]])
     k3 = math.exp(-1) + 1 - 1
-    assert found == TokenFigures(1, 1.0, 1.0, 0.0, entropy=1.5, kl=pytest.approx(k3), gap=0.0)
+    assert made == TokenFigures(1, 1.0, 1.0, 0.0, entropy=1.5, kl=pytest.approx(k3), gap=0.0)
 
 
 def test_without_a_reference_there_is_no_divergence() -> None:
@@ -94,8 +95,8 @@ def test_step_is_the_mean_over_tokens_and_the_extremes_over_micro_batches() -> N
         TokenFigures(30, 2.0, 3.0, 0.5, entropy=1.0, kl=0.8, gap=0.25),
         EMPTY,
     ]
-    found = step_token_figures(parts)
-    assert found == TokenFigures(40, 1.75, 3.0, pytest.approx(0.4), 1.25, pytest.approx(0.7), 0.25)
+    made = step_token_figures(parts)
+    assert made == TokenFigures(40, 1.75, 3.0, pytest.approx(0.4), 1.25, pytest.approx(0.7), 0.25)
 
 
 def test_step_without_tokens_has_ratio_one_and_no_gap() -> None:
@@ -106,19 +107,16 @@ def test_step_without_tokens_has_ratio_one_and_no_gap() -> None:
 # rollouts
 
 
-def rollout(value: float | None, tokens: int = 2, **heads: bool | None) -> dict[str, Any]:
-    verdicts: dict[str, bool | None] = dict.fromkeys((head.value for head in Head), True)
-    return verdicts | heads | {
-        "value": value, "token_ids": [0] * tokens, "calls": 3, "cache_hits": 1, "cost_usd": 0.25,
-    }  # fmt: skip
+def rollout(value: float | None, tokens: int = 2, **heads: bool | None) -> Rollout:
+    return rollout_of(value=value, token_ids=(0,) * tokens, calls=3, cache_hits=1, cost_usd=0.25, **heads)
 
 
-def figures(rows: list[dict[str, Any]], lags: list[int]) -> dict[str, Any]:
+def figures(rows: list[Rollout], lags: list[int]) -> dict[str, Any]:
     return rollout_figures(StepBatch(1, [], rows, {"groups": 7}, lags, 0.0, 0.0))
 
 
 def test_figures_of_a_step_by_hand() -> None:
-    found = figures(
+    made = figures(
         [
             rollout(1.0),
             rollout(0.5, 4, logic=False),
@@ -127,18 +125,18 @@ def test_figures_of_a_step_by_hand() -> None:
         ],
         [0, 1, 0],
     )
-    assert found["reward"] == 0.5 and found["all_heads"] == pytest.approx(1 / 3, abs=1e-6)
-    assert found["well_formed"] == 0.75 and found["heads"]["format"] == 0.75
-    assert found["heads"]["logic"] == 0.5  # of the two that were judged: a missing verdict is no zero
-    assert found["heads"]["syntax"] == 1.0
-    assert (found["lag_mean"], found["lag_max"]) == (pytest.approx(1 / 3, abs=1e-6), 1)
-    assert (found["reply_tokens"], found["judge_calls"], found["cache_hits"]) == (5, 12, 4)
-    assert found["judge_cost_usd"] == 1.0 and found["groups"] == 7
+    assert made["reward"] == 0.5 and made["all_heads"] == pytest.approx(1 / 3, abs=1e-6)
+    assert made["well_formed"] == 0.75 and made["heads"]["format"] == 0.75
+    assert made["heads"]["logic"] == 0.5  # of the two that were judged: a missing verdict is no zero
+    assert made["heads"]["syntax"] == 1.0
+    assert (made["lag_mean"], made["lag_max"]) == (pytest.approx(1 / 3, abs=1e-6), 1)
+    assert (made["reply_tokens"], made["judge_calls"], made["cache_hits"]) == (5, 12, 4)
+    assert made["judge_cost_usd"] == 1.0 and made["groups"] == 7
 
 
 def test_where_nothing_is_known_stands_null() -> None:
-    found = figures([rollout(None, **dict.fromkeys(head.value for head in Head))], [])
-    assert found["reward"] is None and found["all_heads"] is None
-    assert (found["lag_mean"], found["lag_max"]) == (None, None)
-    assert set(found["heads"].values()) == {None}
+    made = figures([rollout(None, **dict.fromkeys(head.value for head in Head))], [])
+    assert made["reward"] is None and made["all_heads"] is None
+    assert (made["lag_mean"], made["lag_max"]) == (None, None)
+    assert set(made["heads"].values()) == {None}
     assert figures([], [])["reply_tokens"] is None

@@ -1,6 +1,7 @@
 """Tools without models: the worlds in which a program must survive before it counts as running (REFERENCE §3).
 
-Also loaded in the sandbox, where the fast path answers tool calls without leaving the process.
+Loaded in the sandbox, where the fast path answers tool calls without leaving the process; the driver answers those of
+the fork path from here too.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ class World:
     """What placeholder tools answer."""
 
     name: str = "two of everything"  # in words, for the reason of a verdict
-    boxes: tuple[int, ...] = (
-        2,
-    )  # per phrase, in the order in which a program first asks for it, then from the start
+    boxes: tuple[int, ...] = (2,)  # per phrase, in the order in which a program asks, then from the start
     turn: int = 0  # which of the fitting answers VQA gives: yes/no, the first/second option, a number, a word
     nearest_m: float = 1.5  # depth of a box at the lower edge; 3 m more at the upper edge
 
@@ -68,7 +67,7 @@ class PlaceholderTools:
     def _detect(self, phrases: tuple[str, ...]) -> list[dict[str, Any]]:
         """Boxes on a grid: one column per box, one row per phrase, sizes and heights all different."""
         width, height = self._size
-        found = []
+        detections = []
         for phrase in phrases:
             row = self._seen.setdefault(phrase.casefold(), len(self._seen))
             boxes = self.world.boxes[row % len(self.world.boxes)]
@@ -76,8 +75,10 @@ class PlaceholderTools:
                 column = width / boxes
                 scale = 0.9 / (1 + 0.3 * ((i + 2 * row) % 5))
                 x, y = i * column, height * (1 - 0.07 * (row % 8))
-                found.append({"bbox": [x, y - scale * height / 2, x + scale * column, y], "label": phrase})
-        return found
+                detections.append(
+                    {"bbox": [x, y - scale * height / 2, x + scale * column, y], "label": phrase}
+                )
+        return detections
 
 
 def vqa_answer(prompt: str, turn: int) -> str:

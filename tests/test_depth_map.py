@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from valor_ray.depth_map import depth_at, depth_at_point
 from valor_ray.errors import ToolError
-from valor_ray.models.moge.depth import depth_at, depth_at_point
 from valor_ray.records import DepthMap
 
 

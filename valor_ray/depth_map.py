@@ -1,4 +1,4 @@
-"""Reading a depth map for a program: one finite Python float for a box or a point (issue 2, REFERENCE §3)."""
+"""Reading a depth map: one finite Python float for a box or a point, all that a program ever gets of a map."""
 
 from __future__ import annotations
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import tags
 from PIL import Image
 
 from valor_ray.demo.page import write_page
 from valor_ray.demo.questions import AskedQuestion, Question
 from valor_ray.demo.report import rows
-from valor_ray.report.kit.listing import listing
-from valor_ray.report.kit.overlay import overlay
 
+EVIL = "</pre></article></script><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 }} \" ' & \ud800"
 BOX = {"bbox": [2.0, 3.0, 20.0, 30.0], "label": "red <cube>"}
 CALL = {
     "tool": "gd_detect",
@@ -74,25 +74,28 @@ def test_page_without_depth_maps_still_shows_the_pictures(picture, tmp_path) -> 
     assert page.count("data:image/png;base64,") == 2
 
 
-def test_boxes_are_drawn_in_the_pictures_pixels_with_their_labels(picture) -> None:
-    drawn = overlay(picture, [CALL, CALL])
-    assert 'viewBox="0 0 40 30"' in drawn
-    assert drawn.count("<rect") == 1
-    assert 'x="2.0" y="3.0" width="18.0" height="27.0"' in drawn
-    assert "red &lt;cube&gt;" in drawn
-
-
-def test_listing_colours_words_and_keeps_the_text() -> None:
-    shown = listing("if a < 2:  # if\n    b = 'for'\n")
-    assert '<span class="k">if</span> a &lt; <span class="n">2</span>' in shown
-    assert '<span class="c"># if</span>' in shown
-    assert '<span class="s">&#x27;for&#x27;</span>' in shown
-    assert shown.count('class="row"') == 2
-
-
 def test_table_has_a_row_a_question_and_the_totals(picture) -> None:
     table = list(rows(outcomes(picture)))
     assert len(table) == 4
     assert "right" in table[1]
     assert "(no answer)" in table[2]
     assert "2 questions: 1 right, 1 wrong (1 without an answer); median 2.00 s" in table[3]
+
+
+def test_nothing_that_came_back_can_write_html(tmp_path) -> None:
+    image = tmp_path / "a<img src=x onerror=alert(1)>.png"
+    Image.new("RGB", (40, 30), "white").save(image)
+    call = {
+        "tool": EVIL,
+        "args": {EVIL: EVIL},
+        "result": {EVIL: [EVIL]},
+        "ms": 1.0,
+        "line": EVIL,
+        "error": None,
+    }
+    detected = CALL | {"result": [{"bbox": [0, 0, 1, 1], "label": EVIL}]}
+    trace = [call, call | {"error": EVIL}, detected]
+    reply = {"answer": EVIL, "plan": EVIL, "code": EVIL, "trace": trace, "error": EVIL}
+    asked = AskedQuestion(Question(image, EVIL, EVIL, EVIL, EVIL), reply, 1.0)
+    seen = tags(write_page(tmp_path / "index.html", [asked], {}, EVIL).read_text())
+    assert seen.count("script") == 1 and seen.count("img") == 1 and seen.count("article") == 1

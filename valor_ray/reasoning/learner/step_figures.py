@@ -11,7 +11,7 @@ from valor_ray.records import Head
 if TYPE_CHECKING:
     import torch
 
-    from valor_ray.reasoning.training.buffer import StepBatch
+    from valor_ray.reasoning.learner.ports import StepBatch
 
 
 @dataclass(frozen=True)
@@ -72,25 +72,26 @@ def step_token_figures(parts: Sequence[TokenFigures]) -> TokenFigures:
     )
 
 
-def rollout_figures(found: StepBatch) -> dict[str, Any]:
+def rollout_figures(batch: StepBatch) -> dict[str, Any]:
     """Rewards, heads, counts, lag and cost of a step's rollouts; null where nothing is known."""
-    rows = found.all_rows
-    known = [row for row in rows if row["value"] is not None]
+    rollouts = batch.all_rows
+    verdicts = {head: [getattr(rollout, head.value) for rollout in rollouts] for head in Head}
+    known = [rollout for rollout in rollouts if rollout.value is not None]
     return {
-        "reward": _mean([row["value"] for row in known]),
-        "all_heads": _mean([all(row[head.value] is True for head in Head) for row in known]),
-        "well_formed": _mean([row[Head.FORMAT.value] is True for row in rows]),
+        "reward": _mean([rollout.value for rollout in known if rollout.value is not None]),
+        "all_heads": _mean([all(getattr(rollout, head.value) is True for head in Head) for rollout in known]),
+        "well_formed": _mean([rollout.format is True for rollout in rollouts]),
         "heads": {
-            head.value: _mean([row[head.value] for row in rows if row[head.value] is not None])
-            for head in Head
+            head.value: _mean([verdict for verdict in given if verdict is not None])
+            for head, given in verdicts.items()
         },
-        "lag_mean": _mean(found.lags),
-        "lag_max": max(found.lags, default=None),
-        **found.counts,
-        "reply_tokens": _mean([len(row["token_ids"]) for row in rows]),
-        "judge_calls": sum(row["calls"] for row in rows),
-        "cache_hits": sum(row["cache_hits"] for row in rows),
-        "judge_cost_usd": sum(row["cost_usd"] for row in rows),
+        "lag_mean": _mean(batch.lags),
+        "lag_max": max(batch.lags, default=None),
+        **batch.counts,
+        "reply_tokens": _mean([len(rollout.token_ids) for rollout in rollouts]),
+        "judge_calls": sum(rollout.calls for rollout in rollouts),
+        "cache_hits": sum(rollout.cache_hits for rollout in rollouts),
+        "judge_cost_usd": sum(rollout.cost_usd for rollout in rollouts),
     }
 
 

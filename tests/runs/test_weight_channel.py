@@ -1,0 +1,90 @@
+"""Publication by files: whole or not at all, few, and announced by the first process alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from valor_ray.errors import PolicyError
+from valor_ray.runs.weight_channel import FileChannel, Probe, Published, to_nobody
+
+PROBE: Probe = [([1, 2], [3])]
+
+
+class Written:
+    """Weights whose folder names the step; may die while they are written."""
+
+    def __init__(self, text: str, dies: bool = False) -> None:
+        self.text, self.dies = text, dies
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "model").write_text(self.text)
+        if self.dies:
+            raise KeyboardInterrupt
+
+
+class Elsewhere:
+    """Weights in a process that is not the first: it helps to gather them and writes nothing."""
+
+    def __init__(self) -> None:
+        self.gathered = 0
+
+    def save(self, folder: Path) -> None:
+        self.gathered += 1
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_weights_are_announced_when_they_are_whole(tmp_path: Path) -> None:
+    seen: list[tuple[int, str, str, Probe]] = []
+
+    def announce(step: int, folder: Path, probe: Probe) -> Published:
+        seen.append((step, folder.name, (folder / "model").read_text(), probe))
+        return Published(2, [[[-0.5]], [[-0.5]]])
+
+    answer = FileChannel(tmp_path, 2, announce, first=True).publish(3, Written("three"), PROBE)
+    assert answer == Published(2, [[[-0.5]], [[-0.5]]])
+    assert seen == [(3, "step-000003", "three", PROBE)] and names(tmp_path) == ["step-000003"]
+
+
+def test_other_processes_only_help_to_gather(tmp_path: Path) -> None:
+    def announce(step: int, folder: Path, probe: Probe) -> Published:
+        raise AssertionError
+
+    weights = Elsewhere()
+    assert FileChannel(tmp_path, 2, announce, first=False).publish(3, weights, PROBE) is None
+    assert weights.gathered == 1 and names(tmp_path) == []
+
+
+def test_kill_while_writing_leaves_no_version_and_the_next_start_makes_it(tmp_path: Path) -> None:
+    channel = FileChannel(tmp_path, 2, to_nobody, first=True)
+    with pytest.raises(KeyboardInterrupt):
+        channel.publish(1, Written("torn", dies=True), PROBE)
+    assert names(tmp_path) == ["step-000001.part"]
+    assert channel.publish(1, Written("whole"), PROBE) == Published(0, [])
+    assert names(tmp_path) == ["step-000001"]
+    assert (tmp_path / "step-000001" / "model").read_text() == "whole"
+
+
+def test_newest_few_stay_and_those_of_a_dead_learner_go(tmp_path: Path) -> None:
+    channel = FileChannel(tmp_path, 3, to_nobody, first=True)
+    for step in range(6):
+        channel.publish(step, Written(str(step)), PROBE)
+    assert names(tmp_path) == ["step-000003", "step-000004", "step-000005"]
+    channel.publish(4, Written("again"), PROBE)  # of a learner that begins again at 4
+    assert names(tmp_path) == ["step-000003", "step-000004"]
+    assert (tmp_path / "step-000004" / "model").read_text() == "again"
+
+
+def test_version_that_no_replica_takes_is_an_error_and_forgets_nothing(tmp_path: Path) -> None:
+    def refuse(step: int, folder: Path, probe: Probe) -> Published:
+        raise PolicyError("not every replica carries it")
+
+    FileChannel(tmp_path, 1, to_nobody, first=True).publish(1, Written("one"), PROBE)
+    with pytest.raises(PolicyError):
+        FileChannel(tmp_path, 1, refuse, first=True).publish(2, Written("two"), PROBE)
+    assert names(tmp_path) == ["step-000001", "step-000002"]

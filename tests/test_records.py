@@ -1,0 +1,44 @@
+"""Records that are kept on disk: what stands there, and what is read of a file of another version."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import FrozenInstanceError
+
+import pytest
+from rollout_of import rollout_of
+
+from valor_ray.records import Rollout, Sample
+
+
+def test_rollout_is_its_json_and_comes_back_from_it() -> None:
+    one = rollout_of(3, 1, 2, 4, value=None, logic=None, advantage=None, fate="missing")
+    text = json.dumps(one.to_record())
+    assert text.startswith(
+        '{"rollout_id": "s000003-1-02-4", "step": 3, "shard": 1, "group": 2, "sample": 4, '
+    )
+    assert text.endswith('"seconds": 0.5, "fate": "missing", "advantage": null}')
+    back = Rollout.from_record(json.loads(text))
+    assert back == one and isinstance(back.token_ids, tuple) and isinstance(back.versions[0], tuple)
+
+
+def test_fields_that_another_version_wrote_are_left_out_and_missing_ones_are_an_error() -> None:
+    record = rollout_of().to_record()
+    assert Rollout.from_record(record | {"of": 4, "colour": "red"}) == rollout_of()
+    with pytest.raises(KeyError, match="fate"):
+        Rollout.from_record({name: value for name, value in record.items() if name != "fate"})
+
+
+def test_sample_is_what_a_rollout_was_before_it_was_judged() -> None:
+    record = rollout_of().to_record()
+    sample = Sample.from_record(record)
+    assert list(sample.to_record()) == list(record)[: len(sample.to_record())]
+    assert "value" not in sample.to_record() and "fate" not in sample.to_record()
+
+
+def test_rollout_travels_between_processes_and_nobody_changes_it() -> None:
+    one = rollout_of()
+    assert pickle.loads(pickle.dumps(one)) == one
+    with pytest.raises(FrozenInstanceError):
+        one.advantage = 2.0  # type: ignore[misc]

@@ -1,0 +1,44 @@
+"""What a training run would do, without doing it: `valor train reasoning --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.reasoning.learner.learn import check_shape
+from valor_ray.reasoning.training.schedule import assignments
+from valor_ray.records import JUDGED, Query
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+
+_TOKENS_IN, _TOKENS_OUT = 1200, 80  # of a judge call on a real reply; for the estimate only
+
+
+def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
+    """What a run would do, without doing it. Raises ConfigError as the run would."""
+    check_shape(config.grpo)
+    grpo = config.grpo
+    steps = grpo.number_of_steps(len(queries))
+    todo = list(assignments(queries, grpo, config.policy.replicas, config.reward.audit_every))
+    replies = steps * grpo.prompts * grpo.samples
+    most = sum(len(assignment.queries) for assignment in todo) * grpo.samples
+    calls, judge = len(JUDGED) * replies, config.judge
+    priced = judge.base_url is None or judge.price_in > 0 or judge.price_out > 0
+    cost = calls * (_TOKENS_IN * judge.price_in + _TOKENS_OUT * judge.price_out) / 1e6
+    assumed = f"{_TOKENS_IN} + {_TOKENS_OUT} tokens a call, at judge.price_in and judge.price_out"
+    return {
+        "queries": len(queries),
+        "steps": steps,
+        "epochs": round(steps * grpo.prompts / len(queries), 2),
+        "replies": replies,
+        "replies_with_reserve": most,
+        "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers),
+        "judge_calls": calls,
+        "judge_calls_at_most": len(JUDGED) * (most + sum(assignment.canaries for assignment in todo)),
+        "judge_cost_usd": round(cost, 2) if priced else None,
+        "cost_assumes": assumed if priced else "no price: set judge.price_in and judge.price_out",
+        "checkpoints": -(-steps // grpo.save_every),
+        "policy_replicas": config.policy.replicas,
+        "learner_processes": grpo.workers,
+    }

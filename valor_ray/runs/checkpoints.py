@@ -1,0 +1,113 @@
+"""The checkpoints of a learner: what a run goes on from. A port, and its first implementation, a folder.
+
+A checkpoint is not a publication (law 13): nobody waits for it, and it holds the optimizer too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+from valor_ray.errors import StorageError
+from valor_ray.runs.record_file import RecordFile, read_records
+
+MERGED = "merged"  # in a checkpoint of adapters: the whole model with them
+METRICS = "metrics.jsonl"  # in a checkpoint: the metrics records of the steps that it holds
+
+
+class CheckpointStore(Protocol):
+    """Durable state of a learner: whole checkpoints by step, of which the first, the newest few and some stay.
+
+    The learner's processes read and its first one keeps; the driver asks where a run goes on, and what is evaluated.
+    Blocks until a checkpoint is where it survives the process.
+    """
+
+    @property
+    def part(self) -> Path:
+        """A folder of this machine where the learner writes a checkpoint before it is kept."""
+        ...
+
+    def newest(self) -> int:
+        """Updates that the newest checkpoint holds; 0: there is none."""
+        ...
+
+    def has(self, step: int) -> bool: ...
+
+    def checkpoint(self, step: int) -> Path:
+        """A folder of this machine with the checkpoint of `step`."""
+        ...
+
+    def policy_weights(self, step: int) -> Path:
+        """A folder with the weights that the checkpoint stands for, as the engine loads them."""
+        ...
+
+    def metrics(self, step: int) -> list[dict[str, Any]]:
+        """The metrics records that the checkpoint of `step` holds, in order; none if an earlier version wrote it."""
+        ...
+
+    def keep(self, written: Path, step: int, newest: int, every: int | None = None) -> None:
+        """Take a checkpoint that is written whole; of older ones stay the first, the `newest`, one in `every` steps.
+
+        Raises StorageError.
+        """
+        ...
+
+    def forget_part(self) -> None:
+        """Remove what a checkpoint that was not kept has left."""
+        ...
+
+
+class FolderCheckpoints:
+    """A folder a step, `step-000012`, there whole or not at all.
+
+    Called as CheckpointStore is; all who call it see the folder under the same path.
+    Blocks on renames and removals only: what is kept has been written on the same disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.part = folder / "part"
+
+    def newest(self) -> int:
+        return max((self._step(path) for path in self.folder.glob("step-*")), default=0)
+
+    def has(self, step: int) -> bool:
+        return self.checkpoint(step).exists()
+
+    def checkpoint(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}"
+
+    def policy_weights(self, step: int) -> Path:
+        merged = self.checkpoint(step) / MERGED
+        return merged if merged.exists() else self.checkpoint(step)
+
+    def metrics(self, step: int) -> list[dict[str, Any]]:
+        return list(read_records(self.checkpoint(step) / METRICS))
+
+    def keep(self, written: Path, step: int, newest: int, every: int | None = None) -> None:
+        target = self.checkpoint(step)
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            os.replace(written, target)
+        except OSError as error:
+            raise StorageError(f"Cannot keep the checkpoint {target}: {error}.") from error
+        for old in sorted(self.folder.glob("step-*"), key=self._step)[1:-newest]:
+            if every is None or self._step(old) % every:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def forget_part(self) -> None:
+        shutil.rmtree(self.part, ignore_errors=True)
+
+    @staticmethod
+    def _step(checkpoint: Path) -> int:
+        return int(checkpoint.name.removeprefix("step-"))
+
+
+def write_metrics(checkpoint: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Put the records of the steps that a checkpoint holds into it, before it is kept. Raises StorageError."""
+    with closing(RecordFile(checkpoint / METRICS, keep=False)) as file:
+        file.append_all(records)

@@ -1,0 +1,90 @@
+"""How new weights reach the policy replicas: a port, and its first implementation, by files.
+
+A publication is not a checkpoint (law 13): it lives until the next few have followed it, and nothing goes on from it.
+runs/publications.py says who is who in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from valor_ray.runs.publications import version_name
+
+Probe = list[tuple[list[int], list[int]]]  # (prompt, completion) token ids
+
+
+@dataclass(frozen=True)
+class Published:
+    """Who carries a version now, and what its replicas make of the probe."""
+
+    replicas: int  # that carry the version now
+    logprobs: list[list[list[float]]]  # of each replica, for each probe, for each of its tokens
+
+
+class Weights(Protocol):
+    """The learner's weights of one version. Handed to a channel by every learner process."""
+
+    def save(self, folder: Path) -> None:
+        """Write them in Hugging Face format and the engine's precision, with the tokenizer.
+
+        Collective: every learner process calls it; the first one writes.
+        """
+        ...
+
+
+class WeightChannel(Protocol):
+    """Brings each version of the weights to every policy replica.
+
+    Called by every learner process, before the first step and after each update.
+    Blocks until all live replicas carry the version: samples of a later turn are by these weights or newer ones.
+    """
+
+    def publish(self, step: int, weights: Weights, probe: Probe) -> Published | None:
+        """Collective. None in all processes but the first. Raises PolicyError, CheckpointError."""
+        ...
+
+
+def to_nobody(step: int, folder: Path, probe: Probe) -> Published:
+    """What a FileChannel announces where no replica follows it, as when recorded rollouts are replayed."""
+    return Published(0, [])
+
+
+class FileChannel:
+    """A folder a version, whole or not at all, whose name is announced to the replicas; the newest few stay.
+
+    Called as WeightChannel is; the first process writes and announces, the others only take part in the gathering.
+    Blocks on the disk, then for as long as `announce` does. Replicas must see the folder under the same path.
+    """
+
+    def __init__(
+        self, folder: Path, keep: int, announce: Callable[[int, Path, Probe], Published], first: bool
+    ) -> None:
+        """keep: versions that stay, this one included. announce(step, folder of the version, probe) returns when every
+        replica carries them; only the first process calls it."""
+        self._folder, self._keep, self._announce, self._first = folder, keep, announce, first
+
+    def publish(self, step: int, weights: Weights, probe: Probe) -> Published | None:
+        version = self._folder / version_name(step)
+        part = version.with_name(version.name + ".part")
+        if self._first:
+            shutil.rmtree(part, ignore_errors=True)
+        weights.save(part)
+        if not self._first:
+            return None
+        shutil.rmtree(version, ignore_errors=True)
+        part.rename(version)
+        published = self._announce(step, version, probe)
+        self._forget(step)
+        return published
+
+    def _forget(self, step: int) -> None:
+        """Keep the newest few; those after `step` are of a learner that died and is made again from a checkpoint."""
+        folders = sorted(self._folder.iterdir())
+        later = [folder for folder in folders if folder.name > version_name(step)]
+        earlier = folders[: len(folders) - len(later)]
+        for old in [*later, *earlier[: -self._keep]]:
+            shutil.rmtree(old, ignore_errors=True)
