@@ -93,16 +93,19 @@ def test_held_out_questions_get_the_same_answers_on_ray_as_in_one_process(tmp_pa
     asked = {}
     for name, options in (("ray", ()), ("near", ("--in-process",))):
         folder = tmp_path / name
-        run = runs.Run(
-            folder, ["grpo.steps=1", "grpo.eval_questions=24"], *options
-        )  # the offline judge does VQA
+        settings = ["grpo.steps=1", "grpo.eval_questions=24"]  # of the offline judge, which can do VQA
+        run = runs.Run(folder, settings, *options)
         run.finish()
         assert [record["step"] for record in runs.records(folder / "evaluation.jsonl")] == [0, 1]
         assert all(record["unasked"] == 0 for record in runs.records(folder / "evaluation.jsonl"))
         assert run.said().count("detector ready after") == (2 if name == "ray" else 0)
         answers = runs.records(folder / "evaluation" / "step-000000" / "answers.jsonl")
         asked[name] = {row["query_id"]: (row["answer"], row["error"]) for row in answers}
-    assert len(asked["ray"]) == 24 and asked["ray"] == asked["near"]
+    # figures of a batch differ from those of one picture in their last bits
+    assert len(asked["ray"]) == 24 and asked["ray"].keys() == asked["near"].keys()
+    for query, (answer, error) in asked["near"].items():
+        same = pytest.approx(answer, rel=1e-4) if isinstance(answer, float) else answer
+        assert asked["ray"][query] == (same, error), query
 
 
 @pytest.mark.timeout(900)

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import train_runs as runs
 
-from valor_ray.perf.mock_judge import MockJudge
-
 REPLIES = 40
 PROGRAM = 'boxes = gd_detect(img_pth, "ball {n}")\nfinal_answer = len(boxes)'
 REPLY = (
@@ -35,14 +33,14 @@ def replies(folder: Path) -> Path:
     return path
 
 
-def start(folder: Path, url: str, log: Path) -> subprocess.Popen:
+def start(folder: Path, judge: runs.CountingJudge, log: Path) -> subprocess.Popen:
     settings = [
-        f"judge.base_url={url}",
         "judge.hedge=false",
         "judge.first_in_flight=8",
         "judge.max_in_flight=8",
+        "reward.audit_every=0",
     ]
-    settings += ["reward.audit_every=0", "judge.api_key_env=null"]
+    settings += judge.settings()
     command = [
         sys.executable,
         "-m",
@@ -59,32 +57,33 @@ def start(folder: Path, url: str, log: Path) -> subprocess.Popen:
 
 @pytest.mark.timeout(600)
 def test_kills_lose_no_reply_and_repeat_no_stored_verdict(tmp_path: Path) -> None:
+    """The judge is down while something is killed, so that nothing gets ready meanwhile, however slow the machine."""
     replies(tmp_path)
     out, log = tmp_path / "out", tmp_path / "log.txt"
-    with MockJudge(median_s=0.3, sigma=0.1) as judge:
-        run = start(tmp_path, judge.base_url, log)
+    with runs.counting_judge() as judge:
+        judge.delay_s = 0.3
+        run = start(tmp_path, judge, log)
         runs.wait_until(run, log.read_text, lambda: runs.stored(out) >= 30)
+        judge.down = True
         everything = runs.tree(run)
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
-        assert runs.outlived(everything) == []  # until then gateway replicas go on asking and storing
-        known = runs.stored(out)
-        asked = runs.settled(lambda: judge.stats()["calls"])
-        assert known < 4 * REPLIES
+        assert runs.outlived(everything) == []
+        known, asked = runs.stored(out), runs.settled(lambda: judge.asked)
+        judge.down = False
 
-        run = start(tmp_path, judge.base_url, log)
+        run = start(tmp_path, judge, log)
         runs.wait_until(run, log.read_text, lambda: runs.stored(out) >= known + 20)
+        judge.down = True
+        assert runs.stored(out) < 4 * REPLIES  # there is work left for a worker to lose
         runs.wait_until(run, log.read_text, lambda: runs.child(run, "ScoreReplies")).kill()
+        judge.down = False
         said, _ = run.communicate(timeout=400)
         assert run.returncode == 0, log.read_text()
-        assert judge.stats()["calls"] - asked == 4 * REPLIES - known
+        assert judge.asked - asked == 4 * REPLIES - known
     report = json.loads(said)
-    assert (report["replies"], report["scored"], report["missing"], report["failed"]) == (
-        REPLIES,
-        REPLIES,
-        0,
-        0,
-    )
+    counts = {name: report[name] for name in ("replies", "scored", "missing", "failed")}
+    assert counts == {"replies": REPLIES, "scored": REPLIES, "missing": 0, "failed": 0}
     lines = (out / "rewards.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["reply_id"] for line in lines) == sorted(
         f"q{n}#{k}" for n in range(REPLIES // 2) for k in (1, 2)

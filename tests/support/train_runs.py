@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -30,10 +31,12 @@ class CountingJudge:
     def __init__(self) -> None:
         self.url = ""
         self.down = False  # answers 503 to everything
+        self.delay_s = 0.0  # before each answer
         self.calls: Counter[str] = Counter()  # of each question asked, answered ones only
         self.refused = 0  # while down
 
     async def behave(self, n: int, body: dict[str, Any], request: Any) -> Any:
+        await asyncio.sleep(self.delay_s)
         if self.down:
             self.refused += 1
             return rough.failed(503, "down for a while")

@@ -3,22 +3,23 @@
 `python -m valor_ray.perf.gpu_check` makes models of the published sizes with random weights and takes them through our
 own code: nothing is fetched. Three parts, each of which may fail by itself:
 
-policy    A Qwen3-0.6B-shaped policy, trained by the whole of valor_ray.reasoning.learner.learn.learn: strict loading,
-          trl's GRPO trainer as we subclass it, reference, micro-batches, loss, backward, clipping, AdamW, token figures,
-          weights written for an engine. On recorded rollouts and on rows of the paper's lengths; in float32, bfloat16 and
-          bfloat16 with LoRA; and how far their log-probabilities are apart. Not covered: FSDP, several processes, Ray
-          Train, an engine that loads the weights, checkpoints (written and read by other tests, on a CPU).
+policy    A Qwen3-0.6B-shaped policy, trained by the whole of valor_ray.reasoning.learner.learn: strict loading, trl's
+          GRPO trainer as we subclass it, reference, micro-batches, loss, backward, clipping, AdamW, token figures,
+          weights written for an engine. On recorded rollouts and on rows of the paper's lengths; in float32, bfloat16,
+          and bfloat16 with LoRA; and how far their log-probabilities are apart. Not covered: FSDP, several processes,
+          Ray Train, an engine that loads the weights, checkpoints.
 detector  GroundingDINO-tiny behind models.grounding_dino: strict loading, captions, network, boxes; 800 x 1333 px.
-depth     MoGe-2 ViT-L behind models.moge: strict loading, network, focal length and shift; 800 x 1333 px. It needs scipy
-          (34 MB) and is skipped where that is missing.
+depth     MoGe-2 ViT-L behind models.moge: strict loading, network, focal length and shift; 800 x 1333 px. Skipped where
+          scipy, with which MoGe fits them, is missing.
 
-Needs torch, transformers, accelerate and peft with what they need, and these wheels (MB, for Python 3.12 on x86-64),
-23 MB in all, so that a bare machine can be given them:
+Needs torch, transformers, accelerate and peft with what they need, and these wheels (MB, Python 3.12 on x86-64):
 
-    trl==1.16.0 0.9, pandas 11.8, python-dateutil 0.1, six 0.1, pydantic 0.5, pydantic-core 2.2, annotated-types 0.1,
-    typing-inspection 0.1, pillow 7.0, dlr-moge==2.0.0 0.1, dlr-utils3d==1.3 0.1, dlr-pipeline==1.0.0 0.1
+    trl==1.16.0 1.0, pandas 12.1, python-dateutil 0.1, six 0.1, pydantic 0.5, pydantic-core 2.3, annotated-types 0.1,
+    typing-inspection 0.1, pillow 7.2
 
-Neither pyarrow (48 MB) nor datasets is needed: perf/gpu/lent.py says how. docs/gpu.md tells how to read the figures.
+23.5 MB in all. For depth also dlr-moge==2.0.0 0.2, dlr-utils3d==1.3 0.2, dlr-pipeline==1.0.0 0.1 and scipy 35.3.
+Neither pyarrow (48 MB) nor datasets is needed: perf/gpu/lent.py says how. docs/gpu.md: how to run it on a bare machine,
+and how to read the figures.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.device == "cuda" and not torch.cuda.is_available():
         print(
-            f"torch {torch.__version__} sees no GPU here. Check nvidia-smi and that torch is not a CPU build, or try the "
-            "check itself with --device cpu --tiny.",
+            f"torch {torch.__version__} sees no GPU here. Check nvidia-smi and that torch is not a CPU build, or try "
+            "the check itself with --device cpu --tiny.",
             file=sys.stderr,
         )
         return 2

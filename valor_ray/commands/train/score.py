@@ -78,7 +78,7 @@ def run(args: Namespace) -> int:
 
 
 class _Ray:
-    """The host of jobs/score.py; Ray is imported when there is work for it."""
+    """The host of deployments/scoring.py; Ray is imported when there is work for it."""
 
     def __init__(self) -> None:
         self._host: Any = None

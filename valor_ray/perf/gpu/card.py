@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# TFLOP/s of dense products as their makers publish them: bfloat16 with float32 sums on tensor cores, and float32 without
-# TF32, which torch leaves off. The first name that fits counts.
+# TFLOP/s of dense products as their makers publish them: bfloat16 with float32 sums on tensor cores, and float32
+# without TF32, which torch leaves off. The first name that fits counts.
 _PEAKS: tuple[tuple[str, Mapping[str, float]], ...] = (
     (r"H100 PCIe", {"bfloat16": 756.0, "float32": 51.2}),
     (r"H100 NVL", {"bfloat16": 835.0, "float32": 60.0}),

@@ -28,12 +28,12 @@ _PHRASES = ["orange cone", "green cylinder", "red ball"]
 
 
 def check_detector(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
-    """Pictures a second of `GroundingDino.detect`: preparing the pictures, the network in float32, boxes and phrases."""
+    """Pictures a second of `GroundingDino.detect`: preparing the pictures, the network (float32), boxes and phrases."""
     from valor_ray.models.grounding_dino.detector import GroundingDino
 
     start_counting_memory(card)
     with tempfile.TemporaryDirectory() as folder:
-        parameters = _write_detector(shapes.detector(tiny), Path(folder), tiny, card.device)
+        parameters = _write_detector(shapes.detector(tiny), Path(folder), tiny)
         say(f"detector: {parameters / 1e6:.0f} M parameters")
         share = 0.25 if card.on_gpu else 0
         config = Config.load("gpu", [f"detector.model={folder}", f"detector.num_gpus={share}"]).detector
@@ -74,14 +74,13 @@ def check_depth(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
     }
 
 
-def _write_detector(shape: Any, folder: Path, tiny: bool, device: str) -> int:
+def _write_detector(shape: Any, folder: Path, tiny: bool) -> int:
     """Random weights with the tabletop's tokenizer, in transformers format; the number of parameters."""
     import torch
     from transformers import GroundingDinoForObjectDetection
 
     torch.manual_seed(0)
-    with torch.device(device):
-        model = GroundingDinoForObjectDetection(shape)
+    model = GroundingDinoForObjectDetection(shape)
     model.save_pretrained(folder)
     shipped = CHECKPOINTS / "detector"
     for name in ("tokenizer.json", "tokenizer_config.json"):

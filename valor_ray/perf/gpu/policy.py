@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _STEPS = 4  # of each run; the first warms up
 _LIMIT_S = 40.0  # after which a run makes no further step
-# Random weights alone make all tokens about equally likely. A final norm of this gives their logits a deviation of 5, as
-# a trained policy's have, on which the size of bfloat16's rounding depends.
+# Random weights alone make all tokens about equally likely. A final norm of this gives their logits a deviation of 5,
+# as a trained policy's have: the size of bfloat16's rounding depends on it.
 _FINAL_NORM = 8.0
 
 
@@ -41,7 +41,7 @@ def check_policy(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
     figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        parameters = write_policy(shape, model, card.device)
+        parameters = write_policy(shape, model)
         say(
             f"policy: {parameters / 1e6:.0f} M parameters, {len(rows.all)} rows of {rows.tokens} tokens a step"
         )
@@ -77,14 +77,13 @@ def check_policy(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
     }
 
 
-def write_policy(shape: Any, folder: Path, device: str) -> int:
+def write_policy(shape: Any, folder: Path) -> int:
     """A policy of random weights with the tabletop's tokenizer, as the learner loads one; its number of parameters."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    torch.manual_seed(0)
-    with torch.device(device):  # a GPU draws them in a moment
-        model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
+    torch.manual_seed(0)  # drawn by the CPU, so that they are the same beside every card
+    model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
     torch.nn.init.constant_(model.model.norm.weight, _FINAL_NORM)
     model.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):

@@ -1,4 +1,4 @@
-"""What carries a training run: Ray (jobs/train_reasoning.py), or one process (train_local.py)."""
+"""What carries a training run: Ray (deployments/reasoning.py), or one process (local.py)."""
 
 from __future__ import annotations
 
