@@ -10,14 +10,16 @@ policy    A Qwen3-0.6B-shaped policy, trained by the whole of valor_ray.reasonin
           Ray Train, an engine that loads the weights, checkpoints.
 detector  GroundingDINO-tiny behind models.grounding_dino: strict loading, captions, network, boxes; 800 x 1333 px.
 depth     MoGe-2 ViT-L behind models.moge: strict loading, network, focal length and shift; 800 x 1333 px. Skipped where
-          scipy, with which MoGe fits them, is missing.
+          scipy or OpenCV, which MoGe imports, is missing.
 
 Needs torch, transformers, accelerate and peft with what they need, and these wheels (MB, Python 3.12 on x86-64):
 
     trl==1.16.0 1.0, pandas 12.1, python-dateutil 0.1, six 0.1, pydantic 0.5, pydantic-core 2.3, annotated-types 0.1,
     typing-inspection 0.1, pillow 7.2
 
-23.5 MB in all. For depth also dlr-moge==2.0.0 0.2, dlr-utils3d==1.3 0.2, dlr-pipeline==1.0.0 0.1 and scipy 35.3.
+23.5 MB in all. For depth also dlr-moge==2.0.0 0.2, dlr-utils3d==1.3 0.2, dlr-pipeline==1.0.0 0.1,
+scipy 35.3 and opencv-python-headless 61.3. transformers before 5.19 wants torchvision too, for the detector.
+
 Neither pyarrow (48 MB) nor datasets is needed: perf/gpu/lent.py says how. docs/gpu.md: how to run it on a bare machine,
 and how to read the figures.
 """

@@ -51,9 +51,9 @@ def check_detector(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
 def check_depth(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
     """Pictures a second of `MoGe.depth`: the network in float16 on a GPU, and the fit of focal length and shift.
 
-    {"skipped"} where MoGe, or scipy, with which it fits, is not installed: scipy alone is as large as all the rest.
+    {"skipped"} where MoGe, or scipy and OpenCV, which it imports, are not installed: they are larger than all the rest.
     """
-    missing = [name for name in ("moge", "utils3d", "scipy") if find_spec(name) is None]
+    missing = [name for name in ("moge", "utils3d", "scipy", "cv2") if find_spec(name) is None]
     if missing:
         say(f"depth: skipped, without {', '.join(missing)}")
         return {"skipped": f"not installed: {', '.join(missing)}"}
