@@ -65,7 +65,9 @@ def run(args: Namespace) -> int:
 
         host = LocalScoreHost()
     else:
-        host = _Ray()
+        from deployments.scoring import RayScoreHost
+
+        host = RayScoreHost(_say)
     with redirect_stdout(
         sys.stderr
     ):  # Ray prints there about workers that died; stdout is for the result alone
@@ -75,22 +77,6 @@ def run(args: Namespace) -> int:
     else:
         _show(report, args.out)
     return 1 if report["missing"] or report["failed"] else 0
-
-
-class _Ray:
-    """The host of deployments/scoring.py; Ray is imported when there is work for it."""
-
-    def __init__(self) -> None:
-        self._host: Any = None
-
-    def rows(self, work: Any) -> Any:
-        from deployments.scoring import RayScoreHost
-
-        self._host = RayScoreHost(_say)
-        return self._host.rows(work)
-
-    def trouble(self) -> str:
-        return "" if self._host is None else str(self._host.trouble())
 
 
 def _show(report: dict[str, Any], out: Path) -> None:
