@@ -2,7 +2,7 @@
 
     python tests/by_hand/job_submit.py
 
-Minutes. Exit code 0 when the job has ended SUCCEEDED and its run is whole.
+About 2 minutes. Exit code 0 when the job has ended SUCCEEDED and its run is whole.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python tests/by_hand/node_loss.py
 
-Minutes. Prints what died, and JSON of what the run then did; exit code 1 when it did not finish whole.
+About 3 minutes. Prints what died, and JSON of what the run then did; exit code 1 when it did not finish whole.
 """
 
 from __future__ import annotations
