@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 
 from valor_ray.images import from_array, to_png
+from valor_ray.measure.detection_ap import iou_matrix
 from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.scenes import sample_scene
 
@@ -58,16 +60,25 @@ def test_every_part_is_well_and_the_policy_names_its_version(service: str) -> No
     assert body["parts"]["policy"]["version"]
 
 
-def test_questions_are_answered_through_the_chain(service: str) -> None:
-    tools = set()
-    for seed, question in enumerate(QUESTIONS * 2):
-        body = post(
-            service, "/v1/answer", {"image": uri(scene(seed)), "question": question, "seed": 1}
-        ).json()
+def test_questions_about_what_is_there_are_answered_through_the_chain(service: str) -> None:
+    """Every picture shows what it is asked for, so a chain that loses pictures or boxes has none right.
+
+    Of these twelve the shipped policy (seed 1) has ten right and none without an answer.
+    """
+    right = answered = 0
+    for seed in range(12):
+        rendering = scene(seed)
+        labels = [thing.label for thing in rendering.objects]
+        things = f"{labels[0]}es" if labels[0].endswith("x") else f"{labels[0]}s"
+        question = {"image": uri(rendering), "question": f"How many {things} are there?", "seed": 1}
+        body = post(service, "/v1/answer", question).json()
         assert list(body) == KEYS
         assert (body["answer"] is None) == (body["error"] is not None)
-        tools |= {call["tool"] for call in body["trace"] if call["error"] is None}
-    assert "gd_detect" in tools
+        answered += body["error"] is None
+        right += body["answer"] == labels.count(labels[0]) and "gd_detect" in {
+            call["tool"] for call in body["trace"] if call["error"] is None
+        }
+    assert answered >= 8 and right >= 4, (answered, right)
 
 
 def test_openai_client_can_ask(service: str) -> None:
@@ -80,8 +91,10 @@ def test_openai_client_can_ask(service: str) -> None:
     messages: Any = [{"role": "user", "content": content}]
     reply = client.chat.completions.create(model="valor", messages=messages, extra_body={"trace": True})
     message = reply.choices[0].message
-    assert bool(message.content) != bool(message.refusal)
-    assert list(message.model_extra["valor"]) == KEYS
+    traced = message.model_extra["valor"]
+    assert list(traced) == KEYS
+    said = ("", traced["error"]) if traced["answer"] is None else (str(traced["answer"]), None)
+    assert (message.content, message.refusal) == said
     with client.chat.completions.create(model="valor", messages=messages, stream=True) as stream:
         assert [chunk.choices[0].finish_reason for chunk in stream] == [None, "stop"]
     with pytest.raises(openai.NotFoundError, match="no model"):
@@ -89,14 +102,19 @@ def test_openai_client_can_ask(service: str) -> None:
 
 
 def test_detector_finds_objects_with_labels_as_asked(service: str) -> None:
-    boxes = 0
+    """15 of the 17 things of four pictures, measured."""
+    placed = things = 0
     for seed in range(4):
         rendering = scene(seed)
         labels = sorted({thing.label for thing in rendering.objects})
         body = post(service, "/v1/detect", {"image": uri(rendering), "phrases": labels}).json()
         assert {d["label"] for d in body["detections"]} <= set(labels)
-        boxes += len(body["detections"])
-    assert boxes >= 4
+        for thing in rendering.objects:
+            boxes = [d["bbox"] for d in body["detections"] if d["label"] == thing.label]
+            overlaps = iou_matrix(np.array([thing.bbox]), np.array(boxes).reshape(-1, 4))
+            placed += bool((overlaps > 0.5).any())
+            things += 1
+    assert (things, placed >= 14) == (17, True), placed
 
 
 def test_depth_belongs_to_its_own_picture(service: str) -> None:
@@ -119,8 +137,19 @@ def test_the_same_pixels_are_worked_on_once(service: str) -> None:
 
 
 def test_vqa_looks_at_the_picture(service: str) -> None:
-    body = post(service, "/v1/vqa", {"image": uri(scene(3)), "question": "What colour is the object?"}).json()
-    assert isinstance(body["answer"], str) and body["answer"] == body["answer"].lower()
+    """One thing in each of eight pictures; measured: all colours and seven shapes, the eighth a ball called a cone."""
+    colours = shapes = 0
+    for seed in range(8):
+        sampled = sample_scene(seed, "tiles")
+        rendering = render(replace(sampled, solids=sampled.solids[:1]), size=256)
+        answers = [
+            post(service, "/v1/vqa", {"image": uri(rendering), "question": f"What {what} is the object?"})
+            for what in ("colour", "shape")
+        ]
+        colour, shape = (answer.json()["answer"] for answer in answers)
+        colours += colour == sampled.solids[0].colour
+        shapes += shape == sampled.solids[0].shape
+    assert colours >= 7 and shapes >= 6, (colours, shapes)
 
 
 def test_concurrent_questions_are_all_answered(service: str) -> None:
@@ -183,10 +212,13 @@ def test_bad_requests_are_refused(service: str, body: dict[str, Any], status: in
     assert set(response.json()["error"]) >= {"code", "message"}
 
 
-def test_question_of_the_longest_length_gets_an_answer_or_a_named_error(service: str) -> None:
-    body = {"image": uri(scene(1)), "question": "How many red boxes are there? " * 66}
-    response = post(service, "/v1/answer", body)
-    assert response.status_code == 200 or response.json()["error"]["code"] in ("question", "policy")
+def test_question_of_the_longest_length_is_asked_and_a_longer_one_is_refused(service: str) -> None:
+    longest = ("How many red boxes are there? " * 67)[:2000].strip()
+    body = {"image": uri(scene(1)), "question": longest}
+    asked = post(service, "/v1/answer", body)
+    assert asked.status_code == 200 and (asked.json()["answer"] is None) == bool(asked.json()["error"])
+    refused = post(service, "/v1/answer", body | {"question": longest + "x" * (2001 - len(longest))})
+    assert refused.status_code == 400 and "2,001 characters" in refused.json()["error"]["message"]
 
 
 def test_offline_judge_is_restarted_when_it_dies(service: str) -> None:

@@ -147,11 +147,22 @@ def test_failing_program_says_in_which_line(asker: Callable[..., Ask]) -> None:
     assert body["answer"] is None and "status error in line 2" in body["error"]
 
 
-@pytest.mark.parametrize("value", ["float('nan')", "chr(0xd800)", "[1, float('inf')]"])
-def test_answers_that_json_does_not_know_are_still_sent(asker: Callable[..., Ask], value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("float('nan')", "not a number"),
+        ("chr(0xd800)", "its connection"),
+        ("[1, float('inf')]", "not a number"),
+    ],
+)
+def test_answers_that_json_does_not_know_are_none_with_the_reason(
+    asker: Callable[..., Ask], value: str, reason: str
+) -> None:
     ask = asker(reply=f"<plan>a</plan><answer>final_answer = {value}</answer>")
     response = ask("/v1/answer", {"image": IMAGE, "question": "How many?"})
-    assert response.status_code == 200 and set(response.json()) >= {"answer", "error"}
+    body = response.json()
+    assert response.status_code == 200 and body["answer"] is None, body
+    assert body["error"].startswith("The program") and reason in body["error"]
 
 
 def test_detect_gives_boxes_labels_and_scores(ask: Ask) -> None:
@@ -198,12 +209,11 @@ def test_chat_streams_in_one_piece(ask: Ask) -> None:
 
 
 def test_chat_takes_the_last_question_and_keeps_the_picture(ask: Ask) -> None:
-    messages = [
-        *chat()["messages"],
-        {"role": "assistant", "content": "1"},
-        {"role": "user", "content": "And?"},
-    ]
-    assert ask("/v1/chat/completions", chat(messages=messages)).status_code == 200
+    before = [*chat()["messages"], {"role": "assistant", "content": "1"}]
+    and_then, fail = ([*before, {"role": "user", "content": text}] for text in ("And?", "fail"))
+    answered = ask("/v1/chat/completions", chat(messages=and_then)).json()["choices"][0]["message"]
+    assert answered == {"role": "assistant", "content": "1", "refusal": None}
+    assert error_of(ask("/v1/chat/completions", chat(messages=fail)), 502)["code"] == "policy"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ def test_fresh_samples_have_ratio_one_and_weights_move(policy: Path, tmp_path: P
     for record in records:
         assert record["ratio_max"] == pytest.approx(1, abs=1e-4)
         assert record["logprob_gap"] < 1e-4
-    assert records[-1]["kl"] > 0 and sorted(hand.published) == [0, 1, 2, 3]
+    assert sorted(hand.published) == [0, 1, 2, 3]
+    states = [hand.models[step].state_dict() for step in range(4)]
+    moves = [tiny.difference(one, other) for one, other in itertools.pairwise(states)]
+    assert moves == pytest.approx([1e-3] * 3, rel=0.1)  # AdamW moves the surest number by the rate
 
 
 def test_stale_samples_are_corrected_by_a_ratio_that_leaves_one(policy: Path, tmp_path: Path) -> None:
@@ -40,13 +44,6 @@ def test_stale_samples_are_corrected_by_a_ratio_that_leaves_one(policy: Path, tm
     for record in records[1:]:
         assert abs(record["ratio_max"] - 1) > 1e-3 and record["lag_max"] == 1
         assert record["logprob_gap"] < 1e-4  # of the published weights: stale samples are no gap
-
-
-def test_loss_has_the_paper_terms(policy: Path, tmp_path: Path) -> None:
-    """First step by hand: ratio 1 and no divergence, so the loss is minus the mean advantage: 0 here."""
-    _, records = tiny.run_learner(tiny.settings(policy, "grpo.steps=1"), tmp_path, tiny.Hand())
-    assert records[0]["loss"] == pytest.approx(0, abs=1e-5) and records[0]["kl"] == pytest.approx(0, abs=1e-6)
-    assert records[0]["grad_norm"] > 0
 
 
 def test_rows_without_reward_do_not_matter(policy: Path, tmp_path: Path) -> None:
@@ -276,8 +273,8 @@ def test_two_processes_have_the_loss_of_one(policy: Path, tmp_path: Path) -> Non
     for name, overrides in (("two", ()), ("sharded", ("grpo.fsdp=true",))):
         for first, other in zip(one, _learn(policy, tmp_path / name, 2, *overrides), strict=True):
             for figure in ("loss", "grad_norm", "kl", "ratio_mean"):
-                assert other[figure] == pytest.approx(first[figure], abs=1e-3), (name, figure)
+                assert other[figure] == pytest.approx(first[figure], rel=1e-4, abs=1e-6), (name, figure)
             assert other["logprob_gap"] < 1e-4, (
                 name
             )  # also of sharded weights, which all processes score together
-        assert tiny.difference(tiny.weights(tmp_path / "one"), tiny.weights(tmp_path / name)) < 1e-3
+        assert tiny.difference(tiny.weights(tmp_path / "one"), tiny.weights(tmp_path / name)) < 1e-4

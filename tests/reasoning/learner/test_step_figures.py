@@ -134,6 +134,25 @@ def test_figures_of_a_step_by_hand() -> None:
     assert made["judge_cost_usd"] == 1.0 and made["groups"] == 7
 
 
+def test_figures_of_scenes_by_hand() -> None:
+    """Two groups: one whose question has no scenes, one with a reply that its scenes leave undecided."""
+    unasked = dict.fromkeys(("logic", "attribute", "spatial", "adherence"))
+    left_out = [rollout_of(group=0, sample=n, left_out=("scenes",), calls=n * 3, **unasked) for n in range(2)]
+    tested = [
+        rollout_of(group=1, scenes=True, calls=3, reasons={"scenes": "all"}, **unasked),
+        rollout_of(group=1, sample=1, scenes=False, calls=0, reasons={"scenes": "scene 2"}, **unasked),
+        rollout_of(group=1, sample=2, value=None, calls=1, reasons={"scenes": "undecided"}, **unasked),
+        rollout_of(group=1, sample=3, value=0.0, format=False, syntax=None, calls=0, reasons={}, **unasked),
+    ]
+    made = figures([*left_out, *tested], [])
+    assert made["heads"]["scenes"] == 0.5 and made["heads"]["logic"] is None
+    assert made["scenes_left_out"] == 0.5 and made["scenes_missing"] == pytest.approx(1 / 6, abs=1e-6)
+    assert made["judge_calls_per_reply"] == pytest.approx(7 / 6, abs=1e-6)
+    without = figures([rollout_of(), rollout_of(sample=1)], [])
+    assert without["scenes_left_out"] is None and without["scenes_missing"] is None
+    assert made["all_heads"] == 0.6  # heads that nobody asked, or that do not apply, are no objection
+
+
 def test_where_nothing_is_known_stands_null() -> None:
     made = figures([rollout(None, **dict.fromkeys(head.value for head in Head))], [])
     assert made["reward"] is None and made["all_heads"] is None

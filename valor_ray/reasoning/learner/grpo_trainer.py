@@ -64,6 +64,7 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path) -> GRPOConfig:
         weight_decay=grpo.weight_decay,
         max_grad_norm=grpo.max_grad_norm,
         beta=grpo.kl,
+        use_bias_correction_kl=False,  # trl's default is k3 times the ratio; the paper's is k3
         epsilon=grpo.clip,
         loss_type="grpo",
         scale_rewards="group",
