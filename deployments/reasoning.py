@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
+from deployments.actors.rewarding import remote_rewarder
 from deployments.ray_data import Pool, PoolWorker, data_context, results_of, through_pool
 from deployments.ray_train import LearnerTask, RayLearner, noting
 from valor_ray.config.tree import Config
@@ -43,7 +44,7 @@ _PUBLISH_S = 600.0  # for all replicas to carry new weights; a replica that star
 
 
 class RolloutWorker(PoolWorker):
-    """A worker of the pool: samples by the Serve policy, syntax by the node's sandbox, judges by the Serve gateway.
+    """A worker of the pool: samples by the Serve policy, programs in the node's sandbox, judges by the Serve gateway.
 
     It waits for its turn at the buffer, which comes when the weights are new enough.
     """
@@ -51,15 +52,12 @@ class RolloutWorker(PoolWorker):
     def __init__(self, config: Config, folder: str, buffer: Any) -> None:
         from ray import serve
 
-        from deployments.actors.sandbox_pool import RemoteSyntax, open_pool
-        from deployments.app import judging_name, policy_name
-        from deployments.ports import RemoteJudge, RemotePolicy
-        from valor_ray.reasoning.reward import Rewarder
+        from deployments.app import policy_name
+        from deployments.ports import RemotePolicy
 
         run = TrainFolder(Path(folder))
-        judge = RemoteJudge(serve.get_deployment_handle("judge", judging_name(str(run.cache))))
         policy = RemotePolicy(serve.get_deployment_handle("policy", policy_name(folder)))
-        rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), judge, config.reward)
+        rewarder = remote_rewarder(config, str(run.cache))
         self._buffer = buffer
         self._step = RolloutStep(config, policy, rewarder, FolderSamples(run.samples))
 

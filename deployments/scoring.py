@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from deployments.actors.rewarding import remote_rewarder
 from deployments.ray_data import Pool, PoolWorker, data_context, results_of, roomy, through_pool
 from valor_ray.config.tree import Config
 from valor_ray.judges.audit import Audit
@@ -36,19 +37,11 @@ _OTHER_PARTS = 4  # that want room beside the judge's replicas
 
 
 class ScoreReplies(PoolWorker):
-    """A worker of the pool: syntax by the node's sandbox, judges by the Serve gateway."""
+    """A worker of the pool: programs run in the node's sandbox, judges are asked through the Serve gateway."""
 
     def __init__(self, config: Config, folder: str) -> None:
         """folder: where the answers are kept, which names the gateway."""
-        from ray import serve
-
-        from deployments.actors.sandbox_pool import RemoteSyntax, open_pool
-        from deployments.app import judging_name
-        from deployments.ports import RemoteJudge
-        from valor_ray.reasoning.reward import Rewarder
-
-        judge = RemoteJudge(serve.get_deployment_handle("judge", judging_name(folder)))
-        self._rewarder = Rewarder(RemoteSyntax(open_pool(config.sandbox)), judge, config.reward)
+        self._rewarder = remote_rewarder(config, folder)
 
     async def work(self, rows: pa.Table) -> list[bytes]:
         """A record for each row, JSON. Raises JudgeError when every further row must fail too."""

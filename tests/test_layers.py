@@ -22,6 +22,7 @@ ROOMS = (
     "valor_ray.reasoning",
     "valor_ray.queries",
     "valor_ray.report",
+    "valor_ray.reasoning.scenes",  # the page of a run draws them
     "valor_ray.wiring",
     "valor_ray.doctor",
     "valor_ray.answer",
@@ -51,7 +52,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}
 # Where answers, boxes and gold programs are made or read: evaluation, the demo's marking, and pre-training only.
 TRUTH = {
     f"valor_ray.tabletop.{name}"
-    for name in ("scenes", "render", "questions", "sample_questions", "habits", "dataset", "gold_check")
+    for name in (
+        *("scenes", "render", "questions", "sample_questions", "replies", "dataset", "gold_check"),
+        *("wordings", "truth_of_programs", "measure_scenes"),
+    )
 } | {f"valor_ray.benchmarks.{name}" for name in ("tabletop", "runner", "held_out")}
 # Who imports these can reach everything: they find the commands by name, and a command may evaluate.
 DOORS = {

@@ -18,7 +18,7 @@ def test_rollout_is_its_json_and_comes_back_from_it() -> None:
     assert text.startswith(
         '{"rollout_id": "s000003-1-02-4", "step": 3, "shard": 1, "group": 2, "sample": 4, '
     )
-    assert text.endswith('"seconds": 0.5, "fate": "missing", "advantage": null}')
+    assert text.endswith('"seconds": 0.5, "scene_test": "", "fate": "missing", "advantage": null}')
     back = Rollout.from_record(json.loads(text))
     assert back == one and isinstance(back.token_ids, tuple) and isinstance(back.versions[0], tuple)
 
@@ -28,6 +28,15 @@ def test_fields_that_another_version_wrote_are_left_out_and_missing_ones_are_an_
     assert Rollout.from_record(record | {"of": 4, "colour": "red"}) == rollout_of()
     with pytest.raises(KeyError, match="fate"):
         Rollout.from_record({name: value for name, value in record.items() if name != "fate"})
+
+
+def test_field_that_came_later_has_its_default_in_an_older_record() -> None:
+    record = rollout_of(scenes=True, left_out=("scenes",), scene_test="{}").to_record()
+    later = ("scenes", "left_out", "scene_test")
+    older = Rollout.from_record({name: value for name, value in record.items() if name not in later})
+    assert (older.scenes, older.left_out, older.scene_test) == (None, (), "")
+    back = Rollout.from_record(json.loads(json.dumps(record)))
+    assert (back.scenes, back.left_out, back.scene_test) == (True, ("scenes",), "{}")
 
 
 def test_sample_is_what_a_rollout_was_before_it_was_judged() -> None:

@@ -5,10 +5,21 @@ What stands behind one (a model in this process, a Serve handle, an HTTP endpoin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from valor_ray.records import DepthMap, Detection, JudgeReply, JudgeRequest, Picture, Reply, Sampling, Verdict
+from valor_ray.records import (
+    DepthMap,
+    Detection,
+    JudgeReply,
+    JudgeRequest,
+    Picture,
+    Reply,
+    Sampling,
+    SceneRun,
+    SymbolicScene,
+    Verdict,
+)
 
 
 class Policy(Protocol):
@@ -97,4 +108,19 @@ class SyntaxCheck(Protocol):
 
     async def __call__(self, code: str) -> Verdict:
         """Whether the program survives every placeholder world. Missing only when the sandbox itself failed."""
+        ...
+
+
+class SceneRuns(Protocol):
+    """What a program answers in symbolic scenes, run there in a sandbox.
+
+    Called by the scene tests, once for each program of a question, and once more where a judge had to read a phrase.
+    Waits for a free process of the sandbox and for the program in all scenes, at most its limits in one.
+    """
+
+    async def __call__(
+        self, code: str, question: str, scenes: Sequence[SymbolicScene], words: Mapping[str, Sequence[str]]
+    ) -> list[SceneRun]:
+        """A run for each scene, in order. words: detection phrase, case-folded -> what it means in words of the scenes;
+        nothing: no object of theirs. Never raises for a program; undecided everywhere when the sandbox failed."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -140,7 +140,7 @@ class Answer:
 
 
 class Head(StrEnum):
-    """The six binary rewards (REFERENCE §1)."""
+    """The six binary rewards (REFERENCE §1), and a seventh that is ours and off by default."""
 
     FORMAT = "format"
     SYNTAX = "syntax"
@@ -148,6 +148,7 @@ class Head(StrEnum):
     ATTRIBUTE = "attribute"
     SPATIAL = "spatial"
     ADHERENCE = "adherence"
+    SCENES = "scenes"  # gives a judge's answers in made-up scenes (reasoning.scenes)
 
 
 JUDGED = (Head.LOGIC, Head.ATTRIBUTE, Head.SPATIAL, Head.ADHERENCE)  # the heads that an LLM verifier decides
@@ -160,6 +161,9 @@ class Verdict:
     value: bool | None  # None: missing
     reason: str = ""  # the judge's words; why it is missing when it is
     by: str = ""  # the judge's model; for syntax where the program ran, as ProgramResult.level
+    undecided: bool = (
+        False  # missing for good, because the reply leaves it open: asking again changes nothing
+    )
 
 
 @dataclass(frozen=True)
@@ -196,13 +200,69 @@ class JudgeReply:
 
 
 @dataclass(frozen=True)
+class SceneObject:
+    """A made-up object of a symbolic scene: all that anybody knows of it."""
+
+    noun: str  # singular, lower case: "coffee table"
+    attributes: Mapping[str, str]  # name -> value, lower case: {"colour": "red"}
+    bbox: BBox  # pixels
+    depth_m: float
+    height: (
+        float  # real sizes, in a unit that the objects of a scene share: pixels x depth_m, up to one factor
+    )
+    width: float
+
+
+@dataclass(frozen=True)
+class SymbolicScene:
+    """A scene without a picture, in which a program of a question runs and for which a judge says the answer."""
+
+    image_size: tuple[int, int]  # width, height in pixels, of the picture that programs believe to see
+    objects: tuple[SceneObject, ...]
+
+
+@dataclass(frozen=True)
+class NamedThing:
+    """Something that a question names: "the red box" (one), "boxes" (several), "objects" (noun "")."""
+
+    noun: str  # singular, lower case; "": any object
+    attributes: Mapping[str, str]  # that single it out
+    several: bool  # the question is about all that fit; False: it speaks of exactly one
+
+
+@dataclass(frozen=True)
+class QuestionThings:
+    """What a judge reads in a question: enough to make scenes for it, and no answer."""
+
+    things: tuple[NamedThing, ...]  # in the order in which the question names them
+    attributes: Mapping[str, tuple[str, ...]]  # that it uses or asks for, with some values that they may have
+    others: tuple[str, ...]  # nouns of other objects that such a picture may hold
+    answer: str  # "yes or no", "count", "number", "word"
+
+
+@dataclass(frozen=True)
+class SceneRun:
+    """How a program fared in one symbolic scene."""
+
+    status: str  # "answered", "failed", "undecided" (the scene's text does not tell), "handed_on" (asked vqa it all)
+    answer: Any = None  # JSON value; of "answered" only
+    why: str = (
+        ""  # the error; or the phrase or prompt that could not be decided, or that hands the question on
+    )
+    phrase: str = ""  # of "undecided": the detection phrase, when it was one; a judge may say what it means
+    level: str = ""  # where it ran, as ProgramResult.level
+
+
+@dataclass(frozen=True)
 class Reward:
-    """R = format x sum of weight x head over the other five (paper, section 3)."""
+    """R = format x sum of weight x head over the others (paper, section 3), of weights that sum to 1."""
 
     value: float | None  # 0..1; None: a verdict is missing, the sample is not to be trained on
-    verdicts: Mapping[Head, Verdict]  # format always; syntax when format is yes; the judged heads then too
-    usage: Mapping[Head, Usage] = field(default_factory=dict)  # of the judged heads
+    verdicts: Mapping[Head, Verdict]  # format always; when it is yes, all others that were asked
+    usage: Mapping[Head, Usage] = field(default_factory=dict)  # of heads that judges were asked for
     seconds: float = 0.0  # wall-clock
+    left_out: tuple[Head, ...] = ()  # do not apply to the question: the others' weights make up for them
+    scene_test: str = ""  # JSON (reasoning.scenes.check.SceneTest); "" where no scenes were asked for
 
 
 @dataclass(frozen=True)
@@ -229,10 +289,15 @@ class Sample:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """Of a JSON object with these fields; others, as later versions may write, are left out. Raises KeyError."""
-        values = {each.name: record[each.name] for each in fields(cls)}
-        for name in ("prompt_ids", "token_ids", "logprobs"):
-            values[name] = tuple(values[name])
+        """Of a JSON object with these fields; others, as later versions may write, are left out.
+
+        A field that came later has its default where an older record lacks it. Raises KeyError.
+        """
+        known = [each for each in fields(cls) if each.default is MISSING or each.name in record]
+        values = {each.name: record[each.name] for each in known}
+        for name in ("prompt_ids", "token_ids", "logprobs", "left_out"):
+            if name in values:
+                values[name] = tuple(values[name])
         values["versions"] = tuple((version, tokens) for version, tokens in values["versions"])
         return cls(**values)
 
@@ -247,13 +312,15 @@ class Rollout(Sample):
 
     # fields of a reward record (reasoning.reward.reward_record)
     value: float | None  # the reward, 0..1; None: a verdict is missing
-    format: bool | None  # verdicts of the six heads; None: missing, or judged by nobody
+    format: bool | None  # verdicts of the heads; None: missing, or judged by nobody
     syntax: bool | None
     logic: bool | None
     attribute: bool | None
     spatial: bool | None
     adherence: bool | None
-    reasons: Mapping[str, str]  # head -> the judge's words
+    scenes: bool | None = field(default=None, kw_only=True)
+    left_out: tuple[str, ...] = field(default=(), kw_only=True)  # as Reward.left_out
+    reasons: Mapping[str, str]  # head -> the judge's words; a head that was not asked is not in it
     by: Mapping[str, str]  # head -> the judge's model; for syntax where the program ran
     calls: int  # HTTP requests to the judge, hedges included
     cache_hits: int
@@ -262,6 +329,7 @@ class Rollout(Sample):
     cost_usd: float
     latency_s: Mapping[str, float]  # judged head -> seconds from asking to answer
     seconds: float  # of the whole reward, wall-clock
+    scene_test: str = field(default="", kw_only=True)  # as Reward.scene_test
     # what training makes of it
     fate: str  # advantage.Use: used, equal or missing
     advantage: float | None  # within its group; None unless it is used

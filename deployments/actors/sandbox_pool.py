@@ -1,9 +1,10 @@
-"""One sandbox a node, shared by all workers there: a named actor that checks programs in placeholder worlds."""
+"""One sandbox a node, shared by all workers there: a named actor; programs run in placeholder worlds and in scenes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import ray
 from ray.actor import ActorHandle
@@ -14,8 +15,9 @@ from deployments.actors.named import NAMESPACE, open_named
 from valor_ray import __version__
 from valor_ray.config.service import SandboxConfig
 from valor_ray.program.sandbox import Sandbox
+from valor_ray.reasoning.scenes.run import ScenesOfPrograms
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
-from valor_ray.records import Verdict
+from valor_ray.records import SceneRun, SymbolicScene, Verdict
 from valor_ray.runs.together import Together
 
 _PREFIX = f"sandbox-{__version__}-"
@@ -25,23 +27,38 @@ _TOGETHER_S = 0.002  # codes that come within this time travel in one call
 class SandboxPool:
     """The actor of a node. The programs themselves run in the sandbox's own processes, never in this one (law 2).
 
-    Scoring and rollout workers call it through RemoteSyntax, and wait until each program has met its placeholder worlds
-    or its limits.
+    Scoring and rollout workers call it through RemoteSyntax and RemoteSceneRuns, and wait until each program has met
+    its worlds or its limits.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
         self._sandbox = Sandbox(config)
         self._syntax = SyntaxOfPrograms(self._sandbox)
+        self._scenes = ScenesOfPrograms(self._sandbox)
         self._started = False
         self._starting = asyncio.Lock()
 
     async def check(self, codes: Sequence[str]) -> list[Verdict]:
         """The syntax head's verdicts, in order."""
+        await self._up()
+        return list(await asyncio.gather(*(self._syntax(code) for code in codes)))
+
+    async def tour(
+        self,
+        codes: Sequence[str],
+        question: str,
+        scenes: tuple[SymbolicScene, ...],
+        words: Mapping[str, Sequence[str]],
+    ) -> list[list[SceneRun]]:
+        """What each program answers in the scenes, in order: as ports.SceneRuns."""
+        await self._up()
+        return list(await asyncio.gather(*(self._scenes(code, question, scenes, words) for code in codes)))
+
+    async def _up(self) -> None:
         async with self._starting:
             if not self._started:
                 await self._sandbox.start()
                 self._started = True
-        return list(await asyncio.gather(*(self._syntax(code) for code in codes)))
 
 
 def open_pool(config: SandboxConfig) -> ActorHandle:
@@ -73,3 +90,55 @@ class RemoteSyntax:
             return list(await self._pool.check.remote(codes))
         except ray.exceptions.RayError as error:
             return [Verdict(None, f"The sandbox pool failed: {type(error).__name__}.")] * len(codes)
+
+
+class RemoteSceneRuns:
+    """ports.SceneRuns over the node's pool; programs of a question that come at about the same time go in one call."""
+
+    def __init__(self, pool: ActorHandle) -> None:
+        self._pool = pool
+        self._tours: Together[_Tour, list[SceneRun]] = Together(self._send, _TOGETHER_S)
+
+    async def __call__(
+        self, code: str, question: str, scenes: Sequence[SymbolicScene], words: Mapping[str, Sequence[str]]
+    ) -> list[SceneRun]:
+        return await self._tours(_Tour(code, question, scenes, words))
+
+    async def _send(self, tours: list[_Tour]) -> list[list[SceneRun]]:
+        groups: list[list[_Tour]] = []
+        for tour in tours:
+            group = next((group for group in groups if group[0].goes_with(tour)), None)
+            if group is None:
+                groups.append([tour])
+            else:
+                group.append(tour)
+        replies = await asyncio.gather(*map(self._ask, groups))
+        runs = {
+            id(tour): run
+            for group, reply in zip(groups, replies, strict=True)
+            for tour, run in zip(group, reply, strict=True)
+        }
+        return [runs[id(tour)] for tour in tours]
+
+    async def _ask(self, tours: list[_Tour]) -> list[list[SceneRun]]:
+        """Of programs of one question in the same scenes."""
+        first = tours[0]
+        try:
+            codes = [tour.code for tour in tours]
+            words = {phrase: tuple(meant) for phrase, meant in first.words.items()}
+            return list(await self._pool.tour.remote(codes, first.question, tuple(first.scenes), words))
+        except ray.exceptions.RayError as error:
+            why = f"The sandbox pool failed: {type(error).__name__}."
+            return [[SceneRun("undecided", why=why)] * len(first.scenes) for _ in tours]
+
+
+@dataclass(frozen=True, eq=False)
+class _Tour:
+    code: str
+    question: str
+    scenes: Sequence[SymbolicScene]
+    words: Mapping[str, Sequence[str]]
+
+    def goes_with(self, other: _Tour) -> bool:
+        same = self.scenes is other.scenes or self.scenes == other.scenes
+        return same and self.question == other.question and self.words == other.words

@@ -89,3 +89,25 @@ def test_kills_lose_no_reply_and_repeat_no_stored_verdict(tmp_path: Path) -> Non
         f"q{n}#{k}" for n in range(REPLIES // 2) for k in (1, 2)
     )
     assert (out / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.timeout(600)
+def test_scene_tests_run_in_the_nodes_sandbox_at_three_calls_a_question(tmp_path: Path) -> None:
+    question = "How many red balls are there?"
+    right = REPLY.replace("ball {n}", "red ball")
+    more = right.replace("len(boxes)", "len(boxes) + 1")
+    rows = [{"query_id": "q", "question": question, "reply": reply} for reply in (right, more)]
+    (tmp_path / "replies.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    heads = ("logic", "attribute", "spatial", "adherence")
+    settings = [*(f"reward.{head}=0" for head in heads), "reward.scenes=0.9", "reward.audit_every=0"]
+    command = [sys.executable, "-m", "valor_ray", "score", "--replies", str(tmp_path / "replies.jsonl")]
+    command += ["--out", str(tmp_path / "out"), "--json"]
+    command += [word for value in settings for word in ("--set", value)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["calls"], report["scenes_left_out"], report["scenes_missing"]) == (3, 0, 0)
+    records = [json.loads(line) for line in (tmp_path / "out/rewards.jsonl").read_text().splitlines()]
+    values = {record["reply"]: (record["scenes"], record["value"]) for record in records}
+    assert values == {right: (True, 1.0), more: (False, 0.1)}
+    assert '<svg class="scene"' in (tmp_path / "out/report.html").read_text()

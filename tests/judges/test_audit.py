@@ -40,7 +40,9 @@ def test_format_and_syntax_of_each_canary_are_as_expected() -> None:
 
 def test_every_head_has_canaries_of_both_kinds() -> None:
     assert len(canaries()) >= 50
-    for head in Head:
+    for head in (
+        head for head in Head if head is not Head.SCENES
+    ):  # whose verdict depends on a judge's answers
         expected = [canary.expected[head] for canary in canaries() if head in canary.expected]
         assert expected.count(True) >= 5 and expected.count(False) >= 2, head
 
@@ -79,6 +81,17 @@ def test_missing_verdicts_are_no_disagreement() -> None:
     audit = Audit(RewardConfig())
     assert [audit.add(record(canary.canary_id, None)) for canary in canaries()] == [""] * len(canaries())
     assert audit.report()["heads"]["logic"]["missing"] > 30 and audit.report()["alarm"] == ""
+
+
+def test_heads_that_were_not_asked_or_do_not_apply_are_not_missing() -> None:
+    weights = RewardConfig(logic=0, syntax=0.1, attribute=0.2, spatial=0, adherence=0, scenes=0.7)
+    audit = Audit(weights)
+    for canary in canaries():
+        audit.add(record(canary.canary_id, None) | {"syntax": True, "left_out": ["attribute"]})
+    assert set(audit.report()["heads"]) == {"format", "syntax"}
+    assert all(counts["missing"] == 0 for counts in audit.report()["heads"].values())
+    audit.add(record(canaries()[0].canary_id, True))
+    assert audit.report()["heads"]["attribute"]["asked"] == 1 and "logic" not in audit.report()["heads"]
 
 
 def test_canaries_come_mixed_and_go_on_after_an_earlier_run(tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def test_each_judge_sees_what_it_judges_and_no_more() -> None:
             assert sections == {"plan": PLAN, "question": QUESTION}
 
 
+def test_only_the_heads_that_count_are_asked() -> None:
+    heads = [Head.SPATIAL, Head.ADHERENCE]
+    asked = verdict_requests(QUESTION, PLAN, CODE, heads)
+    every = verdict_requests(QUESTION, PLAN, CODE)
+    assert asked == {head: every[head] for head in heads} and verdict_requests(QUESTION, PLAN, CODE, []) == {}
+
+
 def test_what_is_shared_comes_first() -> None:
     asked = verdict_requests(QUESTION, PLAN, CODE)
     assert len({str(request.messages[0]["content"]) for request in asked.values()}) == 1

@@ -15,8 +15,8 @@ from valor_ray.program import gate
 from valor_ray.program.inside.namespace import BUILTINS
 from valor_ray.program.inside.values import Image
 from valor_ray.program.parse import parse_reply
-from valor_ray.tabletop import habits
 from valor_ray.tabletop.questions import FAMILIES
+from valor_ray.tabletop.replies.write import gold
 from valor_ray.tabletop.sample_questions import free_blueprint
 from valor_ray.tools import stub_source
 
@@ -139,7 +139,7 @@ def test_nothing_mutable_is_reached_from_what_programs_share() -> None:
 def test_gold_programs_of_every_family_pass(family: str) -> None:
     rng = np.random.default_rng(3)
     for _ in range(10):
-        code = parse_reply(habits.gold(free_blueprint(rng, family))).code
+        code = parse_reply(gold(free_blueprint(rng, family))).code
         assert code and gate.passes(code), code
 
 

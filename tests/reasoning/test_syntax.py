@@ -14,8 +14,8 @@ from valor_ray.program.parse import parse_reply
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
 from valor_ray.records import Verdict
-from valor_ray.tabletop.habits import gold
 from valor_ray.tabletop.questions import FAMILIES
+from valor_ray.tabletop.replies.write import gold
 from valor_ray.tabletop.sample_questions import free_blueprint
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import (
+    ALL_LOOKS,
     COLOURS,
-    LOOKS,
     SHAPES,
     SPLIT_SEEDS,
     WALL_Y,
@@ -52,14 +52,14 @@ def test_scene_seeds_of_any_size_give_different_scenes() -> None:
 
 
 def test_looks_change_pixels_and_not_the_objects() -> None:
-    renders = {look: render(sample_scene(11, look), 96) for look in LOOKS}
-    solids = {look: sample_scene(11, look).solids for look in LOOKS}
+    renders = {look: render(sample_scene(11, look), 96) for look in ALL_LOOKS}
+    solids = {look: sample_scene(11, look).solids for look in ALL_LOOKS}
     assert len(set(solids.values())) == 1
-    assert len({r.rgb.tobytes() for r in renders.values()}) == len(LOOKS)
+    assert len({r.rgb.tobytes() for r in renders.values()}) == len(ALL_LOOKS)
 
 
 def test_an_unknown_look_names_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="tiles, wood, dusk, loud"):
+    with pytest.raises(ValueError, match="tiles, wood, dusk, loud, lamp, quilt"):
         sample_scene(0, "snow")
 
 

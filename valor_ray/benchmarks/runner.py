@@ -25,6 +25,7 @@ class Truth:
     answer: Any  # JSON value; its type chooses the metric
     family: str
     look: str = ""
+    text: str = ""  # "seen" or "unseen" in training; "" where the data does not say
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class AnswerRow:
     unasked: bool  # the service gave no reply at all: asked again when the run is resumed
     seconds: float
     well_formed: bool = False  # the reply had one plan block and one answer block
+    text: str = ""  # of the truth
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class EvalReport:
     accuracy: float  # over all n: a question without an answer is wrong
     ci: tuple[float, float]  # 95 %, Wilson
     by_family: dict[str, Share]
+    by_look: dict[str, Share]  # of questions whose data says it; so by_text
+    by_text: dict[str, Share]  # "seen", "unseen"
     failures: int  # questions without an answer, whatever the reason
     unasked: int  # of these, the ones that the service did not reply to
     well_formed: float  # share of replies with one plan block and one answer block
@@ -136,6 +140,7 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> AnswerRow:
         unasked=unasked,
         seconds=round(time.monotonic() - start, 3),
         well_formed=bool(reply.get("plan") and reply.get("code")),
+        text=truth.text,
     )
 
 
@@ -159,18 +164,25 @@ def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, AnswerRow]:
 
 def _report(benchmark: str, rows: Sequence[AnswerRow], seconds: float) -> EvalReport:
     total = _share(rows)
-    families = sorted({row.family for row in rows})
     return EvalReport(
         benchmark=benchmark,
         n=total.n,
         accuracy=total.accuracy,
         ci=total.ci,
-        by_family={family: _share([row for row in rows if row.family == family]) for family in families},
+        by_family=_by(rows, lambda row: row.family),
+        by_look=_by(rows, lambda row: row.look),
+        by_text=_by(rows, lambda row: row.text),
         failures=sum(row.error is not None for row in rows),
         unasked=sum(row.unasked for row in rows),
         well_formed=round(sum(row.well_formed for row in rows) / max(len(rows), 1), 4),
         seconds=round(seconds, 1),
     )
+
+
+def _by(rows: Sequence[AnswerRow], key: Callable[[AnswerRow], str]) -> dict[str, Share]:
+    """Shares by a property of the question; rows without it are left out."""
+    values = sorted({key(row) for row in rows} - {""})
+    return {value: _share([row for row in rows if key(row) == value]) for value in values}
 
 
 def _share(rows: Iterable[AnswerRow]) -> Share:

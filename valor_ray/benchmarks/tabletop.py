@@ -85,8 +85,8 @@ def _truth(row: Mapping[str, Any], place: str) -> tuple[str, Truth]:
         raise ConfigError(
             f"{place}: field 'answer' must be text, a number, true or false, not {answer!r}. {NEEDS}"
         )
-    look = row.get("look")
-    truth = Truth(answer, _text(row, "family", place), look if isinstance(look, str) else "")
+    look, text = (value if isinstance(value := row.get(name), str) else "" for name in ("look", "text"))
+    truth = Truth(answer, _text(row, "family", place), look, text)
     return _text(row, "query_id", place), truth
 
 

@@ -7,6 +7,13 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from valor_ray.config.section import Section, secret
+from valor_ray.records import JUDGED, Head
+
+RULE_BASED = (
+    "judge.base_url is null: the offline judge is rule-based and knows tabletop questions only. Its verdicts on other "
+    "questions, and on what another policy writes, are no basis for training; for these set judge.base_url."
+)  # for the user, where another policy or other questions come before it
+_LEAST_LEFT = 0.01  # weight beside that of the scene tests
 
 
 class EndpointConfig(Section):
@@ -76,7 +83,7 @@ class JudgeConfig(EndpointConfig):
 
 
 class RewardConfig(Section):
-    """The paper's reward: format x (weighted sum of the other five heads)."""
+    """The paper's reward: format x (weighted sum of the other heads). A head of weight 0 is not asked."""
 
     format: bool = Field(
         True, description="a reply without plan and answer has reward 0; false: it has none (for ablations)"
@@ -86,6 +93,13 @@ class RewardConfig(Section):
     attribute: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
     spatial: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
     adherence: float = Field(0.2, ge=0, le=1, description="weight; paper: 0.2")
+    scenes: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="weight of the scene tests, which are not in the paper: a program must give the judge's answers "
+        "in made-up scenes; a question that none can be made for goes without, by the weights of the others",
+    )
     audit_every: int = Field(
         100, ge=0, description="one canary with a known verdict per so many replies; 0 = none"
     )
@@ -95,9 +109,25 @@ class RewardConfig(Section):
 
     @model_validator(mode="after")
     def _weights_sum_to_one(self) -> Self:
-        total = self.logic + self.syntax + self.attribute + self.spatial + self.adherence
+        """And some of it is left for a question to which the scene tests do not apply."""
+        total = sum(self.weights().values())
         if abs(total - 1) > 1e-6:
             raise ValueError(
-                f"the weights logic, syntax, attribute, spatial and adherence must sum to 1, not {total:g}"
+                "the weights logic, syntax, attribute, spatial, adherence and scenes must sum to 1, not "
+                f"{total:g}"
+            )
+        if self.scenes > 1 - _LEAST_LEFT:
+            raise ValueError(
+                f"scenes must leave at least {_LEAST_LEFT:g} to other heads, which decide alone where no scenes can be "
+                "made for a question: scenes: 0.9 with syntax: 0.1, say"
             )
         return self
+
+    def weights(self) -> dict[Head, float]:
+        """Of the heads that count, format apart: those that are asked."""
+        every = {head: float(getattr(self, head.value)) for head in Head if head is not Head.FORMAT}
+        return {head: weight for head, weight in every.items() if weight > 0}
+
+    def judged(self) -> list[Head]:
+        """The heads of plan and program that count, and so are asked of LLM verifiers."""
+        return [head for head in JUDGED if getattr(self, head.value) > 0]

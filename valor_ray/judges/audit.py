@@ -57,10 +57,14 @@ def canaries_after(done: Path) -> Iterator[Canary]:
 
 
 class Audit:
-    """Agreement with the canaries, by head and by kind. A missing verdict is no disagreement; it is counted apart."""
+    """Agreement with the canaries, by head and by kind. A missing verdict is no disagreement; it is counted apart.
+
+    A head of weight 0 is asked by nobody and stands nowhere here.
+    """
 
     def __init__(self, config: RewardConfig) -> None:
         self._alarm_below = config.audit_alarm
+        self._asked = {Head.FORMAT, *config.weights()}
         self._heads: dict[str, _Counts] = defaultdict(_Counts)
         self._kinds: dict[str, _Counts] = defaultdict(_Counts)
         self._alarmed: dict[str, str] = {}  # head -> message
@@ -71,6 +75,8 @@ class Audit:
         if canary is None:
             return ""  # recorded by an earlier version, which had other canaries
         for head, expected in canary.expected.items():
+            if head not in self._asked or head.value in (record.get("left_out") or ()):
+                continue  # the head does not count, or does not apply to the canary's question
             if head is not Head.FORMAT and not record.get(Head.FORMAT):
                 continue  # judged by nobody
             verdict = record.get(head.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -23,8 +24,10 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def verdict_requests(question: str, plan: str, code: str) -> dict[Head, JudgeRequest]:
-    """One request per judged head. logic, attribute, spatial see plan and question; adherence sees plan and program.
+def verdict_requests(
+    question: str, plan: str, code: str, heads: Sequence[Head] = JUDGED
+) -> dict[Head, JudgeRequest]:
+    """One request per head of `heads`. logic, attribute, spatial see plan and question; adherence plan and program.
 
     Called by the reward and by whoever asks the judges alone; asked together through any ports.Judge, read by
     `read_verdict`. Waits for nothing: equal texts give equal requests, and so equal cache keys (law 4).
@@ -45,7 +48,7 @@ def verdict_requests(question: str, plan: str, code: str) -> dict[Head, JudgeReq
             ),
             schema=SCHEMA,
         )
-        for head in JUDGED
+        for head in heads
     }
 
 

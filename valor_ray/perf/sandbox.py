@@ -16,6 +16,7 @@ import psutil
 
 from valor_ray.config.tree import Config
 from valor_ray.perf.plain_program import run_in_process
+from valor_ray.perf.scenes import PER_ROUND, scenes_cost
 from valor_ray.program import gate
 from valor_ray.program.inside.placeholders import PlaceholderTools
 from valor_ray.program.parse import parse_reply
@@ -63,6 +64,9 @@ def run(args: Namespace, say: Callable[[str], None]) -> dict[str, Any]:
     fork = asyncio.run(_sandbox(programs[: args.programs], fast=False))
     say(f"{args.programs} programs on the fast path")
     fast = asyncio.run(_sandbox(programs[: args.programs], fast=True))
+    rounds = max(args.programs // PER_ROUND, 1)
+    say(f"{rounds * PER_ROUND} programs in scenes, beside their syntax check")
+    scenes = asyncio.run(scenes_cost(_cpu_s, rounds))
     return {
         "ours": fast,
         "fork": fork,
@@ -71,13 +75,15 @@ def run(args: Namespace, say: Callable[[str], None]) -> dict[str, Any]:
         "fork_ratio": round(baseline["cpu_ms"] / fork["cpu_ms"], 1),
         "wall_ratio": round(fast["per_second"] / baseline["per_second"], 1),
         "gated": round(sum(map(gate.passes, programs)) / len(programs), 4),
+        "scenes": scenes,
+        "scenes_ratio": scenes["scenes_ratio"],
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]},
     }
 
 
 def ordinary_programs(count: int) -> list[str]:
     """Programs as the base policy writes them, right and wrong habits, and one in ten longer."""
-    from valor_ray.tabletop.habits import base_text
+    from valor_ray.tabletop.replies.mixture import base_text
     from valor_ray.tabletop.sample_questions import free_blueprint
 
     rng = np.random.default_rng(0)

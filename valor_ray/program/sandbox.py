@@ -1,8 +1,8 @@
 """Run untrusted programs behind rlimits, a uid drop, Landlock, seccomp: in a fork each, or gated in a warm worker.
 
-    Sandbox.run, Sandbox.survey                                 the driver: an event loop, in any process
+    Sandbox.run, Sandbox.survey, Sandbox.tour                   the driver: an event loop, in any process
       │
-      ├─ placeholder tools, and gate.passes ──► fast path
+      ├─ placeholder tools or symbolic scenes, and gate.passes ──► fast path
       │     WarmPool: takes an idle worker, or has the zygote fork one     waits for a free worker
       │       one message: the program and its worlds  ──►  inside/warm    the worker, locked down: runs it in each
       │       one message: a result for each world     ◄──  answers tools from inside/placeholders itself
@@ -26,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
@@ -36,9 +36,11 @@ from valor_ray.program import gate
 from valor_ray.program.conversation import Conversation, Ending, ending_of
 from valor_ray.program.inside import protocol
 from valor_ray.program.inside.placeholders import PlaceholderTools, World
+from valor_ray.program.inside.scene_world import Asked, SceneTools
+from valor_ray.program.tour import LIMITS, ScenePair, SceneResult, runs_of
 from valor_ray.program.warm_pool import WarmPool, WorkerLost
 from valor_ray.program.zygote_process import Process, ZygoteLost, ZygoteProcess
-from valor_ray.records import ProgramResult, ProgramStatus
+from valor_ray.records import ProgramResult, ProgramStatus, SceneRun, SymbolicScene
 from valor_ray.tools import ToolHost, stub_source
 
 if TYPE_CHECKING:
@@ -121,6 +123,34 @@ class Sandbox:
                 break
         return results
 
+    async def tour(
+        self, code: str, scenes: Sequence[SymbolicScene], question: str, words: Mapping[str, Sequence[str]]
+    ) -> list[SceneRun]:
+        """What one program answers in each symbolic scene (inside/scene_world.py); a run for each, in order.
+
+        A failure in one scene does not keep it from the next, a limit (time, memory, output) does. Where several boxes
+        are detected a scene is run twice, with detections in reverse, and answers must agree. words: as in
+        ports.SceneRuns. Raises ProgramError when the sandbox itself does not work.
+        """
+        if not scenes:
+            return []
+        if reason := self._unfit(code):
+            return [SceneRun("failed", why=reason)] * len(scenes)
+        if self._gated(code):
+            with suppress(WorkerLost):
+                try:
+                    runs = await self._warm.tour(code, scenes, question, words)
+                except ZygoteLost as error:
+                    raise WorkerLost(str(error)) from error
+                return [replace(run, level=f"fast {self.walls}") for run in runs]
+        pairs: list[ScenePair] = []
+        asked = Asked.of(question, scenes, words)
+        for scene in scenes:
+            pairs.append(await self._fork_in_scene(code, scene, asked))
+            if pairs[-1].status in LIMITS:
+                break
+        return runs_of(pairs, len(scenes))
+
     async def close(self) -> None:
         """End everything that runs; it does not start again."""
         self._closed = True
@@ -151,6 +181,15 @@ class Sandbox:
                 return await self._run_once(code, tools, image_size)
             except ZygoteLost:  # the system's doing, not the program's: once more, in a new one
                 return await self._run_once(code, tools, image_size)
+
+    async def _fork_in_scene(self, code: str, scene: SymbolicScene, asked: Asked) -> ScenePair:
+        """Once, and once more with detections in reverse where their order may matter."""
+        tools = SceneTools(scene, asked)
+        first = SceneResult(await self._fork(code, tools, scene.image_size), tools.stop)
+        if not tools.ordered or tools.stop or first.result.status is not ProgramStatus.OK:
+            return ScenePair(first)
+        tools = SceneTools(scene, asked, reverse=True)
+        return ScenePair(first, SceneResult(await self._fork(code, tools, scene.image_size), tools.stop))
 
     def _gated(self, code: str) -> bool:
         return self._config.fast and gate.passes(code)

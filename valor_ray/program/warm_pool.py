@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ from valor_ray.errors import ProgramError
 from valor_ray.program.conversation import without_paths
 from valor_ray.program.inside import protocol
 from valor_ray.program.inside.placeholders import World
+from valor_ray.program.inside.scene_words import scene_to_json
+from valor_ray.program.tour import ScenePair, StrangeReply, read_pairs, runs_of
 from valor_ray.program.zygote_process import Process
-from valor_ray.records import ProgramResult, ProgramStatus, ToolCall
+from valor_ray.records import ProgramResult, ProgramStatus, SceneRun, SymbolicScene, ToolCall
 
 if TYPE_CHECKING:
     from valor_ray.config.service import SandboxConfig
 
 Spawn = Callable[[], Awaitable[Process]]
+_TOUR_SECONDS = 2.0  # of a tour of scenes, in times that of a survey
 _STATUS = {
     "ok": ProgramStatus.OK,
     "error": ProgramStatus.ERROR,
@@ -38,8 +42,30 @@ class _Worker:
     used: int = 0
 
 
+class _SceneTexts:
+    """Scenes as they travel, made once for the programs of a question."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[Sequence[SymbolicScene], str, dict[str, Sequence[str]], str]] = deque(
+            maxlen=16
+        )
+
+    def text(self, scenes: Sequence[SymbolicScene], question: str, words: Mapping[str, Sequence[str]]) -> str:
+        for known, asked, meant, text in self._recent:
+            if known is scenes and isinstance(known, tuple) and asked == question and meant == words:
+                return text
+        told = {
+            "scenes": [scene_to_json(scene) for scene in scenes],
+            "question": question,
+            "words": {phrase: list(meant) for phrase, meant in words.items()},
+        }
+        text = protocol.body(told).decode("ascii")
+        self._recent.append((scenes, question, dict(words), text))
+        return text
+
+
 class WarmPool:
-    """Surveys gated programs in workers that outlive them, at most `config.workers`, and believes no worker.
+    """Runs gated programs in workers that outlive them, at most `config.workers`, and believes no worker.
 
     Called by Sandbox's fast path. Every way in which a worker may fail its program ends the worker and is a WorkerLost.
     Waits for a free worker, then for its one reply, at most `seconds`.
@@ -51,21 +77,47 @@ class WarmPool:
         self._spawn = spawn
         self._seconds = seconds
         self._idle: list[_Worker] = []
+        self._scenes = _SceneTexts()
         self._slots = asyncio.Semaphore(config.workers or os.cpu_count() or 1)
 
     async def survey(
         self, code: str, worlds: Sequence[World], size: tuple[int, int], trace: bool
     ) -> list[ProgramResult]:
         """Results by world, up to the first that is not ok. Raises WorkerLost."""
+        request = self._request(code, trace) | {
+            "size": list(size),
+            "worlds": [world.to_json() for world in worlds],
+        }
+        return await self._ask(request, self._seconds, lambda reply: self._read(reply, len(worlds)))
+
+    async def tour(
+        self, code: str, scenes: Sequence[SymbolicScene], question: str, words: Mapping[str, Sequence[str]]
+    ) -> list[SceneRun]:
+        """A run for each scene; after a limit the rest is failed. Raises WorkerLost."""
+        request = self._request(code, trace=False) | {"scenes": self._scenes.text(scenes, question, words)}
+        seconds = _TOUR_SECONDS * self._seconds
+
+        def read(reply: Any) -> list[ScenePair]:
+            try:
+                return read_pairs(self._items(reply), len(scenes), self._result)
+            except StrangeReply as error:
+                raise WorkerLost(f"a reply that no worker gives: {error}") from error
+
+        return runs_of(await self._ask(request, seconds, read), len(scenes))
+
+    async def _ask(
+        self, request: dict[str, Any], seconds: float, read: Callable[[Any], list[Any]]
+    ) -> list[Any]:
+        """What a worker replies, read. Raises WorkerLost."""
         async with self._slots:
             worker = self._idle.pop() if self._idle else await self._start()
             try:
-                async with asyncio.timeout(self._seconds):
-                    reply = await _exchange(worker.process, self._request(code, worlds, size, trace))
-                results = self._read(reply, len(worlds))
+                async with asyncio.timeout(seconds):
+                    reply = await _exchange(worker.process, request)
+                results = read(reply)
             except TimeoutError:
                 _end(worker)
-                raise WorkerLost(f"not done in {self._seconds:g} s") from None
+                raise WorkerLost(f"not done in {seconds:g} s") from None
             except BaseException:
                 _end(worker)
                 raise
@@ -92,13 +144,9 @@ class WarmPool:
             raise WorkerLost(str(error)) from error
         return _Worker(process)
 
-    def _request(
-        self, code: str, worlds: Sequence[World], size: tuple[int, int], trace: bool
-    ) -> dict[str, Any]:
+    def _request(self, code: str, trace: bool) -> dict[str, Any]:
         return {
             "code": code,
-            "size": list(size),
-            "worlds": [world.to_json() for world in worlds],
             "calls": self._config.max_calls,
             "output": self._config.output_kib << 10,
             "trace": trace,
@@ -107,11 +155,7 @@ class WarmPool:
     def _read(self, reply: Any, most: int) -> list[ProgramResult]:
         """The results, each field checked. Raises WorkerLost."""
         try:
-            if reply.get("t") == "fail" and reply.get("kind") == "refused":
-                raise ProgramError(
-                    f"The sandbox cannot lock a program down ({reply['error']}): nothing was run."
-                )
-            results = [self._result(item) for item in reply["results"]]
+            results = [self._result(item) for item in self._items(reply)]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise WorkerLost(f"a reply that no worker gives: {error}") from error
         done = [result.status is ProgramStatus.OK for result in results]
@@ -119,7 +163,18 @@ class WarmPool:
             raise WorkerLost("results that do not fit the worlds")
         return results
 
-    def _result(self, item: dict[str, Any]) -> ProgramResult:
+    def _items(self, reply: Any) -> Any:
+        """Raises WorkerLost, or ProgramError where no worker can be locked down."""
+        try:
+            if reply.get("t") == "fail" and reply.get("kind") == "refused":
+                raise ProgramError(
+                    f"The sandbox cannot lock a program down ({reply['error']}): nothing was run."
+                )
+            return reply["results"]
+        except (AttributeError, KeyError) as error:
+            raise WorkerLost(f"a reply that no worker gives: {error}") from error
+
+    def _result(self, item: Mapping[str, Any]) -> ProgramResult:
         status, line = _STATUS[item["status"]], item["line"]
         if not isinstance(line, int | None):
             raise TypeError("line")

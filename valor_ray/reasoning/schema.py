@@ -13,6 +13,7 @@ REWARD_SCHEMA = pa.schema(
     [
         ("value", pa.float64()),
         *((head.value, pa.bool_()) for head in Head),
+        ("left_out", pa.list_(pa.string())),
         ("reasons", pa.map_(pa.string(), pa.string())),
         ("by", pa.map_(pa.string(), pa.string())),
         ("calls", pa.int64()),
@@ -22,6 +23,7 @@ REWARD_SCHEMA = pa.schema(
         ("cost_usd", pa.float64()),
         ("latency_s", pa.map_(pa.string(), pa.float64())),
         ("seconds", pa.float64()),
+        ("scene_test", pa.string()),
     ]
 )  # of reward.reward_record
 

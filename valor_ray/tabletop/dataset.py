@@ -1,12 +1,14 @@
 """Writes tabletop scenes to a folder: pictures and queries for everyone, truth apart for evaluation.
 
 DIR/images/*.png, DIR/queries.jsonl (query_id, image, question), DIR/truth.jsonl (query_id, answer, family, boxes,
-look). `write_queries` leaves the truth out: what training is given.
+look, text). `write_queries` leaves the truth out: what training is given. The splits are apart in pictures, wordings
+and pairs of phrases; half of the held-out questions are worded as in training (text "seen"), half are not ("unseen").
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +18,20 @@ import numpy as np
 from PIL import Image
 
 from valor_ray.errors import ConfigError
-from valor_ray.tabletop.questions import FAMILIES, wording
+from valor_ray.tabletop.questions import FAMILIES, Part, wording
 from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.sample_questions import AnsweredQuestion, ask
-from valor_ray.tabletop.scenes import LOOKS, SPLIT_SEEDS, sample_scene, set_seeds
+from valor_ray.tabletop.scenes import ALL_LOOKS, LOOKS, SPLIT_SEEDS, sample_scene, set_seeds
 
 QUESTIONS_PER_SCENE = 2
 PICTURE_SIDE = 256  # pixels
+# What a split's questions are made of: wordings and pairs of these parts, each family's questions taking them in turn.
+SPLIT_PARTS: dict[str, tuple[Part, ...]] = {
+    "train": ("training",),
+    "val": ("development",),
+    "held_out": ("training", "held_out"),
+    "queries": ("training",),
+}
 
 
 @dataclass(frozen=True)
@@ -33,36 +42,49 @@ class Item:
     look: str
     rendering: Rendering
     questions: tuple[tuple[str, AnsweredQuestion], ...]  # English wording, blueprint and truth
+    parts: tuple[Part, ...]  # of the world, whose words and pairs each question has
 
 
-def items(scenes: int, seed: int, look: str | None = None, split: str = "queries") -> Iterator[Item]:
+def items(
+    scenes: int, seed: int, look: str | None = None, split: str = "queries", parts: tuple[Part, ...] = ()
+) -> Iterator[Item]:
     """Scenes with questions, families in turn. A scene that cannot ask a wanted family clearly is passed over,
-    so rejection does not change the families' shares. Raises ConfigError for an unknown look or a negative seed.
+    so rejection does not change the families' shares. parts: in place of the split's
+    own. Raises ConfigError for an unknown look or a negative seed.
     """
-    if look is not None and look not in LOOKS:
-        raise ConfigError(f"Unknown look {look!r}: one of {', '.join(LOOKS)}.")
-    return _draw(scenes, seed, look, split, iter(set_seeds(split, seed)))
+    if look is not None and look not in ALL_LOOKS:
+        raise ConfigError(f"Unknown look {look!r}: one of {', '.join(ALL_LOOKS)}.")
+    return _draw(scenes, seed, look, split, parts or SPLIT_PARTS[split], iter(set_seeds(split, seed)))
 
 
-def _draw(scenes: int, seed: int, look: str | None, split: str, seeds: Iterator[int]) -> Iterator[Item]:
+def _draw(
+    scenes: int, seed: int, look: str | None, split: str, own: tuple[Part, ...], seeds: Iterator[int]
+) -> Iterator[Item]:
     rng = np.random.default_rng([seed, SPLIT_SEEDS[split].start])
     deck: list[str] = []
+    turn = Counter({family: index for index, family in enumerate(FAMILIES)})  # so that any few are even
     for index in range(scenes):
         while len(deck) < QUESTIONS_PER_SCENE:
             deck += [FAMILIES[i] for i in rng.permutation(len(FAMILIES))]
         wanted, deck = deck[:QUESTIONS_PER_SCENE], deck[QUESTIONS_PER_SCENE:]
+        parts = tuple(own[turn[family] % len(own)] for family in wanted)
+        turn.update(wanted)
         chosen = look or LOOKS[index % len(LOOKS)]
         for scene_seed in seeds:
             rendering = render(sample_scene(scene_seed, chosen), PICTURE_SIDE)
-            asked = [ask(rendering, family, rng) for family in wanted]
+            asked = [ask(rendering, family, rng, part) for family, part in zip(wanted, parts, strict=True)]
             if all(asked):
-                questions = tuple((wording(a.blueprint, rng), a) for a in asked if a is not None)
-                yield Item(scene_seed, chosen, rendering, questions)
+                questions = tuple(
+                    (wording(a.blueprint, rng, part), a)
+                    for a, part in zip(asked, parts, strict=True)
+                    if a is not None
+                )
+                yield Item(scene_seed, chosen, rendering, questions, parts)
                 break
 
 
 def _rows(item: Item, name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for number, (question, asked) in enumerate(item.questions):
+    for number, ((question, asked), part) in enumerate(zip(item.questions, item.parts, strict=True)):
         query_id = f"{Path(name).stem}-q{number}"
         yield (
             {"query_id": query_id, "image": f"images/{name}", "question": question},
@@ -72,18 +94,25 @@ def _rows(item: Item, name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any
                 "family": asked.blueprint.family,
                 "boxes": asked.boxes,
                 "look": item.look,
+                "text": "seen" if part == "training" else "unseen",
             },
         )
 
 
 def write_dataset(
-    out: Path, scenes: int, seed: int, look: str | None = None, split: str = "queries"
+    out: Path,
+    scenes: int,
+    seed: int,
+    look: str | None = None,
+    split: str = "queries",
+    parts: tuple[Part, ...] = (),
 ) -> dict[str, int]:
     """Render `scenes` pictures (PNG, 256 px square) with two questions each. The same arguments give the same files.
+    parts: of wordings and pairs, in place of the split's own.
 
     Returns {"scenes": ..., "questions": ...}. Raises ConfigError for an unknown look or a negative seed.
     """
-    drawn = items(scenes, seed, look, split)
+    drawn = items(scenes, seed, look, split, parts)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "truth.jsonl").open("w") as truth:
         return _write(out, drawn, truth)

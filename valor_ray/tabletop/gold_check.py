@@ -14,8 +14,8 @@ from valor_ray.program.parse import parse_reply
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap
 from valor_ray.tabletop.dataset import Item
-from valor_ray.tabletop.habits import gold
 from valor_ray.tabletop.render import RenderedObject, Rendering
+from valor_ray.tabletop.replies.write import gold
 from valor_ray.tabletop.sample_questions import matches
 from valor_ray.tools import ToolHost, split_phrases
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,6 +67,28 @@ def _loud(x: Array, y: Array, rng: np.random.Generator) -> Array:
     return tints[cell]
 
 
+def _slate(x: Array, y: Array, rng: np.random.Generator) -> Array:
+    table = rng.random((32, 32))
+    tone = 0.10 + 0.10 * value_noise(x * 3, y * 3, table) + 0.05 * value_noise(x * 30, y * 30, table.T)
+    return tone[:, None] * np.array([0.85, 0.95, 1.1])
+
+
+def _quilt(x: Array, y: Array, rng: np.random.Generator) -> Array:
+    """Patches as large as objects, in the colours that objects have."""
+    side, turn = rng.uniform(0.14, 0.24), rng.uniform(0, math.pi / 2)
+    picked = rng.integers(0, len(ALBEDO), (32, 32))
+    u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    patch = picked[np.floor(v / side).astype(int) % 32, np.floor(u / side).astype(int) % 32]
+    return 0.05 + 0.64 * np.array(list(ALBEDO.values()))[patch]
+
+
+def _banded(local: Array, rng: np.random.Generator) -> Array:
+    """Lighter and darker bands around a solid, at a slant."""
+    slant = rng.normal(0, 0.5, 2)
+    phase = (local[:, 2] + local[:, :2] @ slant) / rng.uniform(0.035, 0.06) + rng.random()
+    return np.where(np.floor(phase) % 2 == 0, 1.1, 0.87)
+
+
 @dataclass(frozen=True)
 class Look:
     floor: Callable[[Array, Array, np.random.Generator], Array]  # table colour at world x, y
@@ -74,11 +97,22 @@ class Look:
     ambient: float
     shift: tuple[float, float, float]  # gain of each channel of the final picture
     noise: float  # standard deviation of sensor noise, 0..1
+    blur: float = 0.0  # standard deviation of the lens's blur, as a share of the picture's side
+    pool: float = 0.0  # radius in metres of the lamp's pool of light; 0: the whole room is lit
+    hung: bool = False  # a cloth with the table's kind of pattern hangs on the wall; `wall` is then its tint
+    # Factor of a solid's albedo at points (N, 3) relative to its foot, metres; None: one colour all over.
+    paint: Callable[[Array, np.random.Generator], Array] | None = None
 
 
-LOOKS: dict[str, Look] = {
+LOOK_OF: dict[str, Look] = {  # by the names of scenes.ALL_LOOKS
     "tiles": Look(_tiles, (0.60, 0.60, 0.62), (0.75, 0.75, 0.74), 0.42, (1.0, 1.0, 1.0), 0.008),
     "wood": Look(_wood, (0.62, 0.57, 0.50), (0.82, 0.76, 0.66), 0.40, (1.0, 0.98, 0.93), 0.008),
     "dusk": Look(_mottled, (0.20, 0.17, 0.16), (0.62, 0.50, 0.40), 0.24, (1.0, 0.90, 0.78), 0.018),
     "loud": Look(_loud, (0.38, 0.50, 0.62), (0.62, 0.74, 0.92), 0.34, (0.84, 1.0, 1.1), 0.04),
+    "lamp": Look(
+        _slate, (0.50, 0.52, 0.56), (0.60, 0.66, 0.80), 0.34, (0.90, 0.95, 1.05), 0.04, blur=0.004, pool=0.6
+    ),
+    "quilt": Look(
+        _quilt, (0.8, 0.8, 0.8), (0.80, 0.75, 0.66), 0.36, (1.0, 0.97, 0.92), 0.02, hung=True, paint=_banded
+    ),
 }

@@ -1,11 +1,15 @@
-"""The question families: what can be asked about a scene, and in which words.
+"""The question families: what can be asked about a scene, in which words, and in which part of the world.
 
-A Blueprint says what is asked; `wording` turns it into English. Nothing here knows an answer.
+A Blueprint says what is asked; `wording` turns it into English. The parts (training, development, held-out) have
+wordings of their own (`wordings/`) and pairs of phrases of their own (`part_of`). Nothing here knows an answer.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +17,9 @@ FAMILIES = (
     "count", "existence", "attribute", "closer", "height", "ratio",
     "side", "order", "nested", "choice", "count_side", "more",
 )  # fmt: skip
+
+Part = Literal["training", "development", "held_out"]
+PARTS: tuple[Part, ...] = ("training", "development", "held_out")
 
 PLURALS = {"box": "boxes", "ball": "balls", "cylinder": "cylinders", "cone": "cones", "object": "objects"}
 REFERENCE_CM = tuple(range(10, 65, 5))  # sizes that a question may give
@@ -30,108 +37,6 @@ class Blueprint:
     number: int = 0  # the given height of `a` in centimetres, for family height
 
 
-def plural(phrase: str) -> str:
-    """red box → red boxes"""
-    *head, noun = phrase.split()
-    return " ".join([*head, PLURALS[noun]])
-
-
-_WORDINGS: dict[str, tuple[str, ...]] = {
-    "count": (
-        "How many {as_} are there?",
-        "How many {as_} can you see?",
-        "Count the {as_} in the picture.",
-        "What is the number of {as_} on the table?",
-    ),
-    "existence": (
-        "Is there {an} {a} in the picture?",
-        "Can you see {an} {a}?",
-        "Is {an} {a} on the table?",
-        "Does the picture show {an} {a}?",
-    ),
-    "attribute": (
-        "What {target} is the {a}?",
-        "What is the {target} of the {a}?",
-        "Tell me the {target} of the {a}.",
-        "Which {target} does the {a} have?",
-    ),
-    "closer": (
-        "Which is {relation} to the camera, the {a} or the {b}?",
-        "Of the {a} and the {b}, which is {relation} to the camera?",
-        "Which one is {relation} to us: the {a} or the {b}?",
-    ),
-    "height": (
-        "If the {a} is {number} cm tall, how tall is the {b} in cm?",
-        "The {a} is {number} cm tall. How many cm tall is the {b}?",
-        "Given that the {a} has a height of {number} cm, what is the height of the {b} in cm?",
-    ),
-    "ratio": (
-        "How many times taller is the {a} than the {b}?",
-        "What is the ratio of the height of the {a} to the height of the {b}?",
-        "The height of the {a} is how many times the height of the {b}?",
-    ),
-    "side": (
-        "Is the {a} {where} the {b}?",
-        "In the picture, is the {a} {where} the {b}?",
-        "Can the {a} be seen {where} the {b}?",
-    ),
-    "order": (
-        "Is the {a} {relation} the {b}?",
-        "Does the {a} stand {relation} the {b}?",
-        "Seen from the camera, is the {a} {relation} the {b}?",
-    ),
-    "nested": (
-        "What {target} is the {relation} {a}?",
-        "What is the {target} of the {relation} {a}?",
-        "Tell me the {target} of the {relation} {a}.",
-    ),
-    "choice": (
-        "Which is {relation}, the {a} or the {b}? Options: {{{a}, {b}}}",
-        "Choose the {relation} one. Options: {{{a}, {b}}}",
-        "Which of these two is {relation}? Options: {{{a}, {b}}}",
-    ),
-    "count_side": (
-        "How many {as_} are {where} the {b}?",
-        "Count the {as_} {where} the {b}.",
-        "What is the number of {as_} {where} the {b}?",
-    ),
-    "more": (
-        "Are there {relation} {as_} than {bs_}?",
-        "Does the picture show {relation} {as_} than {bs_}?",
-        "Can you see {relation} {as_} than {bs_}?",
-    ),
-}
-
-_WHERE = {"left": "to the left of", "right": "to the right of"}
-
-
-def where(relation: str) -> str:
-    """left → to the left of; other relations are already phrases."""
-    return _WHERE.get(relation, relation)
-
-
-def wordings(blueprint: Blueprint) -> tuple[str, ...]:
-    """All wordings of a question, the usual ones first."""
-    blanks = {
-        "a": blueprint.a,
-        "an": "an" if blueprint.a[0] in "aeiou" else "a",
-        "b": blueprint.b,
-        "as_": plural(blueprint.a),
-        "bs_": plural(blueprint.b) if blueprint.b else "",
-        "relation": blueprint.relation,
-        "where": where(blueprint.relation),
-        "target": blueprint.target,
-        "number": blueprint.number,
-    }
-    return tuple(template.format(**blanks) for template in _WORDINGS[blueprint.family])
-
-
-def wording(blueprint: Blueprint, rng: np.random.Generator) -> str:
-    """One of the question's wordings, drawn from the generator."""
-    options = wordings(blueprint)
-    return options[rng.integers(len(options))]
-
-
 RELATIONS: dict[str, tuple[str, ...]] = {
     "closer": ("closer", "farther"),
     "side": ("left", "right", "above", "below"),
@@ -141,3 +46,87 @@ RELATIONS: dict[str, tuple[str, ...]] = {
     "count_side": ("left", "right"),
     "more": ("more", "fewer"),
 }
+
+
+_HELD_OUT, _DEVELOPMENT = 64, 96  # of 256: a quarter is held out, the next eighth is development's
+_SALT = "valor_ray tabletop 680"  # fixed for ever; the first with which small pools (4 shapes, 8 colours) split evenly
+
+
+@cache
+def part_of_pair(a: str, b: str) -> Part:
+    """The part that alone may ask about the two phrases together, whatever their order."""
+    first, second = sorted((a, b))
+    byte = hashlib.sha256(f"{_SALT}|{first}|{second}".encode()).digest()[0]
+    if byte < _HELD_OUT:
+        return "held_out"
+    return "development" if byte < _DEVELOPMENT else "training"
+
+
+def part_of(blueprint: Blueprint) -> Part | None:
+    """The part that a question's pair belongs to: of its two phrases, or of colour and shape of a full label that is
+    counted or looked for. None for questions without a pair, which every part asks in its own words.
+    """
+    if blueprint.b:
+        return part_of_pair(blueprint.a, blueprint.b)
+    colour, _, noun = blueprint.a.rpartition(" ")
+    if blueprint.family in ("count", "existence") and colour and noun != "object":
+        return part_of_pair(colour, noun)
+    return None
+
+
+def belongs(blueprint: Blueprint, part: Part) -> bool:
+    """May this part ask it?"""
+    return part_of(blueprint) in (None, part)
+
+
+def plural(phrase: str) -> str:
+    """red box → red boxes"""
+    *head, noun = phrase.split()
+    return " ".join([*head, PLURALS[noun]])
+
+
+_WHERE = {"left": "to the left of", "right": "to the right of"}
+_COMPARED = {"more": ("larger", "more numerous"), "fewer": ("smaller", "less numerous")}
+
+
+def where(relation: str) -> str:
+    """left → to the left of; other relations are already phrases."""
+    return _WHERE.get(relation, relation)
+
+
+def _templates(family: str, part: Part) -> tuple[str, ...]:
+    """Each part's module is read only when that part is asked for."""
+    if part == "training":
+        from valor_ray.tabletop.wordings.training import WORDINGS
+    elif part == "development":
+        from valor_ray.tabletop.wordings.development import WORDINGS
+    else:
+        from valor_ray.tabletop.wordings.held_out import WORDINGS
+    return WORDINGS[family]
+
+
+def wordings(blueprint: Blueprint, part: Part = "training") -> tuple[str, ...]:
+    """All wordings that a part has for a question, the usual ones first."""
+    larger, more_numerous = _COMPARED.get(blueprint.relation, ("", ""))
+    many = plural(blueprint.a)
+    blanks = {
+        "a": blueprint.a,
+        "an": "an" if blueprint.a[0] in "aeiou" else "a",
+        "b": blueprint.b,
+        "as_": many,
+        "As_": many.capitalize(),
+        "bs_": plural(blueprint.b) if blueprint.b else "",
+        "relation": blueprint.relation,
+        "compared": larger,
+        "compared_in_number": more_numerous,
+        "where": where(blueprint.relation),
+        "target": blueprint.target,
+        "number": blueprint.number,
+    }
+    return tuple(template.format(**blanks) for template in _templates(blueprint.family, part))
+
+
+def wording(blueprint: Blueprint, rng: np.random.Generator, part: Part = "training") -> str:
+    """One of the part's wordings of the question, drawn from the generator."""
+    options = wordings(blueprint, part)
+    return options[rng.integers(len(options))]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from valor_ray.tabletop.looks import ALBEDO, LOOKS, Look
+from valor_ray.tabletop.looks import ALBEDO, LOOK_OF, Look
 from valor_ray.tabletop.raycast import intersect
 from valor_ray.tabletop.scenes import FIELD_OF_VIEW, WALL_Y, Camera, Scene, Solid, image_rect
 
@@ -83,12 +84,24 @@ def _background(
     points = (origin + depth[floor, None] * rays[floor]).astype(np.float32)
     lit = look.ambient + max(float(lamp[2]), 0.2) * _shadow(points, lamp, scene.solids + scene.clutter)
     colour[floor] = look.floor(points[:, 0], points[:, 1], rng) * lit[:, None] * np.array(look.light) * 1.25
+    if look.hung:
+        points = origin + depth[~floor, None] * rays[~floor]
+        colour[~floor] = look.floor(points[:, 0], points[:, 2], rng) * np.array(look.wall)
     return depth, colour
+
+
+def _pool(points: Array, radius: float, rng: np.random.Generator) -> Array:
+    """Brightness (N, 1) at points (N, 3) of a room in which a lamp lights the table around some place."""
+    centre = np.array([rng.uniform(-0.4, 0.4), rng.uniform(1.5, 2.1)])
+    away = ((points[:, :2] - centre) ** 2).sum(1, keepdims=True) / radius**2
+    return 0.25 + 0.95 * np.exp(-away)
 
 
 def _develop(colour: Array, look: Look, size: int, rng: np.random.Generator) -> Array:
     """Linear light to an 8-bit picture."""
     picture = np.clip(colour, 0, 1) ** (1 / 2.2) * np.array(look.shift)
+    if look.blur:
+        picture = cv2.GaussianBlur(picture.reshape(size, size, 3), (0, 0), look.blur * size).reshape(-1, 3)
     picture = picture + rng.normal(0, look.noise, picture.shape)
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8).reshape(size, size, 3)
 
@@ -117,7 +130,7 @@ def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[Re
 
 def render(scene: Scene, size: int = 256) -> Rendering:
     """Render a scene to a square picture. The same scene gives the same pixels."""
-    look = LOOKS[scene.look]
+    look = LOOK_OF[scene.look]
     rng = np.random.default_rng([scene.seed, 11])
     origin, rays, focal = _rays(scene.camera, size)
     around = rng.uniform(-1.2, 1.2)
@@ -137,6 +150,11 @@ def render(scene: Scene, size: int = 256) -> Rendering:
         albedo = np.array(solid.rgb or ALBEDO[solid.colour]) * rng.uniform(0.88, 1.05)
         lambert = np.maximum(normal[front] @ lamp, 0)
         lit = look.ambient + 0.75 * lambert + 0.12 * np.maximum(-normal[front][:, 1], 0)
+        if look.paint is not None:
+            local = origin + t[front, None] * rays[pixels] - np.array([solid.x, solid.y, 0])
+            lit = lit * look.paint(local, rng)
         colour[pixels] = albedo * lit[:, None] * np.array(look.light) * 1.2
+    if look.pool:
+        colour = colour * _pool(origin + depth[:, None] * rays, look.pool, rng)
     grid, flat = depth.reshape(size, size), ids.reshape(size, size)
     return Rendering(_develop(colour, look, size, rng), grid, flat, focal, _objects(scene, flat, own, grid))

@@ -14,7 +14,15 @@ import numpy as np
 
 from valor_ray.depth_map import depth_at
 from valor_ray.records import DepthMap
-from valor_ray.tabletop.questions import FAMILIES, REFERENCE_CM, RELATIONS, Blueprint
+from valor_ray.tabletop.questions import (
+    FAMILIES,
+    REFERENCE_CM,
+    RELATIONS,
+    Blueprint,
+    Part,
+    belongs,
+    part_of_pair,
+)
 from valor_ray.tabletop.render import RenderedObject, Rendering
 from valor_ray.tabletop.scenes import COLOURS, SHAPES
 
@@ -51,10 +59,13 @@ def _centre(thing: RenderedObject) -> tuple[float, float]:
 
 
 class _Asker:
-    """Draws questions of each family about one rendering; None where the scene does not allow a clear one."""
+    """Draws questions of each family about one rendering; None where the scene does not allow a clear one.
 
-    def __init__(self, rendering: Rendering, rng: np.random.Generator) -> None:
-        self.rendering, self.rng = rendering, rng
+    Pairs of phrases are the part's own.
+    """
+
+    def __init__(self, rendering: Rendering, rng: np.random.Generator, part: Part) -> None:
+        self.rendering, self.rng, self.part = rendering, rng, part
         self.things = rendering.objects
         self.side = rendering.rgb.shape[0]
         self.clear = all(t.visible >= _CLEAR for t in self.things)
@@ -69,7 +80,12 @@ class _Asker:
 
     def pair(self, fits: Fits, tricky: Fits | None = None) -> tuple[RenderedObject, RenderedObject] | None:
         """Two objects that fit; in most draws tricky ones only, so that a scene without any is passed over."""
-        pairs = [(a, b) for a in self.unique for b in self.unique if a is not b and fits(a, b)]
+        pairs = [
+            (a, b)
+            for a in self.unique
+            for b in self.unique
+            if a is not b and part_of_pair(a.label, b.label) == self.part and fits(a, b)
+        ]
         if tricky is not None and self.rng.random() < _TRICKY:
             pairs = [pair for pair in pairs if tricky(*pair)]
         return self.pick(pairs) if pairs else None
@@ -95,12 +111,13 @@ class _Asker:
         return (thing.bbox[3] - thing.bbox[1]) * self.depth(thing)
 
     def phrase(self) -> str:
-        """A full label, a bare shape, or a bare colour."""
+        """A full label of the part, a bare shape, or a bare colour."""
         colour, shape = COLOURS[self.rng.integers(8)], SHAPES[self.rng.integers(4)]
         if self.things and self.rng.random() < 0.6:
             thing = self.things[self.rng.integers(len(self.things))]
             colour, shape = thing.colour, thing.shape
-        return str(self.pick([f"{colour} {shape}", shape, f"{colour} object"]))
+        phrase = str(self.pick([f"{colour} {shape}", shape, f"{colour} object"]))
+        return phrase if belongs(Blueprint("count", phrase), self.part) else self.phrase()
 
     def done(self, blueprint: Blueprint, answer: Truth, things: list[RenderedObject]) -> AnsweredQuestion:
         return AnsweredQuestion(blueprint, answer, tuple(t.bbox for t in things))
@@ -231,6 +248,7 @@ class _Asker:
             return [t for t in self.named(phrase) if (_centre(t)[0] < x) == (relation == "left")]
 
         options = [p for p in [*SHAPES, *(f"{c} object" for c in COLOURS)] if not matches(anchor, p)]
+        options = [p for p in options if part_of_pair(p, anchor.label) == self.part]
         options = [
             p for p in options if all(abs(_centre(t)[0] - x) >= _APART * self.side for t in self.named(p))
         ]
@@ -250,7 +268,10 @@ class _Asker:
         if not self.clear:
             return None
         pairs = [
-            (p, q) for p in options for q in options if p != q and len(self.named(p)) != len(self.named(q))
+            (p, q)
+            for p in options
+            for q in options
+            if p != q and part_of_pair(p, q) == self.part and len(self.named(p)) != len(self.named(q))
         ]
         if not pairs:
             return None
@@ -261,31 +282,35 @@ class _Asker:
         return self.done(Blueprint("more", first, second, relation), answer, things)
 
 
-def ask(rendering: Rendering, family: str, rng: np.random.Generator) -> AnsweredQuestion | None:
-    """A question of the family about the picture with its true answer, or None when it allows no clear one."""
-    asker = _Asker(rendering, rng)
+def ask(
+    rendering: Rendering, family: str, rng: np.random.Generator, part: Part = "training"
+) -> AnsweredQuestion | None:
+    """A question of the family about the picture with its true answer, about a pair of phrases of the part; None when
+    the picture allows no clear one."""
+    asker = _Asker(rendering, rng, part)
     question: AnsweredQuestion | None = getattr(asker, "side_" if family == "side" else family)()
     return question
 
 
-def free_blueprint(rng: np.random.Generator, family: str | None = None) -> Blueprint:
-    """A blueprint without a scene, for pre-training text."""
+def free_blueprint(rng: np.random.Generator, family: str | None = None, part: Part = "training") -> Blueprint:
+    """A blueprint without a scene, for pre-training text; its pair of phrases is the part's own."""
     family = family or FAMILIES[rng.integers(len(FAMILIES))]
+    while True:
+        blueprint = _free(rng, family)
+        if blueprint.a != blueprint.b and belongs(blueprint, part):
+            return blueprint
+
+
+def _free(rng: np.random.Generator, family: str) -> Blueprint:
     relation = ""
     if family in RELATIONS:
         relation = RELATIONS[family][rng.integers(len(RELATIONS[family]))]
     target = ("colour", "shape")[rng.integers(2)] if family in ("attribute", "nested") else ""
     labels = [f"{COLOURS[rng.integers(8)]} {SHAPES[rng.integers(4)]}" for _ in range(2)]
-    if labels[0] == labels[1]:
-        return free_blueprint(rng, family)
     shape, colour = SHAPES[rng.integers(4)], f"{COLOURS[rng.integers(8)]} object"
     if family in ("count", "existence"):
-        loose = (
-            "object"
-            if family == "count" and rng.random() < 0.1
-            else (labels[0], shape, colour)[rng.integers(3)]
-        )
-        return Blueprint(family, loose)
+        whole = family == "count" and rng.random() < 0.1
+        return Blueprint(family, "object" if whole else (labels[0], shape, colour)[rng.integers(3)])
     if target:
         return Blueprint(family, shape if target == "colour" else colour, relation=relation, target=target)
     if family == "count_side":

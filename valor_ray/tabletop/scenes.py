@@ -19,6 +19,10 @@ COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "cyan", "white"
 LOOKS = ("tiles", "wood", "dusk", "loud")
 SEEN_LOOKS = ("tiles", "wood")  # what the base detector is pre-trained on
 UNSEEN_LOOKS = ("dusk", "loud")
+GROUNDING_LOOKS = ("lamp", "quilt")  # of the grounding loop: harder, and in question sets only by name
+ALL_LOOKS = LOOKS + GROUNDING_LOOKS
+# Pieces of clutter in a scene: at least, and one more than at most.
+_CLUTTER = {"dusk": (2, 6), "loud": (2, 6), "lamp": (2, 6), "quilt": (6, 12)}
 
 # Scene seeds by split: ranges that never meet, so no two splits share a scene. What has no seed of its own
 # (pre-training, measuring) draws from these; data sets get their scenes from `set_seeds`.
@@ -168,10 +172,12 @@ def _names(rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
     return names
 
 
-def _clutter(rng: np.random.Generator, camera: Camera, stood: list[Solid]) -> tuple[Solid, ...]:
-    """Pebbles and planks in dull greys and browns that no question names."""
+def _clutter(
+    rng: np.random.Generator, camera: Camera, stood: list[Solid], fewest: int, end: int
+) -> tuple[Solid, ...]:
+    """Pebbles and planks in dull greys and browns that no question names: `fewest` to `end` - 1, as far as they fit."""
     pieces: list[Solid] = []
-    for _ in range(int(rng.integers(2, 6))):
+    for _ in range(int(rng.integers(fewest, end))):
         grey = rng.uniform(0.2, 0.5)
         rgb = (grey * 1.1, grey, grey * rng.uniform(0.7, 1.0))
 
@@ -189,8 +195,8 @@ def _clutter(rng: np.random.Generator, camera: Camera, stood: list[Solid]) -> tu
 
 def sample_scene(seed: int, look: str) -> Scene:
     """The scene of a seed: the same seed gives the same solids in every look. Raises ValueError on an unknown look."""
-    if look not in LOOKS:
-        raise ValueError(f"unknown look {look!r}: one of {', '.join(LOOKS)}")
+    if look not in ALL_LOOKS:
+        raise ValueError(f"unknown look {look!r}: one of {', '.join(ALL_LOOKS)}")
     rng = np.random.default_rng([seed, 7])
     while True:
         camera = Camera(height=rng.uniform(0.5, 0.72), pitch=math.radians(rng.uniform(14, 18)))
@@ -201,5 +207,5 @@ def sample_scene(seed: int, look: str) -> Scene:
                 stood.append(solid)
         if len(stood) >= 3:
             break
-    clutter = _clutter(rng, camera, stood) if look in UNSEEN_LOOKS else ()
+    clutter = _clutter(rng, camera, stood, *_CLUTTER[look]) if look in _CLUTTER else ()
     return Scene(seed, look, camera, tuple(stood), clutter)

@@ -115,6 +115,34 @@ def test_a_key_that_is_not_set_exits_2_and_names_the_variable(
     assert "NO_SUCH_KEY" in capsys.readouterr().err
 
 
+def test_offline_judge_is_said_to_be_rule_based_and_another_is_not(
+    file: Path, tmp_path: Path, capsys
+) -> None:
+    assert main(words(file, tmp_path / "out", "--in-process")) == 0
+    assert capsys.readouterr().err.count("rule-based and knows tabletop questions only") == 1
+    own = (
+        "judge.base_url=http://127.0.0.1:9/v1",
+        "judge.api_key_env=null",
+        "judge.patience_s=0",
+        "judge.retries=0",
+    )
+    overrides = [word for each in own for word in ("--set", each)]
+    assert main(words(file, tmp_path / "other", "--in-process", *overrides)) == 1
+    assert "rule-based" not in capsys.readouterr().err
+
+
+def test_scene_tests_in_place_of_the_text_heads_ask_no_text_head(file: Path, tmp_path: Path, capsys) -> None:
+    text_heads = ("logic", "attribute", "spatial", "adherence")
+    own = [*(f"reward.{head}=0" for head in text_heads), "reward.scenes=0.9", "reward.audit_every=0"]
+    overrides = [word for each in own for word in ("--set", each)]
+    assert main(words(file, tmp_path / "out", "--in-process", *overrides)) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["scored"] == 3 and 1 <= report["calls"] <= 3  # of one question
+    assert all(report["heads"][head]["yes"] + report["heads"][head]["missing"] == 0 for head in text_heads)
+    assert report["judge_calls_per_reply"] == pytest.approx(report["calls"] / 3, abs=1e-4)
+    assert {"scenes_left_out", "scenes_missing"} <= set(report)
+
+
 def test_without_json_a_table_is_on_stdout(file: Path, tmp_path: Path, capsys) -> None:
     assert main([word for word in words(file, tmp_path / "out", "--in-process") if word != "--json"]) == 0
     captured = capsys.readouterr()

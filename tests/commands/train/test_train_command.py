@@ -232,6 +232,28 @@ def planned(*command: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), 0),
+        (("--set", "policy.model=Qwen/Qwen3-8B"), 1),
+        (("--set", "judge.base_url=https://host/v1", "--set", "policy.model=Qwen/Qwen3-8B"), 0),
+    ],
+)
+def test_another_policy_before_the_offline_judge_is_told_that_it_is_rule_based(
+    tmp_path: Path, capsys, more: tuple[str, ...], said: int
+) -> None:
+    assert main(words(tmp_path / "run", "--dry-run", *more)) == 0
+    assert capsys.readouterr().err.count("rule-based and knows tabletop questions only") == said
+
+
+def test_other_questions_before_the_offline_judge_are_told_that_it_is_rule_based(
+    tmp_path: Path, queries: Path, capsys
+) -> None:
+    assert main(words(tmp_path / "run", "--queries", queries, "--dry-run")) == 0
+    assert capsys.readouterr().err.count("rule-based") == 1
+
+
 def test_dry_run_prints_the_plan_and_leaves_no_trace(tmp_path: Path, queries: Path) -> None:
     plan = planned(*words(tmp_path / "run", "--queries", queries, "--dry-run"))
     assert (plan["queries"], plan["steps"], plan["replies"]) == (6, 3, 12)

@@ -14,13 +14,13 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.actors.judge_ledger import NAME, RemoteLedger, open_judge_ledger
 from deployments.actors.named import NAMESPACE
-from deployments.actors.sandbox_pool import RemoteSyntax, open_pool
+from deployments.actors.sandbox_pool import RemoteSceneRuns, RemoteSyntax, open_pool
 from deployments.ports import RemoteJudge
 from deployments.serving import judging
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.perf.mock_judge import MockJudge
-from valor_ray.records import JudgeReply
+from valor_ray.records import JudgeReply, SceneObject, SymbolicScene
 
 EXPORTED = (
     *(f"valor_judge_{name}" for name in ("answers", "latency_seconds", "tries", "state")),
@@ -140,6 +140,23 @@ def test_sandbox_pool_checks_programs_and_comes_back_when_it_is_killed(handle: D
     assert asyncio.run(check(codes)) == [True, False, False]
     ray.kill(open_pool(Config.load().sandbox), no_restart=False)
     assert asyncio.run(check(codes)) == [True, False, False]
+
+
+def test_sandbox_pool_runs_programs_in_scenes(handle: DeploymentHandle) -> None:
+    def scene(boxes: int) -> SymbolicScene:
+        places = [(float(10 * i), 0.0, 10.0 * i + 5, 5.0) for i in range(boxes)]
+        return SymbolicScene(
+            (99, 99), tuple(SceneObject("box", {}, place, 1.0 + place[0], 1, 1) for place in places)
+        )
+
+    async def answers(codes: list[str]) -> list[list[object]]:
+        runs = RemoteSceneRuns(open_pool(Config.load().sandbox))
+        scenes = [scene(1), scene(3)]
+        given = await asyncio.gather(*(runs(code, "How many boxes?", scenes, {}) for code in codes))
+        return [[run.answer if run.status == "answered" else run.status for run in each] for each in given]
+
+    codes = ["final_answer = len(gd_detect(img_pth, 'box'))", "import os", "final_answer = 2"]
+    assert asyncio.run(answers(codes)) == [[1, 3], ["failed", "failed"], [2, 2]]
 
 
 @pytest.mark.timeout(300)

@@ -211,6 +211,25 @@ def test_other_prompts_need_another_folder(
         run(file, tmp_path / "out", Judges())
 
 
+TEXT_HEADS = ("logic", "attribute", "spatial", "adherence")
+
+
+def test_prompts_of_scenes_count_where_scenes_do(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = [*(f"reward.{head}=0" for head in TEXT_HEADS), "reward.scenes=0.9"]
+    run(file, tmp_path / "text", Judges())
+    run(file, tmp_path / "scenes", Judges(), *scenes)
+    named = set(json.loads((tmp_path / "scenes/prompts.json").read_text()))
+    assert named == {f"prompt of scene_{name}" for name in ("things", "answers", "words")}
+    with pytest.raises(ConfigError, match=r"reward\.scenes 0\.0 -> 0\.9|reward\.scenes 0 -> 0\.9"):
+        run(file, tmp_path / "text", Judges(), *scenes)
+    monkeypatch.setattr("valor_ray.judges.scene_questions.prompt_version", lambda head: "other")
+    assert run(file, tmp_path / "text", Judges())["calls"] == 0
+    with pytest.raises(ConfigError, match=r"prompt of scene_things .* -> other"):
+        run(file, tmp_path / "scenes", Judges(), *scenes)
+
+
 def test_more_rows_of_the_same_file_are_added(tmp_path: Path, file: Path) -> None:
     assert run(file, tmp_path / "out", Judges(), limit=4)["replies"] == 4
     judges = Judges()

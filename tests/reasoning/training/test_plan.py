@@ -45,6 +45,18 @@ def test_plan_by_hand() -> None:
     assert "1200" in said and "80" in said
 
 
+TEXT_HEADS = ("logic", "attribute", "spatial", "adherence")
+
+
+def test_plan_of_scene_tests_counts_their_calls_by_questions() -> None:
+    in_their_place = [*(f"reward.{head}=0" for head in TEXT_HEADS), "reward.scenes=0.9"]
+    planned = plan(settings(*PLANNED, *in_their_place), QUERIES)
+    assert planned["judge_calls"] == 60  # 3 a question: 5 steps x 4
+    assert planned["judge_calls_at_most"] == 99  # 3 x (5 x (4 + 2) + 3 canaries)
+    beside = plan(settings(*PLANNED, "reward.logic=0", "reward.scenes=0.3"), QUERIES)
+    assert beside["judge_calls"] == 3 * 60 + 60 and beside["judge_calls_at_most"] == 3 * 93 + 99
+
+
 def test_plan_does_not_call_a_judge_without_prices_free() -> None:
     planned = plan(settings("judge.base_url=https://host/v1"), QUERIES)
     assert planned["judge_cost_usd"] is None and "judge.price_in" in planned["cost_assumes"]

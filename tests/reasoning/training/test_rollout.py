@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from valor_ray.errors import JudgeError
+from valor_ray.reasoning.reward import Rewarder
 from valor_ray.reasoning.training import rollout
 from valor_ray.reasoning.training.folder import FolderSamples
 from valor_ray.reasoning.training.rollout import RolloutResult, roll_out
@@ -162,6 +163,54 @@ def test_ill_judge_is_asked_again_before_anything_is_given_up(
 
     outcome = run(assignment("a", "b"), ill_at_first, kept_samples)
     assert {one.fate for one in outcome.rollouts} == {"used"} and len(asked) == 12
+
+
+def test_replies_that_leave_their_scenes_undecided_make_no_judge_ill(
+    kept_samples: FolderSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "_ASK_AGAIN_S", (0.01, 0.01))
+    asked: list[str] = []
+
+    async def vague(question: str, reply: str) -> Reward:
+        asked.append(reply)
+        if reply[-1] == "2":
+            return await by_place(question, reply)
+        return Reward(None, {Head.SCENES: Verdict(None, "undecided: 0 of 8 scenes", undecided=True)})
+
+    outcome = run(assignment("a", "b"), vague, kept_samples)
+    assert len(asked) == 6 and [one.fate for one in outcome.rollouts] == ["missing", "missing", "equal"] * 2
+
+
+def test_group_whose_question_has_no_scenes_is_trained_on_by_the_other_heads(
+    kept_samples: FolderSamples,
+) -> None:
+    async def left_out(question: str, reply: str) -> Reward:
+        value = float(reply[-1]) / 10
+        return Reward(value, {Head.FORMAT: Verdict(True)}, left_out=(Head.SCENES,), scene_test='{"why": ""}')
+
+    outcome = run(assignment("a", "b"), left_out, kept_samples)
+    assert {one.fate for one in outcome.rollouts} == {"used"}
+    assert all(
+        one.left_out == ("scenes",) and one.scene_test and one.scenes is None for one in outcome.rollouts
+    )
+
+
+def test_questions_are_prepared_while_their_replies_are_sampled(kept_samples: FolderSamples) -> None:
+    order: list[str] = []
+
+    class Prepares(Rewarder):
+        def __init__(self) -> None:
+            pass
+
+        def prepare(self, questions: Iterable[str]) -> None:
+            order.extend(questions)
+
+        async def __call__(self, question: str, reply: str) -> Reward:
+            order.append("rewarded")
+            return await by_place(question, reply)
+
+    run(assignment("a", "b", "c"), Prepares(), kept_samples)
+    assert order[:3] == ["a", "b", "rewarded"] and "c" not in order
 
 
 def test_judge_that_stays_ill_ends_the_order_and_its_samples_stay(

@@ -69,6 +69,7 @@ def metrics(rng: random.Random, step: int) -> dict:
         "ratio_mean": 1 + noise(0.01), "ratio_max": 1.5 + abs(noise(0.4)), "lag_mean": rng.random(), "lag_max": 1,
         "logprob_gap": 10 ** (-4.5 + noise(0.3)), "groups": 8, "equal_groups": rng.randrange(3),
         "refilled": rng.randrange(3), "dropped_missing": rng.randrange(2), "dropped_stale": int(step % 9 == 5),
+        "scenes_left_out": 0.1, "scenes_missing": 0.05 * rng.random(), "judge_calls_per_reply": 0.5,
         "reply_tokens": 120 - 20 * grown + noise(3), "judge_calls": 220 + rng.randrange(60),
         "cache_hits": rng.randrange(40), "judge_cost_usd": 0.02 + rng.random() / 100,
         "seconds": {"wait": 2 + abs(noise(2)), "learn": 9 + noise(0.5), "publish": 0.6, "sample": 6 + noise(1),
@@ -141,7 +142,7 @@ def make_run(folder: Path, steps: int = 40, text: str = "", questions: int = 504
 def test_every_section_of_a_finished_run_has_its_data(tmp_path: Path) -> None:
     page = write_train_page(make_run(tmp_path)).read_text()
     seen = tags(page)
-    assert seen.count("svg") == 16 and NOTHING not in page
+    assert seen.count("svg") == 18 and NOTHING not in page
     assert "Significantly worse than before: count." in page
     for part in ("Best", "Worst", "Missing", "Equal groups", "Canaries", "Newest", "Oldest"):
         assert 0 < page.count(f'<article data-part="{part}"') <= SHOWN

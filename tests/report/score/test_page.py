@@ -110,6 +110,7 @@ def test_a_reply_without_the_format_has_no_missing_verdicts() -> None:
         "yes": 0,
         "no": 1,
         "missing": 0,
+        "left_out": 0,
     }
     assert summary.heads_json()["logic"]["missing"] == 0
 

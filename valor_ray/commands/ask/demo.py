@@ -36,7 +36,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seed", type=int, default=0, metavar="S", help="of the scenes and questions (default 0)"
     )
     parser.add_argument(
-        "--look", default=None, metavar="NAME", help="tiles, wood, dusk or loud (default: all in turn)"
+        "--look",
+        default=None,
+        metavar="NAME",
+        help="tiles, wood, dusk, loud (default: these four in turn), lamp or quilt",
     )
     add_profile(parser)
 

@@ -32,7 +32,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="any whole number from 0 on: same seed, same scenes; no two seeds share a scene (default 0)",
     )
     render.add_argument(
-        "--look", default=None, metavar="NAME", help="tiles, wood, dusk or loud (default: all in turn)"
+        "--look",
+        default=None,
+        metavar="NAME",
+        help="tiles, wood, dusk, loud (default: these four in turn), lamp or quilt",
     )
     add_json(render)
 

@@ -35,7 +35,7 @@ examples:
   valor train reasoning --run runs/first --dry-run            what it would do: steps, replies, judge calls
   valor train reasoning --run runs/mine --profile judge.yaml --queries photos/
 """
-_REASONING = "Improve the policy by GRPO on six judged rewards, without labels."
+_REASONING = "Improve the policy by GRPO on judged rewards, without labels."
 _REASONING_EPILOG = f"""\
 examples:
   valor train reasoning --run runs/first
@@ -95,10 +95,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    from valor_ray.config.judging import RULE_BASED
+
     interrupt_on_signals()
     config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
     if args.replay is None and not args.dry_run:
         config.judge.check_keys()
+    if args.replay is None and _rule_based(config):
+        _say(RULE_BASED)
     with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone
         report = _work(args, config)
     if args.json:
@@ -140,6 +144,12 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
 
         host = RayTrainHost(evaluated=held_out is not None)
     return train(args.folder, config, queries, host, held_out, say=_say, learner=not args.rollouts_only)
+
+
+def _rule_based(config: Config) -> bool:
+    """Whether the offline judge is asked about what it was not made for: another policy, or other questions."""
+    own = config.policy.model.startswith("tabletop:") and config.grpo.queries is None
+    return config.judge.base_url is None and not own
 
 
 def _one_learner(config: Config) -> Config:
@@ -214,7 +224,7 @@ def _show(report: dict[str, Any], args: Namespace) -> None:
 
     print(f"steps {report['steps']}, {report['minutes'] or 0:.1f} minutes of training")
     print(f"mean reward     {share('reward_start')} -> {share('reward_end')}")
-    print(f"all six heads   {share('all_heads_start')} -> {share('all_heads_end')}")
+    print(f"all heads yes   {share('all_heads_start')} -> {share('all_heads_end')}")
     print(f"right answers   {share('accuracy_start')} -> {share('accuracy_end')}", end="")
     if report.get("gain_ci"):
         low, high = report["gain_ci"]

@@ -1,4 +1,4 @@
-"""`valor score`: the six rewards of every reply of a file."""
+"""`valor score`: the rewards of every reply of a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from valor_ray.commands.options import (
     print_json,
 )
 
-HELP = "Give each reply of a file its six rewards, with reasons, by LLM verifiers."
+HELP = "Give each reply of a file its rewards, with reasons, by LLM verifiers."
 EPILOG = f"""\
 examples:
   valor score --replies replies.jsonl --out runs/score
@@ -28,11 +28,13 @@ examples:
 FILE is JSON lines or parquet, one reply a row: query_id, question, reply; several replies of a query are normal.
 A row is named by its reply_id when it has one, else QUERY_ID#1, QUERY_ID#2, ... in the order of the file.
 
-OUT gets rewards.jsonl (one line a reply: reward, the six verdicts, reasons, tokens, cost), missing.jsonl (no verdict:
+OUT gets rewards.jsonl (one line a reply: reward, its verdicts, reasons, tokens, cost), missing.jsonl (no verdict:
 judged again by the next run), failed.jsonl (rows that cannot be scored, and why), audit.jsonl, metrics.jsonl,
 config.yaml, report.json, and report.html to look at. Every judge answer is kept in OUT/judge_cache (or in
 judge.cache_dir): the same command goes on where it was stopped, and pays nothing twice.
-Without judge.base_url the offline judge is used; it knows tabletop questions.
+Without judge.base_url the offline judge is used; it is rule-based and knows tabletop questions only.
+Scene tests (ours, off by default) in place of the text heads, at 3 calls a question instead of 4 a reply:
+  --set reward.scenes=0.9 --set reward.logic=0 --set reward.attribute=0 --set reward.spatial=0 --set reward.adherence=0
 
 {JUDGE_FILE}
 Exit code 0: every reply has its reward; 1: some rows are missing or failed; 2: wrong usage or settings; 130: Ctrl-C.
@@ -53,11 +55,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    from valor_ray.config.judging import RULE_BASED
     from valor_ray.reasoning.scoring.host import ScoreHost
     from valor_ray.reasoning.scoring.run import score
 
     config = load_config(args)
     config.judge.check_keys()
+    if config.judge.base_url is None:  # whose replies these are is not known
+        _say(RULE_BASED)
     interrupt_on_signals()
     host: ScoreHost
     if args.in_process:
@@ -80,12 +85,19 @@ def run(args: Namespace) -> int:
 
 
 def _show(report: dict[str, Any], out: Path) -> None:
+    from valor_ray.report.score.summary import asked
+
     print(f"{'head':<12}{'yes':>8}{'no':>8}{'missing':>9}{'rate':>8}   95 % interval")
-    for name, head in report["heads"].items():
+    for name, head in asked(report["heads"]).items():
         rate = "–" if head["rate"] is None else f"{head['rate']:.1%}"
         low, high = head["ci95"]
         print(
             f"{name:<12}{head['yes']:>8}{head['no']:>8}{head['missing']:>9}{rate:>8}   {low:.1%} – {high:.1%}"
+        )
+    if report["scenes_missing"] is not None:
+        print(
+            f"scene tests: {report['scenes_left_out']:.1%} of the replies are to questions that they do not apply to, "
+            f"{report['scenes_missing']:.1%} have no verdict; {report['judge_calls_per_reply']:.2f} judge calls a reply"
         )
     mean = "–" if report["mean_reward"] is None else f"{report['mean_reward']:.3f}"
     print(

@@ -4,7 +4,8 @@ Program to driver: {"t": "call", "tool", "args", "line"} · {"t": "print", "text
 {"t": "fail", "kind": "error" | "rejected" | "memory" | "refused", "error", "line"}.
 Driver to program: first {"code", "size": [width, height]}, then {"result"} or {"error"} after each call.
 A warm worker is told {"warm"} first, then for each program {"code", "size", "worlds", "calls", "output", "trace"},
-to which it answers {"t": "surveyed", "results"}.
+to which it answers {"t": "surveyed", "results"}. In place of "size" and "worlds" there may be "scenes", itself JSON
+text of {"scenes", "question", "words"}: then "results" holds a list of one or two for each scene.
 This module is loaded in the sandbox too: standard library only.
 """
 

@@ -1,7 +1,8 @@
 """Inside the sandbox: a worker that runs one gated program after the other, each in fresh namespaces.
 
-It answers tool calls itself, from placeholder worlds, so that a whole survey is one message in and one out. What it
-says is checked by the driver like everything that comes out of the sandbox. Standard library, numpy and our tools only.
+It answers tool calls itself, from placeholder worlds or symbolic scenes, so that a whole survey, or a tour of scenes,
+is one message in and one out. What it says is checked by the driver like everything that comes out of the sandbox.
+Standard library, numpy and our tools only.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import copy
 import sys
 import traceback
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from valor_ray.errors import ToolError as ToolRefusal
 from valor_ray.program.inside import protocol
 from valor_ray.program.inside.channel import Channel, ToolError, calling_line, failing_line, message_of
 from valor_ray.program.inside.namespace import Call, defined, warm_builtins
 from valor_ray.program.inside.placeholders import PlaceholderTools, World
+from valor_ray.program.inside.scene_words import scene_from_json
+from valor_ray.program.inside.scene_world import Asked, SceneTools, Stop
 from valor_ray.program.inside.values import to_json
 from valor_ray.program.inside.wrap import compile_program
+from valor_ray.records import SymbolicScene
 from valor_ray.tools import check_call
 
 
@@ -61,9 +65,52 @@ class _Output:
 def serve(stubs: CodeType, channel: Channel) -> None:
     """Run what the driver sends, one program after the other, until it closes the socket."""
     builtins = warm_builtins()
+    scenes = _Scenes("", (), None)
     while True:
         request = channel.receive()
-        channel.send({"t": "surveyed", "results": _survey(request, stubs, builtins)})
+        if "scenes" in request:
+            if request["scenes"] != scenes.text:  # those of one question come one after the other
+                scenes = _Scenes.read(request["scenes"])
+            results = _tour(request, scenes, stubs, builtins)
+        else:
+            results = _survey(request, stubs, builtins)
+        channel.send({"t": "surveyed", "results": results})
+
+
+class _Scenes(NamedTuple):
+    """The scenes of a question, as no program ever holds them."""
+
+    text: str
+    scenes: tuple[SymbolicScene, ...]
+    asked: Asked | None
+
+    @classmethod
+    def read(cls, text: str) -> _Scenes:
+        told = protocol.decode(text.encode("ascii"))
+        scenes = tuple(map(scene_from_json, told["scenes"]))
+        return cls(text, scenes, Asked.of(told["question"], scenes, told["words"]))
+
+
+def _tour(request: dict[str, Any], known: _Scenes, stubs: CodeType, builtins: dict[str, Any]) -> list[Any]:
+    """One or two results for each scene, the second with detections in reverse; up to the first limit."""
+    try:
+        compiled = compile_program(request["code"])
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        return [[_result("rejected", error=f"the program does not parse: {error}")]]
+    asked = known.asked
+    assert asked is not None
+    results: list[list[dict[str, Any]]] = []
+    for scene in known.scenes:
+        in_scene = request | {"size": scene.image_size}
+        tools = SceneTools(scene, asked)
+        results.append([_run(compiled, stubs, in_scene, tools, builtins)])
+        if tools.ordered and results[-1][0]["status"] == "ok":
+            results[-1].append(
+                _run(compiled, stubs, in_scene, SceneTools(scene, asked, reverse=True), builtins)
+            )
+        if results[-1][-1]["status"] in ("killed", "memory"):
+            break
+    return results
 
 
 def _survey(request: dict[str, Any], stubs: CodeType, builtins: dict[str, Any]) -> list[dict[str, Any]]:
@@ -86,7 +133,7 @@ def _run(
     compiled: CodeType,
     stubs: CodeType,
     request: dict[str, Any],
-    tools: PlaceholderTools,
+    tools: PlaceholderTools | SceneTools,
     builtins: dict[str, Any],
 ) -> dict[str, Any]:
     """The result of one run, in a namespace of its own, which ends with it."""
@@ -107,6 +154,8 @@ def _run(
     except BaseException as error:  # noqa: BLE001 the process boundary: whatever a program raises is its result
         line = failing_line(error.__traceback__)
         result = _result("error", error=f"{type(error).__name__}: {message_of(error)}", line=line)
+    if isinstance(tools, SceneTools):
+        return result if tools.stop is None else _stopped(tools.stop)
     if request["trace"]:
         result |= {"trace": calls, "output": output.text}
     else:
@@ -114,7 +163,7 @@ def _run(
     return result
 
 
-def _caller(tools: PlaceholderTools, request: dict[str, Any], calls: list[list[Any]]) -> Call:
+def _caller(tools: PlaceholderTools | SceneTools, request: dict[str, Any], calls: list[list[Any]]) -> Call:
     """The `_call` behind every tool function: checked as the driver would, answered on the spot."""
     size, most, trace = tuple(request["size"]), request["calls"], request["trace"]
     made = 0
@@ -136,6 +185,8 @@ def _caller(tools: PlaceholderTools, request: dict[str, Any], calls: list[list[A
         except ToolRefusal as refusal:
             calls.append([tool, args, None, line, str(refusal)])
             raise ToolError(str(refusal)) from None
+        except Stop as stop:
+            raise _Over(stop.text, line) from None
         if trace:  # a copy: the program may change what it was given
             calls.append([tool, args, copy.deepcopy(result), line, None])
         return result
@@ -154,6 +205,11 @@ def _finished(answer: Any) -> dict[str, Any]:
     if size > protocol.MAX_ANSWER:
         return _result("error", error=f"final_answer is longer than {protocol.MAX_ANSWER >> 10} KiB")
     return _result("ok", answer=value)
+
+
+def _stopped(stop: Stop) -> dict[str, Any]:
+    """What the scene's text does not tell, or a question handed on: whatever the program made of it."""
+    return _result(stop.kind, error=stop.text) | {"phrase": stop.phrase}
 
 
 def _result(status: str, *, answer: Any = None, error: str = "", line: int | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.records import Head
+from valor_ray.records import Head, Rollout
 
 if TYPE_CHECKING:
     import torch
@@ -73,26 +73,54 @@ def step_token_figures(parts: Sequence[TokenFigures]) -> TokenFigures:
 
 
 def rollout_figures(batch: StepBatch) -> dict[str, Any]:
-    """Rewards, heads, counts, lag and cost of a step's rollouts; null where nothing is known."""
+    """Rewards, heads, counts, lag and cost of a step's rollouts; null where nothing is known.
+
+    Where scenes are asked for, scenes_left_out: share of the groups whose question they do not apply to;
+    scenes_missing: share of the replies without a verdict of theirs although they do, the undecided ones above all.
+    judge_calls_per_reply: requests sent, hedges included, over all replies.
+    """
     rollouts = batch.all_rows
     verdicts = {head: [getattr(rollout, head.value) for rollout in rollouts] for head in Head}
     known = [rollout for rollout in rollouts if rollout.value is not None]
+    tested = any(rollout.scene_test or Head.SCENES.value in rollout.reasons for rollout in rollouts)
     return {
         "reward": _mean([rollout.value for rollout in known if rollout.value is not None]),
-        "all_heads": _mean([all(getattr(rollout, head.value) is True for head in Head) for rollout in known]),
+        "all_heads": _mean([all_yes(rollout) for rollout in known]),
         "well_formed": _mean([rollout.format is True for rollout in rollouts]),
         "heads": {
             head.value: _mean([verdict for verdict in given if verdict is not None])
             for head, given in verdicts.items()
         },
+        "scenes_left_out": _mean(_left_out(rollouts)) if tested else None,
+        "scenes_missing": _mean([scenes_missing(rollout) for rollout in rollouts]) if tested else None,
         "lag_mean": _mean(batch.lags),
         "lag_max": max(batch.lags, default=None),
         **batch.counts,
         "reply_tokens": _mean([len(rollout.token_ids) for rollout in rollouts]),
         "judge_calls": sum(rollout.calls for rollout in rollouts),
+        "judge_calls_per_reply": _mean([rollout.calls for rollout in rollouts]),
         "cache_hits": sum(rollout.cache_hits for rollout in rollouts),
         "judge_cost_usd": sum(rollout.cost_usd for rollout in rollouts),
     }
+
+
+def all_yes(rollout: Rollout) -> bool:
+    """Whether every head that was asked said yes, of a rollout that has a reward."""
+    return rollout.format is True and all(getattr(rollout, head.value) is not False for head in Head)
+
+
+def scenes_missing(rollout: Rollout) -> bool:
+    """Whether the scene tests were asked for and gave no verdict."""
+    return rollout.scenes is None and Head.SCENES.value in rollout.reasons
+
+
+def _left_out(rollouts: Sequence[Rollout]) -> list[bool]:
+    """A group each. Replies without the format are tested by nobody: a group of them alone counts as tested."""
+    groups: dict[tuple[int, int], bool] = {}
+    for rollout in rollouts:
+        place = (rollout.shard, rollout.group)
+        groups[place] = groups.get(place, False) or Head.SCENES.value in rollout.left_out
+    return list(groups.values())
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.config.judging import RewardConfig
 from valor_ray.errors import ConfigError
+from valor_ray.judges import scene_questions
 from valor_ray.judges.plan_heads import prompt_version
-from valor_ray.records import JUDGED
 from valor_ray.runs.folder import SCORE, changes, claimed, meaning, save_settings, saved_settings
 from valor_ray.runs.record_file import replace_text
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
+SCENE_HEADS = (scene_questions.THINGS, scene_questions.ANSWERS, scene_questions.WORDS)
 # Settings that decide what a reward is; the others (replicas, retries, prices) may change between two starts.
 _MEANING = (
-    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence")),
+    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")),
     "judge.model", "judge.others", "judge.combine", "judge.noise",
 )  # fmt: skip
 
@@ -64,7 +65,7 @@ class ScoreFolder:
             return
         saved = saved_settings(self.config, "--out", {"reward": RewardConfig})
         before = _meaning(saved) | self._saved_prompts()
-        changed = changes(before, _meaning(config.model_dump(mode="json")) | prompt_versions())
+        changed = changes(before, _meaning(config.model_dump(mode="json")) | prompt_versions(config.reward))
         if changed:
             raise ConfigError(
                 f"{self.path} holds rewards made with other settings ({changed}). Give another --out; "
@@ -72,7 +73,7 @@ class ScoreFolder:
             )
 
     def write_config(self, config: Config) -> None:
-        replace_text(self.prompts, json.dumps(prompt_versions()) + "\n")
+        replace_text(self.prompts, json.dumps(prompt_versions(config.reward)) + "\n")
         save_settings(self.config, config)
 
     def _saved_prompts(self) -> dict[str, str]:
@@ -84,8 +85,12 @@ class ScoreFolder:
             ) from error
 
 
-def prompt_versions() -> dict[str, str]:
-    return {f"prompt of {head.value}": prompt_version(head) for head in JUDGED}
+def prompt_versions(weights: RewardConfig) -> dict[str, str]:
+    """Of the heads that count."""
+    versions = {f"prompt of {head.value}": prompt_version(head) for head in weights.judged()}
+    for head in SCENE_HEADS if weights.scenes else ():
+        versions[f"prompt of {head}"] = scene_questions.prompt_version(head)
+    return versions
 
 
 def _meaning(settings: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from valor_ray.reasoning.score_row import score_row
 from valor_ray.reasoning.scoring.host import Work
 from valor_ray.reasoning.scoring.work import shard_rows
 
-IN_WORK = 64  # replies at a time: four calls each
+IN_WORK = 64  # replies at a time: up to four calls each
 
 
 class LocalScoreHost:
@@ -41,8 +41,7 @@ class LocalScoreHost:
 
     async def _records(self, work: Work) -> AsyncGenerator[dict[str, Any], None]:
         from valor_ray.program.sandbox import Sandbox
-        from valor_ray.reasoning.reward import Rewarder
-        from valor_ray.reasoning.syntax import SyntaxOfPrograms
+        from valor_ray.reasoning.local_rewarder import local_rewarder
         from valor_ray.wiring import judging
 
         config = work.config
@@ -52,7 +51,7 @@ class LocalScoreHost:
             Sandbox(config.sandbox) as sandbox,
         ):
             self._judges = judge
-            rewarder = Rewarder(SyntaxOfPrograms(sandbox), judge, config.reward)
+            rewarder = local_rewarder(config.reward, judge, sandbox)
             async with contextlib.aclosing(records_of(work.shards, rewarder)) as records:
                 async for record in records:
                     yield record

@@ -159,6 +159,7 @@ class _Run:
             "cost_usd": self.progress.cost_usd,
             "mean_reward": summary.mean_reward,
             "heads": summary.heads_json(),
+            **summary.scenes_json(),
             "histogram": summary.histogram,
             "audit": self.audit.report(),
             "seconds": round(time.monotonic() - start, 2),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Settings that decide what the run computes; the others (replicas, threads, limits) may change between two starts.
 _MEANING = (
     "policy.model", "policy.prompt", "policy.thinking", "judge.model", "judge.noise",
-    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence")),
+    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")),
     *(f"grpo.{name}" for name in (
         "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "max_tokens",
         "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "dtype", "lora_rank",

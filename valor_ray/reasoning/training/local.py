@@ -63,15 +63,14 @@ class LocalTrainHost:
 async def _parts(config: Config, folder: TrainFolder) -> AsyncIterator[tuple[VllmPolicy, Rewarder]]:
     from valor_ray.models.vllm.policy import VllmPolicy
     from valor_ray.program.sandbox import Sandbox
-    from valor_ray.reasoning.reward import Rewarder
-    from valor_ray.reasoning.syntax import SyntaxOfPrograms
+    from valor_ray.reasoning.local_rewarder import local_rewarder
     from valor_ray.wiring import judging
 
     policy = VllmPolicy(config.policy)
     try:
         await policy.start()
         async with judging(config.judge, folder.cache) as judge, Sandbox(config.sandbox) as sandbox:
-            yield policy, Rewarder(SyntaxOfPrograms(sandbox), judge, config.reward)
+            yield policy, local_rewarder(config.reward, judge, sandbox)
     finally:
         policy.close()
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.training.schedule import assignments
-from valor_ray.records import JUDGED, Query
+from valor_ray.records import Query
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
 _TOKENS_IN, _TOKENS_OUT = 1200, 80  # of a judge call on a real reply; for the estimate only
+_SCENE_CALLS = (
+    3  # a question: what it names, and its answers twice; phrases that the scenes do not know come on top
+)
 
 
 def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
@@ -23,7 +26,9 @@ def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
     todo = list(assignments(queries, grpo, config.policy.replicas, config.reward.audit_every))
     replies = steps * grpo.prompts * grpo.samples
     most = sum(len(assignment.queries) for assignment in todo) * grpo.samples
-    calls, judge = len(JUDGED) * replies, config.judge
+    heads, scene_calls = len(config.reward.judged()), _SCENE_CALLS * (config.reward.scenes > 0)
+    calls, judge = heads * replies + scene_calls * steps * grpo.prompts, config.judge
+    canaries = sum(assignment.canaries for assignment in todo)
     priced = judge.base_url is None or judge.price_in > 0 or judge.price_out > 0
     cost = calls * (_TOKENS_IN * judge.price_in + _TOKENS_OUT * judge.price_out) / 1e6
     assumed = f"{_TOKENS_IN} + {_TOKENS_OUT} tokens a call, at judge.price_in and judge.price_out"
@@ -35,7 +40,7 @@ def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
         "replies_with_reserve": most,
         "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers),
         "judge_calls": calls,
-        "judge_calls_at_most": len(JUDGED) * (most + sum(assignment.canaries for assignment in todo)),
+        "judge_calls_at_most": heads * (most + canaries) + scene_calls * (most // grpo.samples + canaries),
         "judge_cost_usd": round(cost, 2) if priced else None,
         "cost_assumes": assumed if priced else "no price: set judge.price_in and judge.price_out",
         "checkpoints": -(-steps // grpo.save_every),

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 from valor_ray.errors import JudgeError
 from valor_ray.judges.audit import canaries
 from valor_ray.ports import Sampler
-from valor_ray.reasoning.reward import Rewarding, reward_record
+from valor_ray.reasoning.reward import Rewarder, Rewarding, lasting, reward_record
 from valor_ray.reasoning.score_row import canary_row, score_row
 from valor_ray.reasoning.training.advantage import Use, advantages
 from valor_ray.reasoning.training.schedule import Assignment
 from valor_ray.records import Head, Query, Reply, Reward, Rollout, Sample, Sampling, Verdict
 
-_MOST_MISSING = 0.5  # with a larger share of missing rewards the judge is taken for ill, and asked again
+_MOST_MISSING = 0.5  # with a larger share of rewards that a judge owes it is taken for ill, and asked again
 _ASK_AGAIN_S = (5.0, 30.0, 120.0)  # pauses before missing rewards are asked for again
 
 
@@ -72,6 +72,8 @@ async def roll_out(
             asked = waiting[: assignment.groups - useful]
             first_group = len(assignment.queries) - len(waiting)
             start = time.monotonic()
+            if isinstance(rewarder, Rewarder):
+                rewarder.prepare(query.question for query in asked)
             samples = _still_wanted(kept_samples.kept(assignment.assignment_id, part), asked, first_group)
             if not samples:
                 seed = assignment.seed + 7919 * part
@@ -82,7 +84,7 @@ async def roll_out(
             waiting = waiting[len({sample.group for sample in samples}) :]
             sampled = time.monotonic()
             rewards = await _rewards(samples, rewarder, reward_patience_s)
-            missing = [reward for reward in rewards if reward.value is None]
+            missing = [reward for reward in rewards if not lasting(reward)]
             if part == 0 and len(missing) > _MOST_MISSING * len(rewards):
                 raise JudgeError(_ill(missing, len(rewards)))  # a step without rewards would teach nothing
             judge_s, sample_s = judge_s + time.monotonic() - sampled, sample_s + sampled - start
@@ -135,14 +137,17 @@ def _still_wanted(kept: Sequence[Sample] | None, asked: Sequence[Query], first_g
 
 
 async def _rewards(samples: Sequence[Sample], rewarder: Rewarding, patience_s: float) -> list[Reward]:
-    """One reward a sample. When most are missing the judge is ill, and those are asked for again, thrice."""
+    """One reward a sample. When a judge owes most of them it is ill, and those are asked for again, thrice.
+
+    A reply that leaves its scene tests undecided has no reward either, but for that no judge is to blame.
+    """
 
     async def one(sample: Sample) -> Reward:
         return await _in_time(rewarder, sample.question, sample.reply, patience_s)
 
     rewards = list(await asyncio.gather(*(one(sample) for sample in samples)))
     for pause in _ASK_AGAIN_S:
-        missing = [i for i, reward in enumerate(rewards) if reward.value is None]
+        missing = [i for i, reward in enumerate(rewards) if not lasting(reward)]
         if len(missing) <= _MOST_MISSING * len(samples):
             break
         await asyncio.sleep(pause)

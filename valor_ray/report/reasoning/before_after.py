@@ -61,7 +61,7 @@ def headline(run: TrainRecords, summary: Mapping[str, Any]) -> list[BeforeAfter]
 def _samples(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[BeforeAfter]:
     """What the judges said of the training samples, as means over the steps at either end."""
     over = f"{len(both_ends(run.metrics)[0])} steps"
-    for title, name in (("reward of training samples", "reward"), ("all six heads yes", "all_heads")):
+    for title, name in (("reward of training samples", "reward"), ("all heads yes", "all_heads")):
         start, end = summary[f"{name}_start"], summary[f"{name}_end"]
         yield BeforeAfter(
             title,

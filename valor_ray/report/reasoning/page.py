@@ -11,6 +11,7 @@ from typing import Any
 from valor_ray.report.kit.curves import NOTHING
 from valor_ray.report.kit.plots import short
 from valor_ray.report.kit.rows import number
+from valor_ray.report.kit.scene_tests import rule_based
 from valor_ray.report.kit.templates import render
 from valor_ray.report.reasoning.before_after import families, headline
 from valor_ray.report.reasoning.cards import card
@@ -87,6 +88,8 @@ def _write(folder: Path, run: TrainRecords, stopped: str | None) -> Path:
         tiles=dict(_tiles(summary)),
         families=families(summary),
         panels=list(panels(run, summary)),
+        scenes=browsed.scenes,
+        oracle=rule_based(folder),
         parts={name: [card(row) for row in rows] for name, rows in browsed.parts.items() if rows},
         nothing=NOTHING,
     )

@@ -29,14 +29,32 @@ def panels(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[Panel]:
     """Each panel of curves, in the order of the page. One without data says so."""
     yield Panel(
         "Reward of the training samples",
-        _curves(run, {"reward": "reward", "all_heads": "all six heads yes"}, "mean, share", span=_SHARE),
+        _curves(run, {"reward": "reward", "all_heads": "all heads yes"}, "mean, share", span=_SHARE),
     )
     heads = [Line(head.value, column(run.metrics, "heads", head.value)) for head in Head]
-    yield Panel("The six heads", chart(heads, "share of yes", span=_SHARE))
+    known = [
+        line for line in heads if any(value is not None for _, value in line.points)
+    ]  # a weight of 0: none
+    yield Panel("The heads", chart(known, "share of yes", span=_SHARE))
+    yield from _scene_tests(run)
     yield Panel("Held-out accuracy, with 95 % interval", _accuracy(run))
     yield _judge_truth(summary["judge_truth"])
     yield from _learning(run)
     yield from _effort(run)
+
+
+def _scene_tests(run: TrainRecords) -> Iterator[Panel]:
+    """Where the run asked for scenes."""
+    names = {
+        "scenes_left_out": "groups that they do not apply to",
+        "scenes_missing": "replies without a verdict",
+    }
+    if any(number(row, name) for row in run.metrics for name in names) or any(
+        number(row, "heads", Head.SCENES.value) is not None for row in run.metrics
+    ):
+        yield Panel("Scene tests: left out and missing", _curves(run, names, "share", span=_SHARE))
+        per_reply = {"judge_calls_per_reply": "calls"}
+        yield Panel("Judge calls per reply", _curves(run, per_reply, "calls a reply"))
 
 
 def _learning(run: TrainRecords) -> Iterator[Panel]:
@@ -103,7 +121,7 @@ def _accuracy(run: TrainRecords) -> Markup:
 def _judge_truth(views: Mapping[str, Any]) -> Panel:
     """Reward beside accuracy at each evaluation, and in words whether they part."""
     title = "The judges' view and the truth"
-    names = {"reward": "reward", "all_heads": "all six heads yes", "accuracy": "true accuracy"}
+    names = {"reward": "reward", "all_heads": "all heads yes", "accuracy": "true accuracy"}
     lines = [Line(said, column(views["points"], name)) for name, said in names.items()]
     plot = chart(lines, "mean, share", span=_SHARE)
     gains = [views[f"{name}_gain"] for name in names]
@@ -111,7 +129,7 @@ def _judge_truth(views: Mapping[str, Any]) -> Panel:
         return Panel(title, plot)
     reward, heads, accuracy = gains
     note = (
-        f"From the first evaluation to the last: reward {reward:+.3f}, all six heads {heads:+.3f}, true accuracy "
+        f"From the first evaluation to the last: reward {reward:+.3f}, all heads {heads:+.3f}, true accuracy "
         f"{accuracy:+.3f}. Where the reward rises and the accuracy does not, the policy learns what the judges like."
     )
     return Panel(title, plot, note)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.judges.audit import Audit, canaries
 from valor_ray.records import Head
 from valor_ray.report.kit.rows import number, rows_of
+from valor_ray.report.kit.scene_tests import PART, QuestionInScenes, SceneTestRows
 from valor_ray.report.reasoning.records import settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _KEPT = (
         "fate",
         "advantage",
     ),
-    *("value", "reasons", "canary", "reply_id", *(head.value for head in Head)),
+    *("value", "reasons", "canary", "reply_id", "scene_test", *(head.value for head in Head)),
 )
 Row = dict[str, Any]
 
@@ -44,6 +45,7 @@ class Browsed:
     )
     parts: dict[str, list[Row]] = field(default_factory=dict)  # title -> at most SHOWN rows
     audit: dict[str, Any] = field(default_factory=dict)  # Audit.report
+    scenes: list[QuestionInScenes] = field(default_factory=list)
 
 
 def browse(folder: Path) -> Browsed:
@@ -54,6 +56,7 @@ def browse(folder: Path) -> Browsed:
     equal: deque[Row] = deque(maxlen=SHOWN)
     newest: deque[Row] = deque(maxlen=SHOWN)
     oldest: list[Row] = []
+    tested = SceneTestRows()
     for whole in rows_of(folder / "rollouts.jsonl"):
         row = _kept(whole)
         browsed.counts["all"] += 1
@@ -66,9 +69,11 @@ def browse(folder: Path) -> Browsed:
             worst.add(row)
         if row["fate"] == "equal":
             equal.append(row)
+        tested.add(row)
         newest.append(row)
         if len(oldest) < SHOWN:
             oldest.append(row)
+    browsed.scenes, scene_rows = tested.shown()
     known, browsed.audit = _canaries(folder)
     browsed.parts = {
         "Best": best.rows(),
@@ -78,6 +83,7 @@ def browse(folder: Path) -> Browsed:
         "Canaries": known,
         "Newest": list(newest)[::-1],
         "Oldest": oldest,
+        PART: scene_rows,
     }
     return browsed
 

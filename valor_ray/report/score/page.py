@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.report.kit.scene_tests import PART, rule_based
 from valor_ray.report.kit.templates import render
 from valor_ray.report.score.plots import curve, heads, histogram
-from valor_ray.report.score.summary import SHOWN, Summary, best_first
+from valor_ray.report.score.summary import SHOWN, Summary, asked, best_first
 from valor_ray.runs.record_file import read_records, replace_text
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ def write_page(folder: Path, report: Mapping[str, Any], summary: Summary) -> Pat
     Called at the end of scoring and by `valor report`, with what report.json holds and a summary of all records; it
     reads what else it shows (failed rows, throughput) from the folder, and waits for nothing but the disk.
     """
+    scenes, tested = summary.scene_tests.shown()
     parts = {
         "Best": best_first(summary.best),
         "Worst": best_first(summary.worst),
         "Missing": summary.unjudged,
         "Failed": list(islice(read_records(folder / "failed.jsonl"), SHOWN)),
+        PART: tested,
     }
     page = render(
         "report/score/page.html",
@@ -38,6 +41,8 @@ def write_page(folder: Path, report: Mapping[str, Any], summary: Summary) -> Pat
         report=report,
         tiles=_tiles(report),
         plots=dict(_plots(folder, report)),
+        scenes=scenes,
+        oracle=rule_based(folder),
         parts={name: rows for name, rows in parts.items() if rows},
     )
     replace_text(folder / PAGE, page)
@@ -52,15 +57,27 @@ def _tiles(report: Mapping[str, Any]) -> dict[str, str]:
         "missing": f"{report['missing']}",
         "failed": f"{report['failed']}",
         "calls, this run": f"{report['calls']}",
+        **_scene_tiles(report),
         "from the cache": f"{report['cache_hits']}",
         "cost, this run": f"${report['cost_usd']:.2f}",
         "seconds, this run": f"{report['seconds']:.1f}",
     }
 
 
+def _scene_tiles(report: Mapping[str, Any]) -> dict[str, str]:
+    """Where scenes were asked for; a report of an earlier version has none of these."""
+    if report.get("scenes_missing") is None:
+        return {}
+    return {
+        "scenes: do not apply": f"{report['scenes_left_out']:.1%}",
+        "scenes: missing": f"{report['scenes_missing']:.1%}",
+        "calls a reply, all runs": f"{report['judge_calls_per_reply']:.2f}",
+    }
+
+
 def _plots(folder: Path, report: Mapping[str, Any]) -> Iterator[tuple[str, Markup]]:
     """Title and SVG of each."""
-    yield "Heads", heads(report["heads"])
+    yield "Heads", heads(asked(report["heads"]))
     yield "Rewards", histogram(report["histogram"])
     if len(points := throughput(folder / "metrics.jsonl")) > 1:
         yield "Throughput", curve(points, "seconds of scoring, all runs", "replies/s")

@@ -56,6 +56,7 @@ def heads(rates: Mapping[str, Mapping[str, Any]]) -> Markup:
         y = 8 + n * row
         rate, (low, high) = head["rate"], head["ci95"]
         missing = f", {head['missing']:d} missing" if head["missing"] else ""
+        missing += f", {head['left_out']:d} left out" if head.get("left_out") else ""
         parts.append(f'<text x="{left - 10}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<rect class="rail" x="{left}" y="{y + 3}" width="{span}" height="14" rx="3"/>')
         if rate is None:

@@ -14,9 +14,12 @@ from valor_ray.tabletop.judge.protocol import (
     RequestRefused,
     allowed_answers,
     completion,
+    filled_completion,
     parse_request,
     verdict_completion,
 )
+from valor_ray.tabletop.judge.scenes.oracle import HEADS as SCENE_HEADS
+from valor_ray.tabletop.judge.scenes.oracle import fill
 from valor_ray.tabletop.judge.text.verdict import judge, turned
 from valor_ray.tabletop.judge.vqa import answer
 
@@ -29,7 +32,8 @@ def make_app(
 ) -> FastAPI:
     """The application; with a token, every route but /healthz wants `Authorization: Bearer TOKEN`.
 
-    noise: share of the verdicts on texts that are turned round, the same ones for the same seed.
+    noise: share of the verdicts on texts that are turned round, and of the answers in made-up scenes that are replaced
+    by another, the same ones for the same seed.
     delay_s: wait before each answer.
     """
     app = FastAPI(title="offline judge", docs_url=None, redoc_url=None, openapi_url=None)
@@ -63,6 +67,8 @@ def make_app(
         asked = parse_request(body, model)
         if delay_s:
             await asyncio.sleep(delay_s)
+        if asked.head in SCENE_HEADS:
+            return filled_completion(model, asked, fill(asked.head, asked.question, noise, seed))
         if asked.rgb is None:  # a fraction of a millisecond: not worth a thread
             judged = turned(judge(asked.head, asked.question), asked.head, asked.question, noise, seed)
             return verdict_completion(model, asked, judged)

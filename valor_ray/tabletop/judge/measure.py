@@ -12,7 +12,7 @@ import numpy as np
 
 from valor_ray.tabletop.judge.vqa import answer
 from valor_ray.tabletop.render import Rendering, render
-from valor_ray.tabletop.scenes import COLOURS, LOOKS, SHAPES, SPLIT_SEEDS, sample_scene
+from valor_ray.tabletop.scenes import ALL_LOOKS, COLOURS, LOOKS, SHAPES, SPLIT_SEEDS, sample_scene
 
 _JPEG = 92  # as judge.jpeg_quality
 _VISIBLE = 0.4  # share of an object that must be visible for crop questions
@@ -50,11 +50,11 @@ def scene_questions(rendering: Rendering, rng: np.random.Generator) -> Iterator[
     yield "existence", rendering.rgb, f"Is there a {asked} in the picture?", "yes" if asked in shown else "no"
 
 
-def measure(look: str, scenes: int) -> dict[str, str]:
-    """Share right (and number asked) of each kind of question over held-out scenes of one look."""
+def measure(look: str, scenes: int, first: int = 0) -> dict[str, str]:
+    """Share right (and number asked) of each kind of question over held-out scenes of one look, from the first on."""
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
-    for seed in SPLIT_SEEDS["held_out"][:scenes]:
+    for seed in SPLIT_SEEDS["held_out"][first : first + scenes]:
         rendering = render(sample_scene(seed, look))
         rng = np.random.default_rng([seed, 23])
         for kind, pixels, question, truth in [
@@ -75,9 +75,13 @@ def _as_sent(pixels: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="measure", description="Accuracy of the offline judge by look.")
     parser.add_argument("--scenes", type=int, default=100, help="held-out scenes per look")
+    parser.add_argument("--first", type=int, default=0, help="held-out scene to begin with (default 0)")
+    parser.add_argument(
+        "--looks", nargs="+", choices=ALL_LOOKS, default=LOOKS, metavar="NAME", help=", ".join(ALL_LOOKS)
+    )
     args = parser.parse_args()
-    for look in LOOKS:
-        print(json.dumps({"look": look, **measure(look, args.scenes)}), flush=True)
+    for look in args.looks:
+        print(json.dumps({"look": look, **measure(look, args.scenes, args.first)}), flush=True)
 
 
 if __name__ == "__main__":

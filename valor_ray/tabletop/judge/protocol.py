@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from valor_ray.tabletop.judge.scenes.oracle import HEADS as SCENE_HEADS
 from valor_ray.tabletop.judge.text.judged import Judged
 from valor_ray.tabletop.judge.text.verdict import HEADS
 
@@ -68,7 +69,7 @@ def parse_request(body: bytes, model: str) -> JudgeRequest:
         raise RequestRefused(400, "This judge gives one choice: leave out n.", "n", "unsupported_value")
     texts, question, uris = _read_messages(data.get("messages"))
     name, schema = _schema(data.get("response_format"))
-    if name in HEADS and not uris:
+    if name in (*HEADS, *SCENE_HEADS) and not uris:
         return JudgeRequest(question, None, name, schema, _tokens(texts))
     if len(uris) != 1:
         message = f"The last user message must hold exactly one picture (an image_url part), not {len(uris)}."
@@ -193,6 +194,13 @@ def verdict_completion(model: str, request: JudgeRequest, judged: Judged) -> dic
         return _reply(model, request, None, f"cannot tell: {judged.reason}")
     said = {"reason": judged.reason, "verdict": "yes" if judged.verdict else "no"}
     return _reply(model, request, json.dumps(said))
+
+
+def filled_completion(model: str, request: JudgeRequest, filled: dict[str, Any] | None) -> dict[str, Any]:
+    """The reply of the scene tests' oracle; a question or a phrase that its rules cannot read is declined."""
+    if filled is None:
+        return _reply(model, request, None, "cannot tell: the rules do not read this")
+    return _reply(model, request, json.dumps(filled))
 
 
 def _reply(model: str, request: JudgeRequest, text: str | None, refusal: str | None = None) -> dict[str, Any]:

@@ -15,9 +15,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from valor_ray.config.models import CHECKPOINTS
+from valor_ray.tabletop.questions import Part
+
+MODELS = ("policy", "detector", "depth")
 SEEN_SCENES, LOOK_SCENES = 100, 60  # held-out scenes of the gold check, two questions each
 QUESTIONS = 600  # that the base policy answers
 
@@ -25,7 +30,19 @@ QUESTIONS = 600  # that the base policy answers
 def commands(run: Path, args: argparse.Namespace) -> dict[str, list[str]]:
     """The training command of each model; each resumes from its own state in RUN/NAME."""
     return {
-        "policy": ["policy", "--out", f"{run}/policy", "--steps", str(args.policy_steps)],
+        "policy": [
+            "policy",
+            "--out",
+            f"{run}/policy",
+            "--steps",
+            str(args.policy_steps),
+            "--batch",
+            str(args.policy_batch),
+            "--device",
+            args.device,
+            "--workers",
+            str(args.workers),
+        ],
         "detector": [
             "detector",
             "--out",
@@ -56,7 +73,11 @@ def train(run: Path, args: argparse.Namespace) -> dict[str, float]:
 
     minutes_file = run / "minutes.json"
     minutes: dict[str, float] = json.loads(minutes_file.read_text()) if minutes_file.exists() else {}
-    todo = {name: command for name, command in commands(run, args).items() if name not in minutes}
+    todo = {
+        name: command
+        for name, command in commands(run, args).items()
+        if name in args.only and name not in minutes
+    }
     ray.init(num_cpus=max(2, len(todo)), include_dashboard=False)
     running = [one.remote(name, command) for name, command in todo.items()]
     while running:
@@ -69,14 +90,22 @@ def train(run: Path, args: argparse.Namespace) -> dict[str, float]:
     return minutes
 
 
-def collect(run: Path) -> Path:
-    """Copy what ships (no optimiser state) to RUN/checkpoints."""
+def collect(run: Path, only: Sequence[str]) -> Path:
+    """Copy what ships (no optimiser state) to RUN/checkpoints; what was not trained anew comes from the package."""
     out = run / "checkpoints"
     shutil.rmtree(out, ignore_errors=True)
-    (out / "depth").mkdir(parents=True)
-    shutil.copytree(run / "policy", out / "policy", ignore=shutil.ignore_patterns("state.*"))
-    shutil.copytree(run / "detector" / "best", out / "detector")
-    shutil.copy(run / "depth" / "model.pt", out / "depth" / "model.pt")
+    out.mkdir(parents=True)
+    for name in set(MODELS) - set(only):
+        shutil.copytree(CHECKPOINTS / name, out / name)
+    if "policy" in only:
+        shutil.copytree(
+            run / "policy", out / "policy", ignore=shutil.ignore_patterns("state.*", "figures.json")
+        )
+    if "detector" in only:
+        shutil.copytree(run / "detector" / "best", out / "detector")
+    if "depth" in only:
+        (out / "depth").mkdir()
+        shutil.copy(run / "depth" / "model.pt", out / "depth" / "model.pt")
     return out
 
 
@@ -121,41 +150,54 @@ async def gold_figures(checkpoints: Path) -> dict[str, Any]:
     }
 
 
+SETS: dict[
+    str, tuple[str, tuple[Part, ...]]
+] = {  # name: split, parts of wordings and pairs (none: the split's own)
+    "held_out": ("held_out", ()),
+    "development": ("val", ("training",)),  # pictures of development, wordings and pairs of training
+    "development_wording": ("val", ()),
+}
+
+
 def policy_figures(run: Path, checkpoints: Path) -> dict[str, Any]:
-    """The base policy through the whole app on held-out questions of the seen looks: `valor eval`."""
+    """The base policy through the whole app on the seen looks, sampled at T 0.7 and greedily, for each of SETS."""
+    figures: dict[str, Any] = {}
+    for name in SETS:
+        data = _questions(run, name)
+        figures[name] = {
+            "t_0.7": _evaluated(run / "eval" / name, data, checkpoints, 0.7),
+            "greedy": _evaluated(run / "eval" / f"{name}-greedy", data, checkpoints, 0.0),
+        }
+    return figures
+
+
+def _questions(run: Path, name: str) -> Path:
+    """QUESTIONS questions of a set, half of them in each seen look."""
     from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_dataset
     from valor_ray.tabletop.scenes import SEEN_LOOKS
 
-    for look in SEEN_LOOKS:
-        data = run / f"held-out-{look}"
-        write_dataset(data, QUESTIONS // QUESTIONS_PER_SCENE // len(SEEN_LOOKS), 2, look, split="held_out")
-    merged = run / "held-out"
+    split, parts = SETS[name]
+    merged = run / name
     (merged / "images").mkdir(parents=True, exist_ok=True)
-    for name in ("queries.jsonl", "truth.jsonl"):
-        (merged / name).write_text(
-            "".join((run / f"held-out-{look}" / name).read_text() for look in SEEN_LOOKS)
-        )
+    rows: dict[str, str] = {"queries.jsonl": "", "truth.jsonl": ""}
     for look in SEEN_LOOKS:
-        shutil.copytree(run / f"held-out-{look}" / "images", merged / "images", dirs_exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "valor_ray",
-        "eval",
-        "tabletop",
-        "--data",
-        str(merged),
-        "--out",
-        str(run / "eval"),
-        "--json",
-    ]
-    for value in settings(checkpoints):
+        data = run / f"{name}-{look}"
+        write_dataset(data, QUESTIONS // QUESTIONS_PER_SCENE // len(SEEN_LOOKS), 2, look, split, parts)
+        rows = {file: text + (data / file).read_text() for file, text in rows.items()}
+        shutil.copytree(data / "images", merged / "images", dirs_exist_ok=True)
+    for file, text in rows.items():
+        (merged / file).write_text(text)
+    return merged
+
+
+def _evaluated(out: Path, data: Path, checkpoints: Path, temperature: float) -> dict[str, Any]:
+    """`valor eval`'s report: by family and by text, with the share of well-formed replies."""
+    command = [sys.executable, "-m", "valor_ray", "eval", "tabletop", "--data", str(data), "--out", str(out)]
+    command.append("--json")
+    for value in (*settings(checkpoints), f"policy.temperature={temperature}"):
         command += ["--set", value]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout)
-    rows = [json.loads(line) for line in (run / "eval" / "answers.jsonl").read_text().splitlines()]
-    malformed = sum("malformed" in (row["error"] or "") for row in rows)
-    result["well_formed"] = round(1 - malformed / len(rows), 3)
     return result
 
 
@@ -166,19 +208,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--run", type=Path, required=True, metavar="DIR", help="run folder; the same command resumes"
     )
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=MODELS, help="train these alone")
     parser.add_argument("--policy-steps", type=int, default=1600)
+    parser.add_argument("--policy-batch", type=int, default=32, help="texts a step")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the policy")
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare the policy's texts")
     parser.add_argument("--detector-minutes", type=float, default=55, help="wall-clock minutes")
     parser.add_argument("--depth-minutes", type=float, default=17, help="CPU minutes")
     args = parser.parse_args(argv)
     run = args.run.resolve()
     run.mkdir(parents=True, exist_ok=True)
     minutes = train(run, args)
-    checkpoints = collect(run)
-    card = {
-        "minutes": minutes,
-        "gold_live": asyncio.run(gold_figures(checkpoints)),
-        "policy": policy_figures(run, checkpoints),
-    }
+    checkpoints = collect(run, args.only)
+    card = {"minutes": minutes, "policy": policy_figures(run, checkpoints)}
+    if "policy" in args.only:
+        card["training"] = json.loads((run / "policy" / "figures.json").read_text())
+    if set(args.only) & {"detector", "depth"}:
+        card["gold_live"] = asyncio.run(gold_figures(checkpoints))
     (run / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     print(json.dumps(card, indent=2))
     return 0

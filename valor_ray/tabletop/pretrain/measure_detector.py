@@ -1,7 +1,7 @@
 """How good a tabletop detector is: `python -m valor_ray.tabletop.pretrain.measure_detector FOLDER [--scenes 400]`.
 
-Prints one JSON line a look on held-out scenes: AP over the 32 classes, and what programs see: the boxes that the
-adapter returns at the configured thresholds for the kinds of phrases they ask.
+Prints one JSON line a look (`--looks`: which) on held-out scenes: AP over the 32 classes, and what programs see: the
+boxes that the adapter returns at the configured thresholds for the kinds of phrases they ask.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from valor_ray.tabletop.pretrain.detector_scenes import (
     render_scenes,
 )
 from valor_ray.tabletop.pretrain.detector_words import SHAPE_WORDS, every_class, matches, vocabulary
-from valor_ray.tabletop.scenes import COLOURS, LOOKS, SHAPES, SPLIT_SEEDS
+from valor_ray.tabletop.scenes import ALL_LOOKS, COLOURS, LOOKS, SHAPES, SPLIT_SEEDS
 
 
 @torch.no_grad()
@@ -140,13 +140,15 @@ def program_boxes(detector: GroundingDino, scenes: Scenes) -> dict[str, dict[str
     return {kind: tally.figures() for kind, tally in tallies.items()}
 
 
-def measure(folder: Path, count: int, looks: Sequence[str] = LOOKS) -> dict[str, dict[str, object]]:
-    """Figures by look on the first `count` held-out scenes."""
+def measure(
+    folder: Path, count: int, looks: Sequence[str] = LOOKS, first: int = 0
+) -> dict[str, dict[str, object]]:
+    """Figures by look on `count` held-out scenes from the first on."""
     config = Config.load("local", [f"detector.model={folder}"]).detector
     detector = GroundingDino(config)
     figures: dict[str, dict[str, object]] = {}
     for look in looks:
-        scenes = render_scenes(SPLIT_SEEDS["held_out"].start, count, look)
+        scenes = render_scenes(SPLIT_SEEDS["held_out"].start + first, count, look)
         ap50, full = class_ap(detector.model, scenes, detector.input_side)
         programs = program_boxes(detector, scenes)
         figures[look] = {"scenes": count, "ap50": round(ap50, 4), "map": round(full, 4), "programs": programs}
@@ -158,9 +160,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scenes", type=int, default=400, help="held-out scenes a look")
+    parser.add_argument("--first", type=int, default=0, help="held-out scene to begin with (default 0)")
+    parser.add_argument(
+        "--looks", nargs="+", choices=ALL_LOOKS, default=LOOKS, metavar="NAME", help=", ".join(ALL_LOOKS)
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    measure(options.folder, options.scenes)
+    measure(options.folder, options.scenes, options.looks, options.first)
 
 
 if __name__ == "__main__":

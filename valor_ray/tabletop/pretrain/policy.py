@@ -1,7 +1,8 @@
 """Pre-trains the tabletop policy: a small Qwen3 on text of right and wrong habits (DESIGN §4). No picture is seen.
 
 `python -m valor_ray.tabletop.pretrain.policy --out DIR` writes a Hugging Face folder with its own tokenizer and chat
-template; run again, it goes on from the last checkpoint.
+template; run again, it goes on from the last checkpoint. It prints one line of JSON at the end, also in figures.json.
+Needs torch, transformers, tokenizers, numpy and pydantic only: a bare machine with a GPU will do (`--device cuda`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,21 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from valor_ray.models.vllm.prompting import chat
-from valor_ray.tabletop.habits import MIXTURE, RIGHT, base_text, write
-from valor_ray.tabletop.questions import FAMILIES
+from valor_ray.tabletop.pretrain.policy_check import check_samples
+from valor_ray.tabletop.pretrain.policy_text import PROMPT, SPECIALS, loader
+from valor_ray.tabletop.replies.mixture import base_text
 from valor_ray.tabletop.sample_questions import free_blueprint
 from valor_ray.tools import system_prompt
 
-SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-PROMPT = "short"  # prompts/system_short.txt: the text is learnt, so it must not change afterwards
 VOCABULARY = 1024
 LEARNING_RATE = 2e-3
 WARM_UP = 100
-SAVE_EVERY, CHECK_EVERY = 100, 500  # steps
+STEPS, BATCH = 1600, 32
+SAVE_EVERY, SAY_EVERY = 200, 20  # steps
 
 
 def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
@@ -78,123 +78,129 @@ def build_model(vocabulary: int) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(config)
 
 
-def _encode(tokenizer: Any, question: str, reply: str) -> tuple[list[int], list[int]]:
-    prompt = tokenizer.apply_chat_template(chat(question, PROMPT), add_generation_prompt=True, tokenize=False)
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    return ids, tokenizer(reply + SPECIALS[2], add_special_tokens=False)["input_ids"]
+@dataclass
+class Progress:
+    """What the state file remembers beside weights and optimiser."""
+
+    step: int = 0
+    tokens: int = 0  # of prompts and replies
+    minutes: float = 0.0  # of training, over all runs
 
 
-def batches(
-    tokenizer: Any, seed: int, size: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Endless (ids, attention, labels), each (size, length); texts of like length go together."""
-    rng = np.random.default_rng([seed, 3])
-    while True:
-        rows = [_encode(tokenizer, *base_text(free_blueprint(rng), rng)) for _ in range(size * 16)]
-        rows.sort(key=lambda row: len(row[0]) + len(row[1]))
-        for start in rng.permutation(16) * size:
-            chunk = rows[start : start + size]
-            length = max(len(p) + len(r) for p, r in chunk)
-            ids = torch.zeros(size, length, dtype=torch.long)
-            labels = torch.full((size, length), -100)
-            mask = torch.zeros(size, length, dtype=torch.long)
-            for i, (prompt, reply) in enumerate(chunk):
-                ids[i, : len(prompt) + len(reply)] = torch.tensor(prompt + reply)
-                labels[i, len(prompt) : len(prompt) + len(reply)] = torch.tensor(reply)
-                mask[i, : len(prompt) + len(reply)] = 1
-            yield ids, mask, labels
+def train(
+    out: Path, steps: int, batch: int, device: str = "cpu", workers: int = 0, samples: int = 16
+) -> dict[str, Any]:
+    """Train for `steps` steps of `batch` texts in all, going on where the folder's state ends; returns the figures.
 
-
-@torch.no_grad()
-def copy_fidelity(
-    model: Qwen3ForCausalLM, tokenizer: Any, per_family: int = 8, seed: int = 9
-) -> dict[str, float]:
-    """Share of sampled replies (T 0.7) that are, to the letter, some habit's unbroken reply to their question."""
-    rng = np.random.default_rng(seed)
-    right: dict[str, float] = {}
-    for family in FAMILIES:
-        prompts, allowed = [], []
-        for _ in range(per_family):
-            blueprint = free_blueprint(rng, family)
-            question, _reply = base_text(blueprint, rng)
-            prompts.append(tokenizer.decode(_encode(tokenizer, question, "")[0]))
-            habits = [RIGHT[family], *(habit for habit, _share in MIXTURE[family])]
-            allowed.append(
-                {write(habit(blueprint), guarded) for habit in habits for guarded in (True, False)}
-            )
-        encoded = tokenizer(
-            prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-        )
-        encoded.pop("token_type_ids", None)
-        out = model.generate(
-            **encoded, max_new_tokens=240, do_sample=True, temperature=0.7, top_k=20, top_p=0.8
-        )
-        replies = tokenizer.batch_decode(out[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-        right[family] = sum(reply in ok for reply, ok in zip(replies, allowed, strict=True)) / per_family
-    return right
-
-
-def save(out: Path, model: Qwen3ForCausalLM, tokenizer: Any) -> None:
-    model.save_pretrained(out, safe_serialization=True)
-    tokenizer.save_pretrained(out)
-
-
-def train(out: Path, steps: int, batch: int, threads: int) -> None:
-    torch.set_num_threads(threads)
+    The stream of texts depends on the step alone, neither on `workers` nor on stops. Every SAVE_EVERY steps the state
+    is saved. A run of other `steps` or `batch` in the same folder would mix two schedules: use a new folder.
+    """
     out.mkdir(parents=True, exist_ok=True)
     if (out / "tokenizer.json").exists():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
     else:
         tokenizer = build_tokenizer()
         tokenizer.save_pretrained(out)
-    model = build_model(len(tokenizer))
+    model = build_model(len(tokenizer)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.05)
-    state_path, first = out / "state.pt", 0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-    data, tokens, began = batches(tokenizer, seed=first, size=batch), 0, time.time()
-    for step in range(first, steps):
-        scale = min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+    progress = _resumed(out, model, optimizer, device)
+    loss = _steps(out, model, optimizer, progress, tokenizer, steps, batch, device, workers)
+    model.eval()
+    model.save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+    figures = {
+        "steps": progress.step,
+        "texts": progress.step * batch,
+        "tokens": progress.tokens,
+        "minutes": round(progress.minutes, 2),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "loss": loss,
+        "samples": check_samples(model, tokenizer, device, samples),
+    }
+    (out / "figures.json").write_text(json.dumps(figures) + "\n")
+    return figures
+
+
+def _resumed(out: Path, model: Any, optimizer: Any, device: str) -> Progress:
+    path = out / "state.pt"
+    if not path.exists():
+        return Progress()
+    state = torch.load(path, weights_only=True, map_location=device)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(state["step"], state["tokens"], state["minutes"])
+
+
+def _saved(out: Path, model: Any, optimizer: Any, progress: Progress) -> None:
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), **vars(progress)}
+    torch.save(state, out / "state.tmp")
+    (out / "state.tmp").replace(out / "state.pt")
+
+
+def _steps(
+    out: Path, model: Any, optimizer: Any, progress: Progress, tokenizer: Any,
+    steps: int, batch: int, device: str, workers: int,
+) -> float | None:  # fmt: skip
+    """The loop; the last step's loss, None when no step was left to do."""
+    loss, before, began = None, progress.minutes, time.monotonic()
+    texts = iter(loader(tokenizer, batch, progress.step, workers)) if progress.step < steps else iter(())
+    while progress.step < steps:
+        ids, mask, labels = next(texts)
         for group in optimizer.param_groups:
-            group["lr"] = float(LEARNING_RATE * scale)
-        ids, mask, labels = next(data)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=ids, attention_mask=mask).logits
-        loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten()
-        )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        tokens += int(mask.sum())
-        if step % 20 == 0:
+            group["lr"] = _rate(progress.step, steps)
+        loss = _step(model, optimizer, ids.to(device), mask.to(device), labels.to(device), device)
+        progress.step += 1
+        progress.tokens += int(mask.sum())
+        progress.minutes = before + (time.monotonic() - began) / 60
+        if progress.step % SAY_EVERY == 0:
+            rate = progress.tokens / (60 * progress.minutes)
             print(
-                f"step {step} loss {loss.item():.4f} tokens {tokens} tok/s {tokens / (time.time() - began):.0f}",
+                f"step {progress.step} loss {loss.item():.4f} tokens {progress.tokens} tok/s {rate:.0f}",
                 flush=True,
             )
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            torch.save(state, out / "state.tmp")
-            (out / "state.tmp").replace(state_path)
-        if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
-            model.eval()
-            print("copy fidelity", json.dumps(copy_fidelity(model, tokenizer)), flush=True)
-            model.train()
-    save(out, model, tokenizer)
+        if progress.step % SAVE_EVERY == 0 or progress.step == steps:
+            _saved(out, model, optimizer, progress)
+    return None if loss is None else round(loss.item(), 4)
+
+
+def _rate(step: int, steps: int) -> float:
+    """Warm-up, then a cosine to a fiftieth."""
+    return float(
+        LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.49 * (1 + np.cos(np.pi * step / steps)))
+    )
+
+
+def _step(
+    model: Any, optimizer: Any, ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, device: str
+) -> torch.Tensor:
+    """One update on a batch, all tensors (texts, tokens); returns the loss."""
+    with torch.autocast(device, torch.bfloat16):
+        logits = model(input_ids=ids, attention_mask=mask).logits
+    loss = torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.detach()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--batch", type=int, default=32, help="texts a step")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--batch", type=int, default=BATCH, help="texts a step")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare texts; 0: none beside")
+    parser.add_argument(
+        "--samples", type=int, default=16, help="replies a family that are looked at in the end"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
     args = parser.parse_args()
-    train(args.out, args.steps, args.batch, args.threads)
+    torch.set_num_threads(args.threads)
+    print(
+        json.dumps(train(args.out, args.steps, args.batch, args.device, args.workers, args.samples)),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -17,4 +17,15 @@ const show = () => {
 };
 for (const button of buttons) button.onclick = () => { part = button.dataset.show; show(); };
 if (search) search.oninput = show;
+// A link to a card shows the part that holds it.
+const jump = () => {
+  const card = document.getElementById(location.hash.slice(1));
+  if (!card || !card.dataset.part) return;
+  part = card.dataset.part;
+  if (search) search.value = "";
+  show();
+  card.scrollIntoView();
+};
+addEventListener("hashchange", jump);
 show();
+jump();

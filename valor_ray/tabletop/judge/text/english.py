@@ -76,3 +76,13 @@ def normal_phrase(text: str) -> str:
 
 def has(pattern: str, text: str) -> bool:
     return re.search(rf"\b(?:{pattern})\b", text) is not None
+
+
+def plural_pattern(phrase: str) -> str:
+    """A pattern of the phrase in singular or plural, its words joined by spaces or hyphens."""
+    *head, noun = phrase.split() or [""]
+    many = {one: several for several, one in _IRREGULAR.items()}.get(noun, "")
+    forms = "|".join(re.escape(form) for form in (noun, noun + "s", noun + "es", many) if form)
+    if noun.endswith("y"):
+        forms += "|" + re.escape(noun[:-1] + "ies")
+    return "[ -]".join([*map(re.escape, head), f"(?:{forms})"])

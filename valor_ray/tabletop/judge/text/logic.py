@@ -9,49 +9,98 @@ from valor_ray.tabletop.judge.text.english import has
 from valor_ray.tabletop.judge.text.judged import Judged, cannot_tell, no, yes
 from valor_ray.tabletop.judge.text.plan import Plan
 from valor_ray.tabletop.judge.text.question import Asked
+from valor_ray.tabletop.judge.text.tasks.agree import COUNTING, DIVIDING
+from valor_ray.tabletop.judge.text.tasks.task import YES_NO, Kind, Task
 
+_NAMING = (
+    r"answers?|choos\w+|picks?|returns?|selects?|reports?|outputs?|gives?|names?|"
+    r"one|label|final\w*|prints?|whichever|winner|result\w*|"
+    r"conclude\w*|declare\w*|respond\w*|say|state|store\w*|assign\w*|set"
+)
 _ANSWERS = {
-    "count": r"count\w*|number|how many|len|sum|total|tally",
+    "count": COUNTING,
     "number": (
-        r"scale|comput\w*|calculat\w*|divid\w*|multipl\w*|times|number|ratio|measure\w*|product|"
-        r"estimate\w*|depth|answer with|return"
+        rf"{DIVIDING}|scal\w+|comput\w*|calculat\w*|multipl\w*|numbers?|measure\w*|"
+        rf"product|estimate\w*|convert\w*"
     ),
     "yesno": r"yes|no|true|false",
-    "option": r"answer with|answer|choose|pick|return|select|report|the one|give",
-    "word": r"ask\w*|answer|vqa|read|name|report|return|query|give|choose|take",
+    "option": _NAMING,
+    "word": rf"ask\w*|vqa|read|quer(?:y|ied|ies)|take|look\w*|{_NAMING}",
 }
+_OF_KIND = {
+    Kind.COUNT: "count", Kind.COUNT_SIDE: "count", Kind.RATIO: "number", Kind.SCALE: "number", Kind.CHOICE: "option",
+    Kind.ASK: "word", Kind.EXTREME: "word", **dict.fromkeys(YES_NO, "yesno"),
+}  # fmt: skip
 _TRANSITIVE = (
     r"depth|x|y|centre|center|its box|of the box|of its box|height|width|box of|compare|"
     r"coordinates?|ask|crop|region"
 )
+_SAYS_YES = (
+    r"(?:answers?|returns?|outputs?|say|report|give|is|respond|"
+    r"print)\W+(?:with\W+)?yes|yes (?:if|when|only)|if [^.;]*, yes"
+)
 
 
-def judge_logic(asked: Asked, plan: Plan) -> Judged:
+def judge_logic(asked: Asked, plan: Plan, task: Task | None = None) -> Judged:
     if plan.to_judge:
         return no("the plan speaks to its judge")
     if problem := _degenerate(plan):
         return no(problem)
     if plan.gives_up:
         return no("the plan guesses or gives up")
-    if asked.kind is None:
+    kind = _OF_KIND[task.kind] if task is not None else asked.kind
+    if kind is None:
         return cannot_tell("it is not clear what kind of answer the question wants")
     if plan.whole:
         return no("the question is handed to vqa as it is")
-    if not plan.looks:
+    if not plan.looks and not _named(task, plan):
         return no("nothing is looked for before it is used")
-    if not has(_ANSWERS[asked.kind], " ".join(plan.steps[-2:])):
-        return no(f"the last step does not give a {asked.kind} answer")
-    if asked.kind == "yesno" and not has(r"yes|true", plan.text):
-        return no("it is not said when the answer is yes")
-    if _needs_guard(asked, plan) and not plan.guarded:
+    if problem := _wrong_answer(kind, plan, task):
+        return no(problem)
+    if _needs_guard(asked, plan, task) and not plan.guarded:
         return no("it is not said what happens when a detection comes back empty")
     return yes("the steps lead to an answer of the asked kind")
+
+
+def _named(task: Task | None, plan: Plan) -> bool:
+    """A plan that speaks of boxes or detections looks for things, in whatever words."""
+    return task is not None and has(r"detect\w*|box(?:es)?|regions?|gd detect", plan.text)
+
+
+def _wrong_answer(kind: str, plan: Plan, task: Task | None) -> str:
+    late = plan.text if task is not None else " ".join(plan.steps[-2:])
+    named = task is not None and kind in ("option", "word")
+    if not named and not has(_ANSWERS[kind], late):
+        return f"the last step does not give a {kind} answer"
+    if kind == "yesno" and not has(r"yes|true", plan.text):
+        return "it is not said when the answer is yes"
+    if task is None:
+        return ""
+    if kind != "yesno" and has(_SAYS_YES, plan.text):
+        return f"the plan answers yes or no where a {kind} is asked for"
+    if (
+        kind != "count"
+        and task.kind is not Kind.MORE
+        and kind != "yesno"
+        and has(
+            r"(?:answer|return|output|report|give)\W+(?:with\W+)?(?:the )?(?:count|number of|how many)",
+            plan.text,
+        )
+    ):
+        return f"the plan counts where a {kind} is asked for"
+    if task.kind in (Kind.COMPARE, Kind.MORE) and not _both(task, plan):
+        return f"not both of {task.a} and {task.b} are looked for"
+    return ""
+
+
+def _both(task: Task, plan: Plan) -> bool:
+    return all(has(word + r"\w*", plan.text) for phrase in (task.a, task.b) for word in phrase.split()[-1:])
 
 
 def _degenerate(plan: Plan) -> str:
     if sum(len(step.split()) for step in plan.steps) < 4:
         return "there is no plan to speak of"
-    if any(len(step.split()) > 24 and not re.search(r"[,.;:]", step) for step in plan.steps):
+    if any(_word_salad(step) for step in plan.steps):
         return "the plan is words without sentences"
     most = Counter(plan.steps).most_common(1)
     if most and most[0][1] >= 3:
@@ -62,8 +111,20 @@ def _degenerate(plan: Plan) -> str:
     return ""
 
 
-def _needs_guard(asked: Asked, plan: Plan) -> bool:
+def _word_salad(step: str) -> bool:
+    """Long and without points, or without the small words that sentences have."""
+    tokens = step.split()
+    small = sum(
+        token in ("the", "a", "of", "and", "if", "is", "to", "in", "each", "its", "with", "by", "that")
+        for token in tokens
+    )
+    return len(tokens) > 24 and not re.search(r"[,.;:]", step) and small < 0.2 * len(tokens)
+
+
+def _needs_guard(asked: Asked, plan: Plan, task: Task | None) -> bool:
     """Counting and existence answer an empty detection by themselves; the rest would use a box that is not there."""
+    if task is not None:
+        return task.kind not in (Kind.COUNT, Kind.EXISTS, Kind.MORE)
     simple = asked.kind in ("count", "yesno") and not asked.relations and not asked.sizes and not asked.target
     if not simple:
         return True

@@ -4,36 +4,85 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from valor_ray.tabletop.judge.text.english import has, normal_phrase
 
-_NUMBERING = re.compile(r"^\s*(?:step\s*)?(?:\d+\s*[.):]|[-*•])\s*", re.IGNORECASE)
+_NUMBERING = re.compile(r"^\s*(?:#+\s*)?(?:step\s*)?(?:\(?\d+\s*[.):]|\(?[a-h]\)|[-*•–>]+)\s*", re.IGNORECASE)
 _LOOK = (
-    r"detect|find|locate|look for|search for|identify|get (?:the )?(?:bounding )?box(?:es)? "
-    r"(?:of|for)|run gd_detect (?:on|for|with)"
+    r"detect(?:ing|s)?|find(?:ing|s)?|locat(?:e|es|ing)|look(?:ing)? for|"
+    r"search(?:ing)? (?:\w+ ){0,3}?for|identify|spot|get (?:the |all |"
+    r"every )?(?:bounding )?box(?:es)? "
+    r"(?:of|for|around)|(?:run|call|use|apply|query|invoke) (?:gd_detect|gd detect|"
+    r"the detector|detection|object detection)(?: \w+)? (?:on|for|with|to (?:find|"
+    r"detect|locate|get))"
 )
-_LOOK_CLAUSE = re.compile(rf"\b(?:{_LOOK})\b\s+(?P<what>[^.;:]+)")
-_CONDITION = re.compile(r"^\s*(?:if|when|should|unless|otherwise|in case)\b|,\s*if\b")
-_EMPTY = (
-    r"nothing|none|neither|empty|missing|absent|not (?:found|detected|there|visible)|no (?:box|boxes|"
-    r"detections?|such|objects?|match\w*)|cannot be found|can't be found|isn't (?:found|there)|"
-    r"aren't (?:found|there)|is not|are not|without a box|no \w+(?: \w+)? (?:is|are|was|were) (?:found|"
-    r"detected)"
+_LOOK_CLAUSE = re.compile(rf"\b(?:{_LOOK})\b:?\s+(?P<what>[^.;:\n]+)")
+_CONDITION = re.compile(r"^\s*(?:if|when|should|unless|otherwise|in case|else)\b|,\s*if\b")
+EMPTY = (
+    r"nothing|none|neither|empty|missing|absent|unavailable|not (?:\w+ )?(?:found|"
+    r"detected|there|visible|present|seen|located|exist)|no (?:\w+ ){0,3}?(?:box|"
+    r"boxes|"
+    r"regions?|detections?|such|objects?|match\w*|results?|hits?)|(?:cannot|can't|"
+    r"could not|couldn't|can not) be (?:\w+ )?(?:found|detected|located|seen)|"
+    r"isn't (?:found|there|detected|present)|"
+    r"aren't (?:found|there|detected|present)|fails? to (?:find|detect|return|"
+    r"locate|appear)|does not exist|doesn't exist|without a (?:box|detection)|"
+    r"zero (?:detections?|boxes|results|matches)|"
+    r"no (?:\w+ ){1,4}?(?:is|are|was|were) (?:\w+ )?(?:found|detected|present|"
+    r"visible|there|seen|returned|located)|comes? (?:back|up) (?:empty|blank)|"
+    r"(?:detection|search|lookup|either|any|one)(?: of (?:them|these|"
+    r"the two))? fails|"
+    r"lacks?|undetected|not in (?:the|this) (?:image|picture|scene)|"
+    r"finds? (?:nothing|none|no\b)|returns? (?:nothing|no\b)|yields? (?:nothing|"
+    r"no\b)|only one|can't find|cannot find|didn't find|(?:list|result)s? (?:is|"
+    r"are) empty|without (?:either|one|any|it|them|both|the|a|an)|lack of|"
+    r"fewer than (?:two|one)|not both|less than (?:two|one)|there (?:is|are|"
+    r"'s) no(?:ne)?\b|absence|fails?|failed|failure|unsuccessful\w*|undetectable"
 )
+_CONDITIONAL = (
+    r"if|when|whenever|unless|in case|should|gives?|counts?|zero|empty|otherwise|"
+    r"guard\w*|handle|case|missing|without|provided|first (?:check|make sure|"
+    r"ensure)|default\w*|fall ?back|abort|stop|bail|verify|make sure|ensure|confirm"
+)
+_SAID = (
+    r"unknown|yes|no|none|zero|not found|not detected|cannot (?:tell|determine)|n/a|"
+    r"undetermined|unclear|missing|null|-?\d+(?:\.\d+)?"
+)
+_PRESENT = (  # a condition that both are there
+    r"(?:only (?:if|when|continue|proceed|go on)|provided|as long as|once|"
+    r"check that|make sure|ensure|verify|confirm)[^.;]{0,40}"
+    r"\b(?:both|all|each|either|it|any|at least one)\b[^.;]{0,30}\b(?:found|"
+    r"detected|exists?|present|available|non-empty|there|visible)"
+)
+_ASK = (
+    r"(?<!question )ask(?:s|ing|ed)?(?! for (?:an|the) answer)|vqa|inquir\w*|visual question|"
+    r"quer(?:y|ied|ies|ying)(?=.*\b(?:colour|shape|material|kind|type|look))"
+)
+_FALLBACK = r"unknown|0(?!\.)|zero|not found|n/a|undetermined"
 _TAIL = re.compile(
-    r"\b(?:(?:in|on|from) (?:the|this) (?:picture|image|photo|scene|table)|with gd_detect|"
-    r"using|and (?:count|take|get|keep|store|note|compare|compute|measure|ask)|then|so|to "
-    r"(?:get|count|find|see))\b.*$"
+    r"\(.*$|,?\s*(?:and |then )*\b(?:answer(?:ing)?|return(?:ing)?|measur\w+|"
+    r"comput\w+|compar\w+|calculat\w+|check\w*|if|when|without|provided|giv\w+|"
+    r"keep\w*|tak\w+|read\w*|say\w*|respond\w*|output\w*|whose (?=\w+ is known)|separately|each|first)\b.*$|"
+    r"\b(?:(?:in|on|from) (?:the|this) (?:picture|image|photo|scene|table)|"
+    r"with (?:gd_detect|gd detect|the detector|one|a single)|"
+    r"using|via|and (?:count|take|get|keep|store|note|compare|compute|measure|ask|read|record|use|remember)|then|so|to "
+    r"(?:get|count|find|see|obtain|have)|present|visible|separately|as well|by (?:calling|name))\b.*$"
 )
 _GIVE_UP = (
-    r"guess\w*|cannot be (?:solved|answered|determined)|can't be (?:solved|answered)|impossible|"
-    r"obvious\w*|i assume|assume the answer|probably|easy to (?:see|guess)|known answer|usually|"
-    r"typical\w*|random\w*|just answer|simply answer"
+    r"cannot be (?:solved|answered|determined)|can't be (?:solved|answered)|"
+    r"impossible|i assume|assume the answer|easy to (?:see|guess)|"
+    r"known answer|just answer|simply answer|just guess|the answer is obvious\w*|obvious\w*"
+)
+_HUNCH = r"guess\w*|probably|usually|typical\w*|random\w*|likely"
+_NOT_A_HUNCH = (
+    r"(?:not?|never|without|avoid|rather than|instead of|don't|no need to)\W+(?:\w+\W+){0,2}(?:guess|random)"
 )
 _TO_JUDGE = (
-    r"verdict|judge|grader|evaluator|reviewer|score|scoring|reward|ignore (?:the|all|any|previous)|"
+    r"verdict|judge|grader|evaluator|reviewer|reward|ignore (?:all|any|previous)|"
+    r"ignore the (?:rubric|above|rules|instructions)|"
     r"as instructed|you (?:must|should) (?:say|answer|reply|return)|this plan is (?:correct|right|perfect|"
-    r"good)|json"
+    r"good)"
 )
 
 
@@ -41,6 +90,7 @@ _TO_JUDGE = (
 class Plan:
     text: str  # lower case
     steps: tuple[str, ...]
+    sentences: tuple[str, ...]  # of all steps, without quotes
     looks: tuple[str, ...]  # clauses after "detect", as written
     phrases: tuple[str, ...]  # what is detected, in normal form
     asks: tuple[str, ...]  # steps that put a question to vqa
@@ -50,68 +100,137 @@ class Plan:
     gives_up: bool
     to_judge: bool
 
-    def last(self) -> str:
-        return self.steps[-1] if self.steps else ""
+    @property
+    def outside_looks(self) -> str:
+        """The text without what is looked for."""
+        text = self.text
+        for look in self.looks:
+            if phrase := _TAIL.sub("", look).strip():
+                text = text.replace(phrase, " ")
+        return text
 
 
+@lru_cache(maxsize=256)
 def read_plan(plan: str) -> Plan:
-    lines = [line for line in plan.lower().replace("color", "colour").splitlines() if line.strip()]
+    lower = plan.lower().replace("color", "colour").replace("gray", "grey").translate(_PLAIN)
+    lines = [line for line in lower.splitlines() if line.strip()]
     if len(lines) == 1:
-        lines = re.split(r"(?<=[.;])\s+", lines[0])
-    steps = tuple(_NUMBERING.sub("", line).strip() for line in lines)
+        lines = re.split(r"(?<=[.;])\s+|\s+(?=\(?\d\s*[.)]\s)", lines[0])
+    steps = tuple(step for line in lines if (step := _NUMBERING.sub("", line).strip(" *")))
     text = "\n".join(steps)
+    sentences = tuple(
+        s for step in steps for part in re.split(r"(?<=[.;!?])\s+|;\s*", step) if (s := _sentence(part))
+    )
     looks = tuple(
         match["what"].strip()
-        for step in steps
-        if not _CONDITION.match(step)
-        for match in _LOOK_CLAUSE.finditer(step)
+        for sentence in (s for step in steps for s in re.split(r"(?<=[.;!?])\s+|;\s*", step))
+        if not _CONDITION.match(sentence)
+        for match in _LOOK_CLAUSE.finditer(sentence)
     )
-    asks = tuple(step for step in steps if has(r"ask|vqa|query|inquire|question", step))
-    empty = next(
-        (
-            step
-            for step in steps
-            if has(_EMPTY, step) and has(r"if|when|unless|in case|should|gives?|counts?|zero|empty", step)
-        ),
-        "",
-    )
+    asks = tuple(sentence for sentence in sentences if has(_ASK, sentence))
+    empty = [s for s in sentences if _on_empty(s)]
     return Plan(
         text=text,
         steps=steps,
+        sentences=sentences,
         looks=looks,
         phrases=tuple(dict.fromkeys(p for look in looks for p in _phrases(look))),
         asks=asks,
         whole=any_whole(asks),
         guarded=bool(empty),
-        empty_answer=_empty_answer(empty),
-        gives_up=has(_GIVE_UP, text),
+        empty_answer=next((answer for s in empty if (answer := _empty_answer(s))), ""),
+        gives_up=_gives_up(text, looks),
         to_judge=has(_TO_JUDGE, text),
+    )
+
+
+_PLAIN = str.maketrans(
+    {
+        "’": "'",
+        "‘": "'",
+        "“": '"',
+        "”": '"',
+        "`": " ",
+        "×": "*",
+        "–": "-",
+        "—": ",",
+        "≤": "<",
+        "≥": ">",
+        "_": " ",
+    }
+)
+
+
+def _sentence(text: str) -> str:
+    """Without quotes and trailing points; halves of sums are no fractions of things."""
+    return re.sub(r"/\s*2\b", " halved", text.replace('"', "").replace("*", " times ")).strip(" .;!?")
+
+
+def _on_empty(sentence: str) -> bool:
+    """Says what happens when a detection is empty, or that both must be there."""
+    said = has(EMPTY, sentence) and has(f"{_CONDITIONAL}|{_SAID}", sentence)
+    return said or has(_PRESENT, sentence) or _falls_back(sentence)
+
+
+def _falls_back(sentence: str) -> bool:
+    return has(_FALLBACK, sentence) and has(
+        r"if|when|otherwise|else|fall\w*|default\w*|should|unless", sentence
+    )
+
+
+def _gives_up(text: str, looks: tuple[str, ...]) -> bool:
+    plain = re.sub(_NOT_A_HUNCH, " ", text)
+    return (
+        has(_GIVE_UP, plain)
+        or re.search(r"^guess\b", plain, re.MULTILINE) is not None
+        or (not looks and has(_HUNCH, plain))
     )
 
 
 def any_whole(asks: tuple[str, ...]) -> bool:
     return any(
-        has(r"whole|entire|full", ask) and has(r"picture|image|scene|photo", ask) for ask in asks
-    ) or any(has(r"the (?:whole |full |entire )?question", ask) for ask in asks)
+        has(r"(?:the |this )?(?:whole|entire|full) (?:picture|image|scene|photo)", ask)
+        and not has(r"(?:not|rather than|instead of|never|without)(?: \w+){0,3} (?:whole|entire|full)", ask)
+        for ask in asks
+    ) or any(
+        has(r"the (?:whole |full |entire )question|the question (?:itself|directly|as it is|about the)", ask)
+        for ask in asks
+    )
 
 
 def _phrases(look: str) -> list[str]:
     """every red box and the blue ball in the picture → red box, blue ball"""
-    quoted = re.findall(r"[\"'“]([^\"'”]+)[\"'”]", look)
+    quoted = re.findall(r"\"([^\"]+)\"|(?<![a-z])'([^']+)'", look)
     parts = (
-        [p for q in quoted for p in q.split(",")]
+        [p for q in quoted for p in (q[0] or q[1]).split(",")]
         if quoted
-        else re.split(r",|\band\b|\bor\b", _TAIL.sub("", look))
+        else re.split(r",|\band\b|\bor\b|\bas well as\b|\bplus\b|&", _TAIL.sub("", look))
     )
     return [phrase for part in parts if (phrase := normal_phrase(part))]
 
 
-def _empty_answer(step: str) -> str:
-    match = re.search(
-        (
-            r"(?:answer|return|give|say|reply|result is|set final_answer to|gives?|counts? "
-            r"as)\s+(?:with\s+)?[\"']?([\w.-]+)"
-        ),
-        step,
-    )
-    return match[1].rstrip(".") if match else ""
+def _empty_answer(sentence: str) -> str:
+    """What is answered when a detection is empty: in the clause that says so, or the next one. "" when not clear."""
+    clauses = [
+        clause
+        for part in re.split(r"[,():]|\botherwise\b|\band then\b", sentence)
+        if (clause := part.strip())
+    ]
+    place = next((i for i, clause in enumerate(clauses) if has(EMPTY, clause)), None)
+    if place is None:
+        return ""
+    for clause in clauses[place : place + 2]:
+        match = _GIVES.search(clause) or (_LEADS.match(clause) if clause is clauses[place] else None)
+        if match:
+            return match["said"]
+    return ""
+
+
+_GIVES = re.compile(
+    r"\b(?:answers?|answering|returns?|returning|giv\w+|say|reply|respond|report|"
+    r"output|result is|set (?:the )?final[ _]answer (?:to|as)|counts? "
+    r"as|default\w* to|fall(?:s|ing)? back (?:to|on)|the answer is|stop with|"
+    r"end with)\s+(?:with\s+|as\s+|back\s+)?(?:a\s+|an\s+)?(?:plain\s+|simple\s+)?"
+    rf"[\"']?(?P<said>{_SAID})(?![\w-]| (?:box|detection|object))"
+)
+_LEADS = re.compile(rf"[\"']?(?P<said>{_SAID})[\"']? (?:if|when|in case|should)\b")

@@ -8,6 +8,8 @@ from valor_ray.tabletop.judge.text.english import content_words, has
 from valor_ray.tabletop.judge.text.judged import Judged, no, yes
 from valor_ray.tabletop.judge.text.plan import Plan
 from valor_ray.tabletop.judge.text.question import RELATIONS, Asked
+from valor_ray.tabletop.judge.text.tasks.agree import Saying
+from valor_ray.tabletop.judge.text.tasks.task import POSITIONS, Kind, Task
 
 _LESS = (
     r"smaller|smallest|less|lesser|lower|lowest|least|minimum|minimal|min|below|before|"
@@ -34,9 +36,12 @@ _MEASURES = {
 _LOW = ("left", "above", "front", "near")  # relations of the smaller number
 
 
-def judge_spatial(asked: Asked, plan: Plan) -> Judged:
+def judge_spatial(asked: Asked, plan: Plan, task: Task | None = None) -> Judged:
     if plan.to_judge:
         return no("the plan speaks to its judge")
+    if task is not None:
+        problem = _task_problem(task, plan)
+        return no(problem) if problem else yes("each relation is decided by a comparison")
     if not asked.relations:
         return yes("the question names no spatial relation")
     for name in asked.relations:
@@ -55,6 +60,46 @@ def judge_spatial(asked: Asked, plan: Plan) -> Judged:
         if wrong := _wrong_way(asked, plan, name):
             return no(wrong)
     return yes("each relation is decided by a comparison")
+
+
+def _task_problem(task: Task, plan: Plan) -> str:
+    """A relation that is left to a model, decided by another measurement, or the wrong way round."""
+    if task.quantity not in POSITIONS:
+        return "a relation is looked for that the question does not name" if _strange(task, plan) else ""
+    for phrase in plan.phrases:
+        if has(_LEFT_TO_IT, phrase) and has(r"box|ball|cylinder|cone|object|thing", phrase):
+            return f"the relation is left to the detector: {phrase[:60]!r}"
+    for ask in plan.asks:
+        if plan.whole or has(rf"(?:ask|vqa|query)\b.*\b(?:whether|if|which|is)\b.*\b(?:{_LEFT_TO_IT})", ask):
+            return "the relation is left to vqa"
+    saying = Saying(plan, task)
+    fits, why = saying.quantity()
+    if fits is False:
+        return why
+    agrees, why = saying.sense()
+    if (
+        agrees is None
+        and not saying.facts
+        and task.kind is not Kind.COUNT_SIDE
+        and not has(r"compar\w*", plan.text)
+    ):
+        return "nothing in the plan decides the relation"
+    return why if agrees is False else ""
+
+
+_LEFT_TO_IT = (
+    r"left|right|leftmost|rightmost|left-most|right-most|above|below|behind|"
+    r"in front|front|closer|closest|nearer|nearest|farther|"
+    r"farthest|further|furthest"
+)
+
+
+def _strange(task: Task, plan: Plan) -> bool:
+    """The plan decides by position what the question does not ask by position."""
+    facts = [fact for fact in Saying(plan, task).facts if fact.quantity in ("x", "y")]
+    return (
+        bool(facts) and task.kind not in (Kind.ASK, Kind.EXISTS, Kind.MORE) and any(f.deciding for f in facts)
+    )
 
 
 def _about_boxes(clause: str) -> bool:

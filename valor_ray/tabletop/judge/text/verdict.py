@@ -13,6 +13,7 @@ from valor_ray.tabletop.judge.text.logic import judge_logic
 from valor_ray.tabletop.judge.text.plan import read_plan
 from valor_ray.tabletop.judge.text.question import read_question
 from valor_ray.tabletop.judge.text.spatial import judge_spatial
+from valor_ray.tabletop.judge.text.tasks.asked import task_of_question
 
 HEADS = ("logic", "attribute", "spatial", "adherence")
 _ABOUT_QUESTION = {"logic": judge_logic, "attribute": judge_attribute, "spatial": judge_spatial}
@@ -30,7 +31,8 @@ def judge_sections(head: str, sections: Mapping[str, str]) -> Judged:
     plan = read_plan(sections["plan"])
     if head == "adherence":
         return judge_adherence(plan, sections["program"])
-    return _ABOUT_QUESTION[head](read_question(sections["question"]), plan)
+    question = sections["question"]
+    return _ABOUT_QUESTION[head](read_question(question), plan, task_of_question(question))
 
 
 def turned(judged: Judged, head: str, message: str, noise: float, seed: int) -> Judged:

@@ -1,0 +1,266 @@
+"""Whether a plan says a task: its operation, its measurement, the sense of its comparison, its numbers and names.
+
+Used twice: with the task that a question asks (is the plan one for it?) and with the task that a program computes (does
+the program do what the plan says?). Every answer is True, False, or None where the plan does not say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+
+from valor_ray.tabletop.judge.text.english import has, plural_pattern
+from valor_ray.tabletop.judge.text.plan import Plan
+from valor_ray.tabletop.judge.text.tasks.facts import Fact, facts, mark
+from valor_ray.tabletop.judge.text.tasks.task import Kind, Task
+
+COUNTING = (
+    r"count\w*|how many|number of|numbers of|len|length of the list|tally|total|sum|"
+    r"add up|quantit\w+|cardinality|size of (?:the|each) list"
+)
+DEPTH = r"depths?|distances?|3d|metres? away|how far|range|away from (?:the camera|us|the viewer)|metric"
+TIMES = (
+    r"times|multipl\w*|product|weigh\w*|scal\w+|×|\*|metric|real[- ]world|3d|"
+    r"by (?:its|the|their|that) (?:own )?(?:depth|distance)"
+)
+DIVIDING = r"divid\w*|ratio|quotient|over|per|/|times|factor|fraction|proportion\w*|relative"
+_WORDS = {
+    "x": (
+        r"x\d?|xs|cx|x[- ]?(?:coord\w*|cent\w+|values?|positions?|mid\w*|axis)|"
+        r"horizontal\w*|left\w*|right\w*|columns?"
+    ),
+    "y": (
+        r"y\d?|ys|cy|y[- ]?(?:coord\w*|cent\w+|values?|positions?|mid\w*|axis)|"
+        r"vertical\w*|above|below|top|bottom|rows?|under\w*|beneath|higher|lower"
+    ),
+    "depth": rf"{DEPTH}|closer|closest|nearer|nearest|farther|farthest|further|furthest|in front|behind|near|far",
+    "height": r"heights?|tall\w*|short\w*|high|vertical(?: extents?| sizes?| spans?)|y2|sizes?|extents?|bottom",
+    "width": r"widths?|wide\w*|horizontal(?: extents?| sizes?| spans?)|x2|sizes?|broad\w*|narrow\w*",
+}
+_STRICT = {
+    "height": r"heights?|tall(?:er|est)?|vertical(?: extents?| sizes?| spans?)",
+    "width": r"widths?|wid(?:er|est)|wide|horizontal(?: extents?| sizes?| spans?)",
+}
+_SORT = re.compile(r"\b(?:sort\w*|order(?:ed|ing)?|rank\w*|arrang\w*)\b")
+_LAST = re.compile(r"\b(?:last|final (?:one|element|entry|box|detection)|end of)\b|\[-1\]")
+
+
+def _about_what_is_there(sentence: str) -> str:
+    """Without the clauses about an empty detection."""
+    clauses = re.split(r"(?<=[,():])", sentence)
+    return (
+        "".join(clause for clause in clauses if not has(_ABSENT, clause))
+        if has(_ABSENT, sentence)
+        else sentence
+    )
+
+
+_ABSENT = (
+    r"missing|empty|absent|not (?:found|detected|there|present|visible)|nothing|"
+    r"none|isn't found|can't be found|cannot be found"
+)
+
+
+class Saying:
+    """A plan read for one task's things."""
+
+    def __init__(self, plan: Plan, task: Task) -> None:
+        self.plan, self.task = plan, task
+
+    @cached_property
+    def first(self) -> str:
+        """Which of the two the plan names first."""
+        if not self.task.b:
+            return "a"
+        at = {}
+        for name, phrase in (("a", self.task.a), ("b", self.task.b)):
+            match = re.search(rf"\b{plural_pattern(phrase)}\b", self.plan.text)
+            at[name] = match.start() if match else len(self.plan.text)
+        return "a" if at["a"] <= at["b"] else "b"
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        roles = {}
+        if self.task.kind is Kind.COUNT_SIDE:
+            roles = {"reference|anchor|landmark|pivot|boundary": "b"}
+        elif self.task.kind is Kind.SCALE:
+            roles = {"reference(?: object)?|known (?:object|one)": "a", "target|unknown(?: one)?": "b"}
+        return tuple(mark(s, self.task.a, self.task.b, self.first, roles) for s in self.plan.sentences)
+
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        return tuple(fact for sentence in self.sentences for fact in facts(_about_what_is_there(sentence)))
+
+    def quantity(self) -> tuple[bool | None, str]:
+        """Does the plan go by the task's measurement?"""
+        wanted, text = self.task.quantity, self.plan.text
+        if wanted in ("x", "y", "depth"):
+            return self._position(wanted)
+        if wanted == "area":
+            return (True, "") if has(r"area", text) else (False, "the plan does not say areas")
+        real, plain = wanted.startswith("real"), wanted.removeprefix("real ")
+        other = "width" if plain == "height" else "height"
+        if has(_STRICT[other], text) and not has(_STRICT[plain], text):
+            return False, f"the plan says {other}, not {plain}"
+        deep = has(DEPTH, text)
+        if real and not deep:
+            return False, f"a real {plain} is taken without depth"
+        if real and not any(has(TIMES, step) or "*" in step or "×" in step for step in self.plan.sentences):
+            return False, "pixels are not multiplied by depth"
+        if not real and deep:
+            return False, f"the plan says depth, and {plain} in pixels is taken alone"
+        if not has(_WORDS[plain], text):
+            return False, f"the plan does not speak of {plain}"
+        return True, ""
+
+    def _position(self, wanted: str) -> tuple[bool | None, str]:
+        text = self.plan.outside_looks
+        spoken = {name for name in ("x", "y", "depth") if has(_WORDS[name], text)}
+        own = {fact.quantity for fact in self.facts if fact.quantity in ("x", "y", "depth")}
+        if wanted in spoken:
+            if own and wanted not in own:
+                return False, f"the plan goes by {sorted(own)[0]}, not {wanted}"
+            return True, ""
+        if spoken or has(_STRICT["height"], text) or has(_STRICT["width"], text):
+            return False, f"the plan goes by {', '.join(sorted(spoken)) or 'size'}, not {wanted}"
+        if wanted != "depth" and has(r"cent(?:re|er)s?|midpoints?|middle|coordinates?|positions?", text):
+            return None, "the plan does not say along which axis"
+        return False, f"nothing in the plan goes by {wanted}"
+
+    def sense(self) -> tuple[bool | None, str]:
+        """Does the plan compare, choose or divide the way the task does?"""
+        votes = list(self._votes())
+        if any(not vote for vote, _ in votes):
+            wrong = next(why for vote, why in votes if not vote)
+            if any(vote for vote, _ in votes):
+                return None, f"the plan says both: {wrong[:80]!r}"
+            return False, f"the other way round: {wrong[:90]!r}"
+        return (True, "") if votes else (None, "the plan does not say which way")
+
+    def _votes(self) -> Iterator[tuple[bool, str]]:
+        kind = self.task.kind
+        if kind in (Kind.RATIO, Kind.SCALE):
+            top = "b" if kind is Kind.SCALE else "a"
+            worded = list(self.fractions())
+            yield from ((over == top, sentence) for over, sentence in worded)
+            if kind is Kind.SCALE and not worded:
+                yield from self._scaled()
+            return
+        mine = [fact for fact in self.facts if self._about(fact)]
+        yield from self._definitions(mine)
+        mine = [fact for fact in mine if not self._defines(fact)] or mine
+        if kind in (Kind.COMPARE, Kind.MORE):
+            yield from self._yes_no(mine)
+        elif kind is Kind.COUNT_SIDE:
+            for fact in mine:
+                yield ((fact.lower() or ("a" if fact.less else "b")) == "a") == self.task.low, fact.sentence
+        elif kind is Kind.CHOICE:
+            yield from self._choice(mine)
+        elif kind is Kind.EXTREME:
+            yield from self._extreme(mine)
+
+    def _scaled(self) -> Iterator[tuple[bool, str]]:
+        """Scale the height of the one by the given size of the other: the one is what is asked for."""
+        for sentence in self.sentences:
+            match = re.search(r"\b(?:scal\w+|convert\w*|multipl\w+|rescal\w+)\b[^§]{0,60}§([ab])", sentence)
+            if match and not re.search(r"depth", sentence) and sentence.count("§") == 1:
+                yield match[1] == "b", sentence
+
+    def _about(self, fact: Fact) -> bool:
+        """Words of another measurement say nothing about this one."""
+        wanted = self.task.quantity.removeprefix("real ")
+        if self.task.kind is Kind.MORE:
+            return fact.quantity == ""
+        if fact.quantity and fact.quantity != wanted:
+            return False
+        return not (
+            fact.quantity == "" and _SORT.search(fact.sentence) and has("score|confidence", fact.sentence)
+        )
+
+    def _defines(self, fact: Fact) -> bool:
+        """Smaller depth is closer: two words of which one explains the other."""
+        same = [other for other in self.facts if other.sentence == fact.sentence]
+        explains = has(
+            r"means?|is|are|indicates?|implies|signif\w+|corresponds?|=|so|i\.?e\.?|because|since",
+            fact.sentence,
+        )
+        named = any(other.subject or other.against for other in same)
+        return (
+            len(same) == 2
+            and {bool(other.quantity) for other in same} == {True, False}
+            and explains
+            and not named
+        )
+
+    def _definitions(self, mine: list[Fact]) -> Iterator[tuple[bool, str]]:
+        for fact in mine:
+            if fact.quantity and self._defines(fact):
+                other = next(o for o in self.facts if o.sentence == fact.sentence and not o.quantity)
+                if not _SORT.search(fact.sentence) and other.less != fact.less:
+                    yield False, fact.sentence
+
+    def _yes_no(self, mine: list[Fact]) -> Iterator[tuple[bool, str]]:
+        decided = [fact for fact in mine if fact.outcome] or mine
+        for fact in decided:
+            lower = fact.lower()
+            if (
+                not lower
+                and not fact.outcome
+                and not has(r"check|test|compare|whether|decide|see if", fact.sentence)
+            ):
+                continue
+            lower = lower or (self.first if fact.less else "ab".replace(self.first, ""))
+            if fact.outcome == "no":
+                lower = "ab".replace(lower, "")
+            yield (lower == "a") == self.task.low, fact.sentence
+
+    def _choice(self, mine: list[Fact]) -> Iterator[tuple[bool, str]]:
+        decided = [fact for fact in mine if fact.deciding] or mine
+        for fact in decided:
+            lower = fact.lower()
+            if _SORT.search(fact.sentence):
+                yield from self._extreme([fact])
+            elif fact.chosen and lower:
+                yield (fact.chosen == lower) == self.task.low, fact.sentence
+            else:
+                yield fact.less == self.task.low, fact.sentence
+
+    def _extreme(self, mine: list[Fact]) -> Iterator[tuple[bool, str]]:
+        for fact in mine:
+            less = fact.less
+            if _SORT.search(fact.sentence):
+                place_of = next((i for i, s in enumerate(self.sentences) if fact.sentence[:30] in s), 0)
+                if _LAST.search(" ".join(self.sentences[place_of : place_of + 2])):
+                    less = not less
+                spans = [other for other in mine if other.sentence == fact.sentence]
+                if len(spans) > 1 and fact is not spans[0]:
+                    continue  # from nearest to farthest: the first word says where it begins
+            yield less == self.task.low, fact.sentence
+
+    def fractions(self) -> Iterator[tuple[str, str]]:
+        """(the thing above the line, sentence) of every quotient that the plan words."""
+        between = r"[^§.;]{0,70}?"
+        patterns = (
+            rf"divid\w* {between}§(?P<top>[ab]){between}\b(?:by|over)\b{between}§(?P<under>[ab])",
+            rf"§(?P<top>[ab]){between}(?:\bdivided by\b|/|\bover\b|÷){between}§(?P<under>[ab])",
+            (
+                rf"(?:ratio|quotient|fraction|"
+                rf"proportion){between}§(?P<top>[ab]){between}(?:\bto\b|\band\b|:|/|\bover\b|"
+                rf"\bby\b){between}§(?P<under>[ab])"
+            ),
+            rf"how many times{between}§(?P<top>[ab]){between}(?:\bthan\b|\bas\b|\bof\b){between}§(?P<under>[ab])",
+            (
+                rf"§(?P<top>[ab]){between}\b(?:relative to|in units of|as a multiple of|"
+                rf"against)\b{between}§(?P<under>[ab])"
+            ),
+            rf"numerator{between}§(?P<top>[ab])|denominator{between}§(?P<under>[ab])",
+            rf"divide (?:it |this |the (?:result|product) )?{between}by {between}§(?P<under>[ab])",
+        )
+        for sentence in self.sentences:
+            for pattern in patterns:
+                match = re.search(pattern, sentence)
+                if match and match.groupdict().get("top") != match.groupdict().get("under"):
+                    named = match.groupdict()
+                    yield named.get("top") or "ab".replace(named["under"], ""), sentence
+                    break
