@@ -2,8 +2,7 @@
 
 For evaluation only; a program that is right in one scene may be right by luck. `SceneShelf` holds rendered scenes by
 what is asked; for a question about a red box and a blue ball it takes scenes that ask the same about another pair
-and gives
-their colours and shapes other names throughout, which changes no box, no depth and no relation.
+and gives their colours and shapes other names throughout, which changes no box, no depth and no relation.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from valor_ray.tabletop.dataset import PICTURE_SIDE
 from valor_ray.tabletop.gold_check import TrueTools
 from valor_ray.tabletop.questions import FAMILIES, PLURALS, REFERENCE_CM, RELATIONS, Blueprint, Part, wordings
 from valor_ray.tabletop.render import Rendering, render
-from valor_ray.tabletop.sample_questions import AnsweredQuestion, Truth, ask
+from valor_ray.tabletop.sample_questions import AnsweredQuestion, Truth, ask, matches
 from valor_ray.tabletop.scenes import COLOURS, LOOKS, SHAPES, sample_scene, set_seeds
 
-SCENES = 12  # in which a right program is right: fewer let pixels without depth pass by luck
+SCENES = 20  # in which a right program is right: fewer let pixels without depth pass by luck
 _MOST_RENDERINGS = 400  # looked at for one kind of question
 _ASKED_EACH = 4  # questions of a family drawn about one rendering
 
@@ -100,7 +99,8 @@ class SceneShelf:
                 self._look(blueprint.family)
             fitted = [_renamed(rendering, asked, blueprint) for rendering, asked in self._asked[key]]
             fitted.sort(key=lambda scene: _traps(scene, blueprint))
-            self._ready[blueprint] = tuple(_mixed(fitted))
+            mixed = enumerate(_mixed(fitted))
+            self._ready[blueprint] = tuple(_trapped(scene, blueprint, place) for place, scene in mixed)
         return self._ready[blueprint][:wanted]
 
     def _look(self, family: str) -> None:
@@ -193,6 +193,43 @@ def _traps(scene: TrueScene, blueprint: Blueprint) -> int:
     """How many things share colour or shape, but not both, with one that is asked about."""
     named = [_parts(phrase) for phrase in (blueprint.a, blueprint.b) if phrase]
     return sum((t.colour == c) != (t.shape == s) for t in scene.rendering.objects for c, s in named)
+
+
+def _trapped(scene: TrueScene, blueprint: Blueprint, place: int) -> TrueScene:
+    """The scene where one thing that nobody asks about is called like an asked one, but for its colour.
+
+    Of two labels that are asked about, scenes at even places trap the first, the others the second. No box and no
+    depth changes, and no answer: a program that asks for any box in place of the red box is wrong here.
+    """
+    if blueprint.family == "existence" and scene.answer == "yes":
+        return _with_one(scene, blueprint.a)
+    phrases = [phrase for phrase in (blueprint.a, blueprint.b) if phrase]
+    colour, shape = _parts(phrases[place % len(phrases)])
+    things = list(scene.rendering.objects)
+    others = [i for i, thing in enumerate(things) if not any(matches(thing, phrase) for phrase in phrases)]
+    if not colour or not shape or not others:
+        return scene
+    for name in COLOURS:
+        trap = replace(things[others[place // 2 % len(others)]], colour=name, shape=shape)
+        if not any(matches(trap, phrase) for phrase in phrases):
+            things[others[place // 2 % len(others)]] = trap
+            return replace(scene, rendering=replace(scene.rendering, objects=tuple(things)))
+    return scene
+
+
+def _with_one(scene: TrueScene, phrase: str) -> TrueScene:
+    """The scene where only the first thing that fits the phrase still does: one is enough for "is there"."""
+    colour, shape = _parts(phrase)
+    other_colour = next(c for c in COLOURS if c != colour)
+    other_shape = next(s for s in SHAPES if s != shape)
+    things, met = [], False
+    for thing in scene.rendering.objects:
+        fits = matches(thing, phrase)
+        if fits and met:
+            thing = replace(thing, colour=other_colour) if colour else replace(thing, shape=other_shape)
+        things.append(thing)
+        met = met or fits
+    return replace(scene, rendering=replace(scene.rendering, objects=tuple(things)))
 
 
 def _mixed(scenes: list[TrueScene]) -> Iterator[TrueScene]:

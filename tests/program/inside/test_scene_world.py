@@ -150,6 +150,26 @@ def test_handing_on_is_seen_through_other_words(question: str, prompt: str) -> N
     assert vqa(prompt, question=question) == HANDED_ON
 
 
+@pytest.mark.parametrize(
+    ("question", "prompt", "answer"),
+    [
+        ("Is the red box behind the ball?", "Is the red box behind the green ball?", HANDED_ON),
+        ("In depth, is the red box behind the ball?", "Is the red box behind the ball?", HANDED_ON),
+        ("Is the red box behind the ball?", "Is this behind the ball?", HANDED_ON),
+        ("Is the red box behind the ball?", "Is it left of the ball?", UNDECIDED),
+        ("Is the red box behind the ball?", "Is it red?", "yes"),
+        ("How many boxes are behind the ball?", "How many boxes are behind the ball?", HANDED_ON),
+        ("What colour is the leftmost box?", "What colour is the leftmost box?", "red"),
+        ("What colour is the box left of the ball?", "What is the color of the box left of the ball?", "red"),
+        ("What shape is the closest red object?", "Which shape has the closest red object?", "box"),
+        ("What colour is the leftmost box?", "Which box is leftmost, and what colour is it?", HANDED_ON),
+        ("What is the colour of the ball?", "What material is it?", UNDECIDED),
+    ],
+)
+def test_vqa_about_an_object_tells_who_hands_the_question_on(question: str, prompt: str, answer: str) -> None:
+    assert vqa(prompt, RED_BOX.bbox, question=question) == answer
+
+
 def test_vqa_about_the_background_is_undecided() -> None:
     assert vqa("What colour is it?", (600.0, 600.0, 700.0, 700.0)) == UNDECIDED
 

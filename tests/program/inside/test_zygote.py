@@ -23,6 +23,8 @@ OURS = {
     "valor_ray.program",
     "valor_ray.program.inside",
     "valor_ray.program.inside.channel",
+    "valor_ray.program.inside.scene_words",
+    "valor_ray.program.inside.scene_world",
     "valor_ray.program.inside.child",
     "valor_ray.program.inside.namespace",
     "valor_ray.program.inside.placeholders",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import combinations, pairwise
 
 import pytest
@@ -65,6 +66,7 @@ QUESTIONS: dict[str, QuestionThings] = {
 MANY = pytest.mark.parametrize("question", QUESTIONS)
 
 
+@cache
 def scenes_of(question: str) -> tuple[SymbolicScene, ...]:
     return sample_scenes(question, QUESTIONS[question])
 
@@ -77,7 +79,9 @@ def matched(question: str, scene: SymbolicScene) -> list[list[SceneObject]]:
 
 @MANY
 def test_there_are_eight_scenes_and_always_the_same(question: str) -> None:
-    assert len(scenes_of(question)) == 8 and scenes_of(question) == scenes_of(question)
+    assert len(scenes_of(question)) == 8 and scenes_of(question) == sample_scenes(
+        question, QUESTIONS[question]
+    )
     assert all(3 <= len(scene.objects) <= 7 for scene in scenes_of(question))
     assert sample_scenes(question + " ", QUESTIONS[question]) != scenes_of(question)
 
@@ -90,12 +94,24 @@ def test_what_is_one_is_matched_by_exactly_one_object(question: str) -> None:
             assert len(matches) <= 4 or phrase_of(thing) == "object"
 
 
+def shares(a: SceneObject, b: SceneObject, axis: int) -> bool:
+    """Whether two boxes overlap along one axis."""
+    return a.bbox[axis] < b.bbox[axis + 2] and b.bbox[axis] < a.bbox[axis + 2]
+
+
+def intersect(a: SceneObject, b: SceneObject) -> bool:
+    return shares(a, b, 0) and shares(a, b, 1)
+
+
 @MANY
-def test_every_convention_agrees(question: str) -> None:
+def test_first_edges_centres_and_last_edges_agree_and_no_boxes_intersect(question: str) -> None:
     for scene in scenes_of(question):
         for a, b in combinations(scene.objects, 2):
-            for low, high in ((0, 2), (1, 3)):
-                assert a.bbox[high] < b.bbox[low] or b.bbox[high] < a.bbox[low]
+            assert not intersect(a, b)
+            for at in (0, 1):
+                first, last = a.bbox[at] - b.bbox[at], a.bbox[at + 2] - b.bbox[at + 2]
+                assert (first < 0) == (last < 0) == (first + last < 0)
+                assert min(abs(first), abs(last)) >= 2
 
 
 @MANY
@@ -128,13 +144,15 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("question", PAIRS)
-def test_every_comparison_of_two_things_has_both_answers_and_pixels_mislead_in_half(question: str) -> None:
+def test_every_comparison_of_two_things_has_both_answers_and_pixels_mislead_in_some(question: str) -> None:
     pairs = [[each[0] for each in matched(question, scene)[:2]] for scene in scenes_of(question)]
     for measure in MEASURES.values():
         answers = [measure(a) < measure(b) for a, b in pairs]
         assert [even != odd for even, odd in zip(answers[::2], answers[1::2], strict=True)] == [True] * 4
     pixels = [(a.height < b.height) != (a.height / a.depth_m < b.height / b.depth_m) for a, b in pairs]
-    assert sum(pixels) == 4
+    assert pixels == [True, True] + [False] * 6
+    looks = [((b.bbox[3] - b.bbox[1]) - (a.bbox[3] - a.bbox[1])) * (b.depth_m - a.depth_m) for a, b in pairs]
+    assert [each > 0 for each in looks] == [False, False, True, True] * 2
     stand_ins = (("shorter", "narrower"), ("closer", "above"))
     for one_, other in stand_ins:
         agree = [
@@ -142,6 +160,64 @@ def test_every_comparison_of_two_things_has_both_answers_and_pixels_mislead_in_h
             for a, b in pairs
         ]
         assert 2 <= sum(agree) <= 6
+
+
+def mixed_edges(a: SceneObject, b: SceneObject, at: int) -> bool:
+    """ "Left of", or above, by the last edge of one and the first of the other."""
+    return a.bbox[at + 2] < b.bbox[at]
+
+
+def centres(a: SceneObject, b: SceneObject, at: int) -> bool:
+    return a.bbox[at] + a.bbox[at + 2] < b.bbox[at] + b.bbox[at + 2]
+
+
+def area(thing: SceneObject) -> float:
+    return (thing.bbox[2] - thing.bbox[0]) * (thing.bbox[3] - thing.bbox[1])
+
+
+@pytest.mark.parametrize("question", PAIRS)
+def test_flawed_comparisons_of_two_things_are_wrong_in_both_orders_somewhere(question: str) -> None:
+    pairs = [[each[0] for each in matched(question, scene)[:2]] for scene in scenes_of(question)]
+    for a, b in (*pairs[:2], *pairs[6:]):
+        at = 0 if [a, b] in pairs[:2] else 1
+        assert shares(a, b, at) and not mixed_edges(a, b, at) and not mixed_edges(b, a, at)
+        assert 10 < abs(a.bbox[at] + a.bbox[at + 2] - b.bbox[at] - b.bbox[at + 2]) / 2 < 37
+    for a, b in (*pairs[2:4], *pairs[6:]):
+        assert (area(a) > area(b)) != (a.depth_m < b.depth_m)
+    assert all(abs(a.depth_m - b.depth_m) < 0.25 for a, b in pairs[2:4])
+    assert pairs[2][0].depth_m < pairs[2][1].depth_m or pairs[3][0].depth_m < pairs[3][1].depth_m
+
+
+def test_flawed_counts_beside_something_are_wrong_somewhere() -> None:
+    question = "How many boxes are left of the red ball?"
+    scenes = [(matched(question, s)[1][0], matched(question, s)[0]) for s in scenes_of(question)]
+    for at in (0, 1):
+        wrong = [
+            sum(mixed_edges(box, ball, at) for box in boxes) != sum(centres(box, ball, at) for box in boxes)
+            for ball, boxes in scenes
+        ]
+        beyond = [
+            sum(mixed_edges(ball, box, at) for box in boxes) != sum(centres(ball, box, at) for box in boxes)
+            for ball, boxes in scenes
+        ]
+        assert any(wrong) and any(beyond)
+    behind = [
+        sum(box.depth_m > ball.depth_m for box in boxes)
+        - sum(box.depth_m > ball.depth_m + 0.25 for box in boxes)
+        for ball, boxes in scenes
+    ]
+    smaller = [
+        sum(box.depth_m > ball.depth_m for box in boxes) - sum(area(box) < area(ball) for box in boxes)
+        for ball, boxes in scenes
+    ]
+    assert any(behind) and any(smaller)
+
+
+def test_the_closest_is_not_the_largest_in_half_of_the_scenes() -> None:
+    question = "What shape is the closest red object?"
+    groups = [matched(question, scene)[0] for scene in scenes_of(question)]
+    differ = [min(g, key=lambda o: o.depth_m).noun != max(g, key=area).noun for g in groups]
+    assert differ[2] and differ[3] and differ[6] and differ[7]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +294,7 @@ def test_odd_things_give_fewer_scenes_never_an_exception(name: str, answer: str)
     for scene in sample_scenes(name, things, 8):
         assert 3 <= len(scene.objects) <= 7
         for a, b in combinations(scene.objects, 2):
-            assert a.bbox[2] < b.bbox[0] or b.bbox[2] < a.bbox[0]
+            assert not intersect(a, b)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 12, 40])

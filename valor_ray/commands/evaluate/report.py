@@ -89,7 +89,7 @@ def _scored(report: Mapping[str, Any]) -> list[str]:
 def _trained(report: Mapping[str, Any]) -> list[str]:
     planned = f" of {report['planned_steps']}" if report["planned_steps"] else ""
     lines = [f"{report['steps']}{planned} steps, {report['rollouts']['all']} rollouts"]
-    for title, name in (("reward", "reward"), ("all six heads yes", "all_heads")):
+    for title, name in (("reward", "reward"), ("all heads yes", "all_heads")):
         start, end = report[f"{name}_start"], report[f"{name}_end"]
         if start is not None and end is not None:
             lines.append(f"{title} {start:.3f} -> {end:.3f}")

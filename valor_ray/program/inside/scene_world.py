@@ -142,6 +142,8 @@ class SceneTools:
         else:
             thing = self._at(box)
             answer = None if thing is None else about_one(thing, prompt, self._asked.language)
+            if answer is None and self._asked.handed_on_by(_content(prompt, self._asked.language)):
+                raise Stop(HANDED_ON, prompt)
         if answer is None:
             raise Stop(UNDECIDED, prompt)
         return answer
@@ -173,8 +175,10 @@ class SceneTools:
 def about_one(thing: SceneObject, prompt: str, language: Language) -> str | None:
     """vqa about one object: the attribute that the prompt names, its noun, yes or no. None: not told by its text."""
     words = tokens(prompt)
-    if _RELATIONS.keys() & set(words) or _COUNT.search(prompt):
+    if _COUNT.search(prompt):
         return None
+    if _RELATIONS.keys() & set(words):
+        return _attribute_first(thing, words, language)
     if options := _options(prompt, language):
         own = _known_of(thing)
         fitting = [text for text, meant in options if meant & own]
@@ -189,6 +193,15 @@ def about_one(thing: SceneObject, prompt: str, language: Language) -> str | None
         return thing.attributes.get(next(iter(names)))
     rest = set(words) - _SAYS_LITTLE - _KINDS
     return thing.noun if not names and not rest else None
+
+
+def _attribute_first(thing: SceneObject, words: Sequence[str], language: Language) -> str | None:
+    """Of "what colour is the leftmost box?": its colour; place and comparison tell which one, and the box has told."""
+    asks = [at for at, word in enumerate(words) if word in ("what", "which")]
+    asked = words[asks[0] + 1 : asks[0] + 4] if len(asks) == 1 else ()
+    asked = [word for word in asked if word not in ("is", "the")][:1]
+    names = _named_attributes(asked, language)
+    return thing.attributes.get(next(iter(names))) if len(names) == 1 else None
 
 
 def unread_phrases(
@@ -268,6 +281,8 @@ def _content(text: str, language: Language) -> frozenset[str]:
             content.add(word)
         else:
             content |= {min(_meaning((word,), language))} if _meaning((word,), language) else set()
+    if content & {"closer", "farther", "front", "behind"}:
+        content -= {"deep"}  # "in depth, is it behind …?"
     return frozenset(content)
 
 

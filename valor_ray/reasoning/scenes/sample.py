@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from valor_ray.program.inside.scene_words import Language, Reading, singular, tokens
-from valor_ray.reasoning.scenes.layout import PICTURE, Ranks, draw, place
+from valor_ray.reasoning.scenes.layout import PICTURE, PLANS, Ranks, draw, place
 from valor_ray.records import NamedThing, QuestionThings, SceneObject, SymbolicScene
 
 FEWEST, MOST = 3, 7  # objects of a scene
@@ -116,6 +116,7 @@ class _World:
     def scene(self, at: int, seed: bytes) -> SymbolicScene | None:
         """The scene of that number. Both of a pair draw the same objects where their counts are equal."""
         pair, counts = at // 2 % 128, self._counts(at)
+        plan = PLANS[pair % len(PLANS)]
         for attempt in range(_TRIES):
             rng = Random(seed + bytes([pair, attempt, *counts]))
             objects = self._objects(pair, counts, rng)
@@ -124,9 +125,7 @@ class _World:
             ranks = draw(
                 len(objects),
                 Random(seed + bytes([pair, attempt, len(objects)])),
-                mislead=pair % 2 == 0,
-                low_is_near=pair // 2 % 2 == 0,
-                wide_is_high=(pair + pair // 2) % 2 == 1,
+                plan,
                 groups=self._picked_from(objects),
                 twins=self._twins(objects) if self._counts(at ^ 1) == counts else (),
             )
@@ -135,7 +134,7 @@ class _World:
             ranks = ranks.reversed() if at % 2 else ranks
             placed = [
                 replace(each, bbox=spot.bbox, depth_m=spot.depth_m, height=spot.height, width=spot.width)
-                for each, spot in zip(objects, place(ranks), strict=True)
+                for each, spot in zip(objects, place(ranks, plan), strict=True)
             ]
             Random(seed + bytes([at % 256])).shuffle(placed)
             return SymbolicScene(PICTURE, tuple(placed))

@@ -1,1 +1,1 @@
-"""`valor score`: six rewards for each reply of a file."""
+"""`valor score`: the rewards of each reply of a file."""

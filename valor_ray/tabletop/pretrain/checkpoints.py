@@ -1,6 +1,6 @@
 """Makes the tabletop's checkpoints and their card: policy, detector and depth as parallel Ray tasks, then figures.
 
-    python -m jobs.pretrain_tabletop --run runs/pretrain            # about an hour and a half on two cores
+    python -m jobs.pretrain_tabletop --run runs/pretrain            # hours on two cores: the policy takes most of them
     ray job submit -- python -m jobs.pretrain_tabletop --run /shared/pretrain
 
 Killed, the same command goes on. To ship the result, copy RUN/checkpoints/* to valor_ray/tabletop/checkpoints/.
@@ -209,8 +209,8 @@ def main(argv: list[str] | None = None) -> int:
         "--run", type=Path, required=True, metavar="DIR", help="run folder; the same command resumes"
     )
     parser.add_argument("--only", nargs="+", choices=MODELS, default=MODELS, help="train these alone")
-    parser.add_argument("--policy-steps", type=int, default=1600)
-    parser.add_argument("--policy-batch", type=int, default=32, help="texts a step")
+    parser.add_argument("--policy-steps", type=int, default=6000, help="hours on CPU, minutes on a GPU")
+    parser.add_argument("--policy-batch", type=int, default=64, help="texts a step")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the policy")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare the policy's texts")
     parser.add_argument("--detector-minutes", type=float, default=55, help="wall-clock minutes")

@@ -32,7 +32,7 @@ CHAT_TEMPLATE = (
 VOCABULARY = 1024
 LEARNING_RATE = 2e-3
 WARM_UP = 100
-STEPS, BATCH = 1600, 32
+STEPS, BATCH = 6000, 64  # 3.4 minutes on an H200, hours on a core
 SAVE_EVERY, SAY_EVERY = 200, 20  # steps
 
 

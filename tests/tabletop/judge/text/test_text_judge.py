@@ -148,22 +148,40 @@ def errors(cases: Iterable[Case]) -> dict[str, Any]:
 
 
 def test_few_errors_on_drawn_replies_of_development() -> None:
-    row = errors(drawn_cases(120, 2, 1, "development"))
+    row = errors(drawn_cases(96, 2, 1, "development"))
     assert row["head"] == ALL
-    assert row["false yes"]["n"] > 30 and row["false yes"]["share"] <= 0.10  # 0.03 of 2,000
+    assert row["false yes"]["n"] > 30 and row["false yes"]["share"] <= 0.12  # 0.07 of 207
     assert row["cannot tell"]["share"] <= 0.05
 
 
 def test_few_errors_on_replies_in_the_manner_of_other_models() -> None:
-    """61 right and 135 wrong templates, written for this: not the generator's words, nor its flaws."""
-    cases = list(file_cases(REPLIES, 1, 0))
-    right = errors(case for case in cases if case.kind == "right")
-    wrong = errors(case for case in cases if case.kind != "right")
+    """60 right and 135 wrong templates, written for this: not the generator's words, nor its flaws."""
+    measured = asyncio.run(measure(file_cases(REPLIES, 1, 0)))
+    right = table(one for one in measured if one.case.kind == "right")[-1]
+    wrong = table(one for one in measured if one.case.kind != "right")[-1]
     assert right["false no"]["n"] >= 55 and right["false yes"]["n"] == 0, (
         "the right ones are right with true tools"
     )
-    assert right["false no"]["share"] <= 0.05 and right["cannot tell"]["share"] <= 0.05, right
-    assert wrong["false yes"]["n"] >= 110 and wrong["false yes"]["share"] <= 0.08, wrong
+    assert right["false no"]["share"] <= 0.02 and right["cannot tell"]["share"] <= 0.02, right
+    assert wrong["false yes"]["n"] >= 110 and wrong["false yes"]["share"] <= 0.06, wrong
+
+
+@pytest.mark.parametrize("writer", ["amy", "bob", "cleo", "dmitri"])
+def test_few_errors_on_replies_of_writers_who_saw_the_tools_only(writer: str) -> None:
+    """70 right and 35 flawed replies each, read while the judge was repaired (first contact: docs/design/judge.md).
+
+    Whether a program is right is taken from the writer here, who had it checked: running them all takes a minute.
+    """
+    verdicts_by: dict[bool, list[bool | None]] = {True: [], False: []}
+    for case in file_cases(REPLIES.with_name(f"{writer}.jsonl"), 2, 0, "development"):
+        parsed = parse_reply(case.reply)
+        judged = [one.verdict for one in verdicts(case.question, parsed.plan, parsed.code).values()]
+        together = False if False in judged else None if None in judged else True
+        verdicts_by[case.kind == "right"].append(together)
+    right, wrong = verdicts_by[True], verdicts_by[False]
+    assert len(right) >= 136 and right.count(False) <= 0.02 * len(right), right.count(False)
+    assert len(wrong) >= 68 and wrong.count(True) <= 0.13 * len(wrong), wrong.count(True)
+    assert right.count(None) + wrong.count(None) == 0
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
-from valor_ray.tabletop.judge.text.english import COLOURS, content_words, has, plural_pattern
+from valor_ray.tabletop.judge.text.english import content_words, has
 from valor_ray.tabletop.judge.text.judged import Judged, no, yes
 from valor_ray.tabletop.judge.text.plan import Plan
 from valor_ray.tabletop.judge.text.question import Asked, measures
-from valor_ray.tabletop.judge.text.tasks.agree import COUNTING, DIVIDING, Saying
+from valor_ray.tabletop.judge.text.tasks.against import (
+    another_number,
+    another_quantity,
+    another_sense,
+    another_target,
+    another_thing,
+    other_things,
+)
+from valor_ray.tabletop.judge.text.tasks.agree import Saying
 from valor_ray.tabletop.judge.text.tasks.task import Kind, Task
 
 _TIMES = r"times|multipl\w*|scaled? by (?:its |the |their )?depth|product|3d|×|x depth"
@@ -23,7 +29,7 @@ def judge_attribute(asked: Asked, plan: Plan, task: Task | None = None) -> Judge
     if plan.gives_up:
         return no("the plan guesses or gives up")
     if task is not None:
-        problem = _task_problem(task, asked, plan)
+        problem = _task_problem(task, plan)
         return no(problem) if problem else yes("what is asked for is obtained from the tools")
     if lost := [colour for colour in asked.colours if not has(colour, plan.text)]:
         return no(f"the plan drops {', '.join(lost)}")
@@ -42,77 +48,20 @@ def judge_attribute(asked: Asked, plan: Plan, task: Task | None = None) -> Judge
     return yes("what is asked for is obtained from the tools")
 
 
-def _task_problem(task: Task, asked: Asked, plan: Plan) -> str:
+def _task_problem(task: Task, plan: Plan) -> str:
+    if strange := other_things(plan, task):
+        return strange
     for phrase in (task.a, task.b):
-        if phrase and (lost := _lost(phrase, plan)):
+        if phrase and (lost := another_thing(plan, phrase, {task.a, task.b})):
             return lost
-    if plan.whole:
+    if plan.whole and task.kind is not Kind.EXISTS:
         return "vqa is asked about the whole picture in place of boxes"
-    if (
-        task.kind in (Kind.COUNT, Kind.COUNT_SIDE, Kind.MORE)
-        and not has(COUNTING, plan.text)
-        and not has("more|fewer", plan.text)
-    ):
-        return "nothing is counted"
-    if task.target and (problem := _target_problem(task.target, plan)):
-        return problem
-    if task.kind is Kind.SCALE and (problem := _given_problem(asked, plan)):
+    saying = Saying(plan, task)
+    if problem := another_target(saying) or another_number(saying):
         return problem
     if not task.quantity.startswith("real"):
         return ""
-    saying = Saying(plan, task)
-    fits, why = saying.quantity()
-    if fits is False:
-        return why
-    if task.kind is Kind.RATIO and not has(DIVIDING, plan.text) and "/" not in plan.text:
-        return "the ratio is not computed"
-    agrees, why = saying.sense()
-    return why if agrees is False else ""
-
-
-def _lost(phrase: str, plan: Plan) -> str:
-    """Words of a thing's name that the plan drops, or gives to another thing only."""
-    *colour, noun = phrase.split()
-    if has(plural_pattern(phrase), plan.text):
-        return ""
-    if colour and not has(colour[0], plan.text):
-        return f"the plan drops {colour[0]}"
-    if noun != "object" and not has(plural_pattern(noun), plan.text):
-        return f"the plan does not look for {noun}"
-    others = [p for p in plan.phrases if p != phrase and len(p.split()) == 2 and p.split()[0] in COLOURS]
-    if colour and others and not plan.asks and not has(rf"{colour[0]}(?:,| and| or|/)", plan.text):
-        return f"the plan looks for {others[0]} in place of {phrase}"
-    return ""
-
-
-def _target_problem(target: str, plan: Plan) -> str:
-    names = {
-        "colour": r"colours?|hue",
-        "shape": (
-            r"shapes?|kind|type|form|sort|what (?:it|the object|this object) is|class|"
-            r"category|(?:box|cube), (?:a )?ball"
-        ),
-    }
-    wanted, other = (
-        names.get(target, target),
-        names.get({"colour": "shape", "shape": "colour"}.get(target, ""), ""),
-    )
-    asks = " ".join(plan.asks)
-    if has(wanted, asks) or (has(wanted, plan.text) and not (other and has(other, asks))):
-        return ""
-    return f"the {target} is not read from a box"
-
-
-def _given_problem(asked: Asked, plan: Plan) -> str:
-    given = [float(number) for number in asked.given]
-    if other := [n for n in measures(plan.text) if given and float(n) not in given]:
-        return f"the question does not give the plan's {other[0]}"
-    spoken = {float(n) for n in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w])", plan.text)}
-    if not spoken & set(given) and not has(r"given|known|reference|stated", plan.text):
-        return f"the given {asked.given[0]} is not used"
-    if not spoken & set(given) and (odd := [n for n in spoken if n >= 5]):
-        return f"the question does not give the plan's {odd[0]:g}"
-    return ""
+    return another_quantity(saying) or another_sense(saying)
 
 
 def _keeps_things(asked: Asked, plan: Plan) -> bool:

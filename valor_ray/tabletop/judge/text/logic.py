@@ -9,7 +9,8 @@ from valor_ray.tabletop.judge.text.english import has
 from valor_ray.tabletop.judge.text.judged import Judged, cannot_tell, no, yes
 from valor_ray.tabletop.judge.text.plan import Plan
 from valor_ray.tabletop.judge.text.question import Asked
-from valor_ray.tabletop.judge.text.tasks.agree import COUNTING, DIVIDING
+from valor_ray.tabletop.judge.text.tasks.against import another_kind
+from valor_ray.tabletop.judge.text.tasks.agree import COUNTING, DIVIDING, Saying
 from valor_ray.tabletop.judge.text.tasks.task import YES_NO, Kind, Task
 
 _NAMING = (
@@ -35,10 +36,6 @@ _TRANSITIVE = (
     r"depth|x|y|centre|center|its box|of the box|of its box|height|width|box of|compare|"
     r"coordinates?|ask|crop|region"
 )
-_SAYS_YES = (
-    r"(?:answers?|returns?|outputs?|say|report|give|is|respond|"
-    r"print)\W+(?:with\W+)?yes|yes (?:if|when|only)|if [^.;]*, yes"
-)
 
 
 def judge_logic(asked: Asked, plan: Plan, task: Task | None = None) -> Judged:
@@ -51,50 +48,23 @@ def judge_logic(asked: Asked, plan: Plan, task: Task | None = None) -> Judged:
     kind = _OF_KIND[task.kind] if task is not None else asked.kind
     if kind is None:
         return cannot_tell("it is not clear what kind of answer the question wants")
-    if plan.whole:
+    if plan.whole and (task is None or task.kind is not Kind.EXISTS):
         return no("the question is handed to vqa as it is")
-    if not plan.looks and not _named(task, plan):
+    if task is None and not plan.looks:
         return no("nothing is looked for before it is used")
-    if problem := _wrong_answer(kind, plan, task):
+    if problem := another_kind(Saying(plan, task)) if task is not None else _wrong_answer(kind, plan):
         return no(problem)
     if _needs_guard(asked, plan, task) and not plan.guarded:
         return no("it is not said what happens when a detection comes back empty")
     return yes("the steps lead to an answer of the asked kind")
 
 
-def _named(task: Task | None, plan: Plan) -> bool:
-    """A plan that speaks of boxes or detections looks for things, in whatever words."""
-    return task is not None and has(r"detect\w*|box(?:es)?|regions?|gd detect", plan.text)
-
-
-def _wrong_answer(kind: str, plan: Plan, task: Task | None) -> str:
-    late = plan.text if task is not None else " ".join(plan.steps[-2:])
-    named = task is not None and kind in ("option", "word")
-    if not named and not has(_ANSWERS[kind], late):
+def _wrong_answer(kind: str, plan: Plan) -> str:
+    if not has(_ANSWERS[kind], " ".join(plan.steps[-2:])):
         return f"the last step does not give a {kind} answer"
     if kind == "yesno" and not has(r"yes|true", plan.text):
         return "it is not said when the answer is yes"
-    if task is None:
-        return ""
-    if kind != "yesno" and has(_SAYS_YES, plan.text):
-        return f"the plan answers yes or no where a {kind} is asked for"
-    if (
-        kind != "count"
-        and task.kind is not Kind.MORE
-        and kind != "yesno"
-        and has(
-            r"(?:answer|return|output|report|give)\W+(?:with\W+)?(?:the )?(?:count|number of|how many)",
-            plan.text,
-        )
-    ):
-        return f"the plan counts where a {kind} is asked for"
-    if task.kind in (Kind.COMPARE, Kind.MORE) and not _both(task, plan):
-        return f"not both of {task.a} and {task.b} are looked for"
     return ""
-
-
-def _both(task: Task, plan: Plan) -> bool:
-    return all(has(word + r"\w*", plan.text) for phrase in (task.a, task.b) for word in phrase.split()[-1:])
 
 
 def _degenerate(plan: Plan) -> str:

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from valor_ray.tabletop.judge.text.english import has, normal_phrase
+from valor_ray.tabletop.judge.text.english import COLOURS, has, normal_phrase
 
 _NUMBERING = re.compile(r"^\s*(?:#+\s*)?(?:step\s*)?(?:\(?\d+\s*[.):]|\(?[a-h]\)|[-*•–>]+)\s*", re.IGNORECASE)
 _LOOK = (
-    r"detect(?:ing|s)?|find(?:ing|s)?|locat(?:e|es|ing)|look(?:ing)? for|"
+    r"detect(?:ing|s)?|locali[sz](?:e|ing)|fetch(?:ing)?|find(?:ing|s)?|locat(?:e|es|ing)|look(?:ing)? for|"
     r"search(?:ing)? (?:\w+ ){0,3}?for|identify|spot|get (?:the |all |"
     r"every )?(?:bounding )?box(?:es)? "
     r"(?:of|for|around)|(?:run|call|use|apply|query|invoke) (?:gd_detect|gd detect|"
@@ -67,22 +67,28 @@ _TAIL = re.compile(
     r"\b(?:(?:in|on|from) (?:the|this) (?:picture|image|photo|scene|table)|"
     r"with (?:gd_detect|gd detect|the detector|one|a single)|"
     r"using|via|and (?:count|take|get|keep|store|note|compare|compute|measure|ask|read|record|use|remember)|then|so|to "
-    r"(?:get|count|find|see|obtain|have)|present|visible|separately|as well|by (?:calling|name))\b.*$"
+    r"(?:get|count|find|see|obtain|have)|present|visible|separately|as well|among\w*|out of|by (?:calling|name))\b.*$"
 )
 _GIVE_UP = (
-    r"cannot be (?:solved|answered|determined)|can't be (?:solved|answered)|"
-    r"impossible|i assume|assume the answer|easy to (?:see|guess)|"
-    r"known answer|just answer|simply answer|just guess|the answer is obvious\w*|obvious\w*"
+    r"cannot be (?:solved|answered)|can't be (?:solved|answered)|impossible to (?:answer|tell|know|solve|say)|"
+    r"assume the answer|easy to guess|(?:just|simply|only|i will|i'll|we) guess|guess (?:the|that|it|at)|"
+    r"the answer is obvious\w*|obviously"
 )
 _HUNCH = r"guess\w*|probably|usually|typical\w*|random\w*|likely"
+_USES = r"detect\w*|box(?:es)?|find\w*|found|locat\w+|depths?|distances?|vqa|tool|search\w*|look\w*|heights?"
 _NOT_A_HUNCH = (
     r"(?:not?|never|without|avoid|rather than|instead of|don't|no need to)\W+(?:\w+\W+){0,2}(?:guess|random)"
 )
 _TO_JUDGE = (
-    r"verdict|judge|grader|evaluator|reviewer|reward|ignore (?:all|any|previous)|"
-    r"ignore the (?:rubric|above|rules|instructions)|"
-    r"as instructed|you (?:must|should) (?:say|answer|reply|return)|this plan is (?:correct|right|perfect|"
-    r"good)"
+    r"verdict\"?\W{1,4}\"?(?:yes|no)|(?:dear|to the|for the|attention) (?:judge|grader|evaluator|reviewer)\b|"
+    r"(?:judge|grader|evaluator|reviewer)s? (?:should|must|will|can|please)|judge\s?:|"
+    r"rubric|reward|ignore (?:all|any|previous)|ignore the (?:above|rules|instructions)|"
+    r"this plan is (?:correct|right|perfect|good)"
+)
+
+
+_COLOURED = re.compile(
+    rf"\b(?:{'|'.join(sorted(COLOURS))})[ -](?:box(?:es)?|balls?|cylinders?|cones?|objects?)\b"
 )
 
 
@@ -93,6 +99,7 @@ class Plan:
     sentences: tuple[str, ...]  # of all steps, without quotes
     looks: tuple[str, ...]  # clauses after "detect", as written
     phrases: tuple[str, ...]  # what is detected, in normal form
+    coloured: tuple[str, ...]  # red box, blue object: all things that it names with their colour, anywhere
     asks: tuple[str, ...]  # steps that put a question to vqa
     whole: bool  # a question about the whole picture
     guarded: bool  # says what happens when a detection is empty
@@ -113,6 +120,7 @@ class Plan:
 @lru_cache(maxsize=256)
 def read_plan(plan: str) -> Plan:
     lower = plan.lower().replace("color", "colour").replace("gray", "grey").translate(_PLAIN)
+    lower = lower.replace("i.e.", "that is").replace("e.g.", "such as")
     lines = [line for line in lower.splitlines() if line.strip()]
     if len(lines) == 1:
         lines = re.split(r"(?<=[.;])\s+|\s+(?=\(?\d\s*[.)]\s)", lines[0])
@@ -135,6 +143,7 @@ def read_plan(plan: str) -> Plan:
         sentences=sentences,
         looks=looks,
         phrases=tuple(dict.fromkeys(p for look in looks for p in _phrases(look))),
+        coloured=tuple(dict.fromkeys(normal_phrase(match[0]) for match in _COLOURED.finditer(text))),
         asks=asks,
         whole=any_whole(asks),
         guarded=bool(empty),
@@ -167,15 +176,31 @@ def _sentence(text: str) -> str:
 
 
 def _on_empty(sentence: str) -> bool:
-    """Says what happens when a detection is empty, or that both must be there."""
-    said = has(EMPTY, sentence) and has(f"{_CONDITIONAL}|{_SAID}", sentence)
-    return said or has(_PRESENT, sentence) or _falls_back(sentence)
-
-
-def _falls_back(sentence: str) -> bool:
-    return has(_FALLBACK, sentence) and has(
-        r"if|when|otherwise|else|fall\w*|default\w*|should|unless", sentence
+    """Speaks of what is not there, in whatever form, or of a condition on what is there."""
+    return (
+        has(EMPTY, sentence)
+        or has(_ABSENCE, sentence)
+        or has(_PRESENT, sentence)
+        or bool(_IF_SEEN.search(sentence))
+        or "[]" in sentence
     )
+
+
+_ABSENCE = (
+    r"verif\w*|check\w*|confirm\w*|ensur\w*|complete\w*|incomplete|lack\w*|safeguard\w*|absen\w+|availab\w+|"
+    r"nowhere|miss(?:es|ed)?|lost|invisible|escapes?|unseen|hidden|blank|zero|0|skip\w*|leav\w+ (?:\w+ )?out|left out|"
+    r"default\w*|fall\w* ?back|unknown|n/a|not both|up short|fruitless\w*|empt\w+|"
+    r"len(?:gth)? (?:is |of |== |= )?0|"
+    r"not \w+|n't|cannot|can't|refus\w+|nobody|vanish\w*|gone|out of (?:sight|view)|in view|undefined|undetermined|nil|"
+    r"no (?!otherwise|if|when|else|more|less|need|longer|matter|and|or)\w+|guard\w*|"
+    r"handle\w*|found|detections?|error|crash\w*|gaps?|void"
+)
+_IF_SEEN = re.compile(
+    r"\b(?:if|when|whenever|unless|should|in case|provided|once|only|supposing|suppose|assuming|as long as|until|"
+    r"without|make sure|ensure|check\w*|verify|confirm|both|at least|first of all|any)\b[^.;]{0,70}"
+    r"\b(?:f(?:ou|i)nds?|detect\w*|sees?|seen|there|exists?|present|appears?|visible|return\w*|comes?|list|turns? up|"
+    r"results?|hits?|match\w*|shows?|shown|available|spotted|located|success\w*|something|anything|exactly)\b"
+)
 
 
 def _gives_up(text: str, looks: tuple[str, ...]) -> bool:
@@ -183,14 +208,20 @@ def _gives_up(text: str, looks: tuple[str, ...]) -> bool:
     return (
         has(_GIVE_UP, plain)
         or re.search(r"^guess\b", plain, re.MULTILINE) is not None
-        or (not looks and has(_HUNCH, plain))
+        or (not looks and has(_HUNCH, plain) and not has(_USES, plain))
     )
+
+
+_REJECTED = (
+    r"better|unreliable|could|would|might|instead|rather|no,|but|avoid\w*|wrong|risk\w*"  # weighed, not done
+)
 
 
 def any_whole(asks: tuple[str, ...]) -> bool:
     return any(
         has(r"(?:the |this )?(?:whole|entire|full) (?:picture|image|scene|photo)", ask)
         and not has(r"(?:not|rather than|instead of|never|without)(?: \w+){0,3} (?:whole|entire|full)", ask)
+        and not has(_REJECTED, ask)
         for ask in asks
     ) or any(
         has(r"the (?:whole |full |entire )question|the question (?:itself|directly|as it is|about the)", ask)

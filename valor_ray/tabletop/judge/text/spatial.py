@@ -8,6 +8,7 @@ from valor_ray.tabletop.judge.text.english import content_words, has
 from valor_ray.tabletop.judge.text.judged import Judged, no, yes
 from valor_ray.tabletop.judge.text.plan import Plan
 from valor_ray.tabletop.judge.text.question import RELATIONS, Asked
+from valor_ray.tabletop.judge.text.tasks.against import another_quantity, another_sense
 from valor_ray.tabletop.judge.text.tasks.agree import Saying
 from valor_ray.tabletop.judge.text.tasks.task import POSITIONS, Kind, Task
 
@@ -64,27 +65,31 @@ def judge_spatial(asked: Asked, plan: Plan, task: Task | None = None) -> Judged:
 
 def _task_problem(task: Task, plan: Plan) -> str:
     """A relation that is left to a model, decided by another measurement, or the wrong way round."""
+    saying = Saying(plan, task)
     if task.quantity not in POSITIONS:
-        return "a relation is looked for that the question does not name" if _strange(task, plan) else ""
+        return "a relation is looked for that the question does not name" if _strange(saying) else ""
+    if not has(_BY_HAND, plan.text):
+        for sentence in plan.sentences:
+            if has(_HANDED, sentence) and has(_LEFT_TO_IT, sentence):
+                return f"the relation is left to a model: {sentence[:60]!r}"
+    for phrase in re.findall(r"\"([^\"]+)\"", plan.text):
+        if has(_LEFT_TO_IT, phrase) and has(_NOUN, phrase) and not has(_QUESTION, phrase):
+            return f"the relation is left to the detector: {phrase[:60]!r}"
     for phrase in plan.phrases:
-        if has(_LEFT_TO_IT, phrase) and has(r"box|ball|cylinder|cone|object|thing", phrase):
+        if (
+            has(_LEFT_TO_IT, phrase)
+            and has(r"box|ball|cylinder|cone|object", phrase)
+            and not has(_BY_HAND, plan.text)
+        ):
             return f"the relation is left to the detector: {phrase[:60]!r}"
     for ask in plan.asks:
-        if plan.whole or has(rf"(?:ask|vqa|query)\b.*\b(?:whether|if|which|is)\b.*\b(?:{_LEFT_TO_IT})", ask):
+        if (
+            has(rf"(?:ask\w*|vqa|query|question).*\b(?:whether|if|which)\b.*\b(?:{_LEFT_TO_IT})", ask)
+            and has(_MODEL, ask)
+            and not has(_SHOULD, ask)
+        ):
             return "the relation is left to vqa"
-    saying = Saying(plan, task)
-    fits, why = saying.quantity()
-    if fits is False:
-        return why
-    agrees, why = saying.sense()
-    if (
-        agrees is None
-        and not saying.facts
-        and task.kind is not Kind.COUNT_SIDE
-        and not has(r"compar\w*", plan.text)
-    ):
-        return "nothing in the plan decides the relation"
-    return why if agrees is False else ""
+    return another_quantity(saying) or another_sense(saying)
 
 
 _LEFT_TO_IT = (
@@ -92,13 +97,25 @@ _LEFT_TO_IT = (
     r"in front|front|closer|closest|nearer|nearest|farther|"
     r"farthest|further|furthest"
 )
+_NOUN = r"(?:box|ball|cylinder|cone|object)(?:es|s)?"
+_QUESTION = r"is|are|which|what|how|if|of|does"
+_SHOULD = r"should i|should we|could|would|might|rather than|instead of|not|never|without"
+_MODEL = r"vqa|visual|question tool|model|image|picture|scene"
+_HANDED = r"detector|gd detect|vqa|visual question\w*|prompt\w*|ask\w* (?:it|the (?:model|tool|detector))"
+_BY_HAND = (
+    r"compar\w*|cent(?:re|er)s?|centred|centered|midpoints?|middles?|coordinates?|depths?|distan\w+|metres?|sort\w*|"
+    r"x\d?|y\d?|edges?|positions?|smaller|larger|smallest|largest|greater|less\w*|min\w*|max\w*|measur\w*|order\w*|rank\w*|"
+    r"halfway|column\w*|rows?|horizontal\w*|vertical\w*|far|range"
+)
 
 
-def _strange(task: Task, plan: Plan) -> bool:
+def _strange(saying: Saying) -> bool:
     """The plan decides by position what the question does not ask by position."""
-    facts = [fact for fact in Saying(plan, task).facts if fact.quantity in ("x", "y")]
+    facts = [fact for fact in saying.facts if fact.quantity in ("x", "y")]
     return (
-        bool(facts) and task.kind not in (Kind.ASK, Kind.EXISTS, Kind.MORE) and any(f.deciding for f in facts)
+        saying.task.kind not in (Kind.ASK, Kind.EXISTS, Kind.MORE, Kind.COUNT)
+        and any(fact.deciding for fact in facts)
+        and not has(r"heights?|tall\w*|short\w*", saying.plan.text)
     )
 
 

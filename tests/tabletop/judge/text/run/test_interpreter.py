@@ -4,6 +4,7 @@
 import ast
 import time
 
+import numpy as np
 import pytest
 
 from valor_ray.tabletop.judge.text.run.interpreter import run
@@ -22,6 +23,11 @@ PROGRAMS = [
     "x = [1]\ny = x\ny += [2]\nfinal_answer = [x, 1 < 2 < 3, not x, None or 'b', round(2.567, 2), 7 // 2, 7 % 4]",
     "final_answer = min(((2, 'b'), (1, 'c')), default=None)[1].upper() + 'a-b'.split('-')[-1]",
 ]
+ARRAYS = [
+    "xs = np.array([3.0, 1.0, 2.0])\nfinal_answer = [int((xs > 1.5).sum()), xs.size, int(xs.argmin()), xs[xs > 1.5].tolist()]",
+    "b = np.array([[0, 2], [4, 8]])\nfinal_answer = [(b[:, 0] + b[:, 1]).tolist(), (b[1] / 2).tolist(), float(np.mean(b[0]))]",
+    "d = np.array([5, 4]) * 2 - np.array([1, 1])\nfinal_answer = [d.max() == 9, int(np.argsort(d)[0]), np.diff(d).tolist()]",
+]
 HOSTILE = [
     "while True: pass",
     "x = 'a'\nfor _ in range(200): x += x\nfinal_answer = x",
@@ -38,6 +44,8 @@ HOSTILE = [
     "final_answer = __import__('os')",
     "final_answer = eval('1')",
     "final_answer = 'x'.format.__globals__",
+    "x = np.array(list(range(1999)))\nwhile True: x = x + 1",
+    "final_answer = np.array([[0] * 1000] * 1000)",
     "class A: pass\nfinal_answer = 1",
     "final_answer = " + "(" * 90 + "1" + ")" * 90 + "+" + "-" * 4000 + "1",
     "final_answer = (lambda: [0 for a in range(999) for b in range(999) for c in range(999)])()",
@@ -47,6 +55,13 @@ HOSTILE = [
 @pytest.mark.parametrize("code", PROGRAMS)
 def test_plain_programs_give_what_python_gives(code: str) -> None:
     names: dict[str, object] = {}
+    exec(code, names)
+    assert run(ast.parse(code), {})["final_answer"] == names["final_answer"]
+
+
+@pytest.mark.parametrize("code", ARRAYS)
+def test_arrays_are_compared_and_reckoned_with_as_a_whole(code: str) -> None:
+    names: dict[str, object] = {"np": np}
     exec(code, names)
     assert run(ast.parse(code), {})["final_answer"] == names["final_answer"]
 

@@ -40,3 +40,37 @@ def test_constants_errors_and_the_unknown_are_told_apart() -> None:
     assert [task.kind for task in observe("final_answer = len(gd_detect(img_pth, 'box'))", ()).tasks] == [
         Kind.COUNT
     ]
+
+
+SIDE = """a, b = gd_detect(img_pth, "red box"), gd_detect(img_pth, "blue ball")
+final_answer = "no"
+if a and b:
+    final_answer = "yes" if a[0]["bbox"][{}] < b[0]["bbox"][{}] else "no"
+"""
+GROUPS = """a, b = len(gd_detect(img_pth, "box")), len(gd_detect(img_pth, "ball"))
+final_answer = "yes" if a < b{} else "no"
+"""
+
+
+def test_edges_of_two_sides_are_no_order_of_things_that_overlap() -> None:
+    same, other = observe(SIDE.format(0, 0), ()), observe(SIDE.format(2, 0), ())
+    assert {task.quantity for task in same.tasks} == {"x"} and not other.tasks
+
+
+def test_a_group_of_none_is_a_number_like_any_other() -> None:
+    assert {task.kind for task in observe(GROUPS.format(""), ()).tasks} == {Kind.MORE}
+    assert not observe(GROUPS.format(" and a > 0"), ()).tasks
+
+
+def test_what_is_looked_for_after_the_first_was_seen_is_in_the_scenes() -> None:
+    code = """sizes = []
+for phrase in ("red box", "blue ball"):
+    hits = gd_detect(img_pth, phrase)
+    if not hits:
+        final_answer = 1.0
+        return
+    sizes.append(depth(img_pth, hits[0]["bbox"]))
+final_answer = sizes[0] / sizes[1]
+"""
+    seen = observe(code, ())
+    assert not seen.constant and any(task.kind is Kind.RATIO for task in seen.tasks)

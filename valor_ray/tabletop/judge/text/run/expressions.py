@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from valor_ray.tabletop.judge.text.run import library
+from valor_ray.tabletop.judge.text.run.array import Array, whole
+from valor_ray.tabletop.judge.text.run.array import attribute as array_attribute
 from valor_ray.tabletop.judge.text.run.limits import DEEPEST, MOST_STEPS, Unreadable, checked, weighed
 
 _BINARY: Mapping[type, Callable[[Any, Any], Any]] = {
@@ -21,6 +23,7 @@ _COMPARE: Mapping[type, Callable[[Any, Any], Any]] = {
     ast.In: lambda a, b: a in (b if isinstance(b, str | dict | set | frozenset) else library.items(b)),
     ast.NotIn: lambda a, b: a not in (b if isinstance(b, str | dict | set | frozenset) else library.items(b)),
 }  # fmt: skip
+_WHOLE = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 _UNARY: Mapping[type, Callable[[Any], Any]] = {
     ast.Not: operator.not_, ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert,
 }  # fmt: skip
@@ -180,6 +183,8 @@ class Expressions:
 
     def binary(self, op: ast.operator, left: Any, right: Any) -> Any:
         if isinstance(op, ast.Mult):
+            if isinstance(left, Array) or isinstance(right, Array):
+                return self.everywhere(operator.mul, left, right)
             sized = next((v for v in (left, right) if isinstance(v, str | list | tuple)), None)
             times = right if sized is left else left
             if sized is not None and isinstance(times, int) and times * len(sized) > 2000:
@@ -191,7 +196,15 @@ class Expressions:
             raise Unreadable("% of a text")
         if type(op) not in _BINARY:
             raise Unreadable(type(op).__name__)
+        if isinstance(left, Array) or isinstance(right, Array):
+            return self.everywhere(_BINARY[type(op)], left, right)
         return checked(_BINARY[type(op)](left, right))
+
+    def everywhere(self, op: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+        """An operator on arrays, each value of which counts as a step."""
+        weighed(left, right)
+        self.steps += sum(len(side) for side in (left, right) if isinstance(side, Array))
+        return checked(whole(op, left, right))
 
     def ev_UnaryOp(self, node: ast.UnaryOp, scope: Scope) -> Any:
         return _UNARY[type(node.op)](self.eval(node.operand, scope))
@@ -212,6 +225,10 @@ class Expressions:
             right = self.eval(right_node, scope)
             if not isinstance(left, str | int | float) or not isinstance(right, str | int | float):
                 weighed(left, right)
+            if type(op) in _WHOLE and (isinstance(left, Array) or isinstance(right, Array)):
+                result = self.everywhere(_COMPARE[type(op)], left, right)
+                left = right
+                continue
             result = _COMPARE[type(op)](left, right)
             if not result:
                 return result
@@ -243,6 +260,8 @@ class Expressions:
             if node.attr not in owner.names:
                 raise Unreadable(f".{node.attr}")
             return owner.names[node.attr]
+        if isinstance(owner, Array):
+            return array_attribute(owner, node.attr)
         if not isinstance(owner, str | list | dict | set | frozenset | tuple | float | int):
             raise Unreadable(f".{node.attr}")
         return library.method(owner, node.attr)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from valor_ray.tabletop.judge.text.run.array import array, differences, where
 from valor_ray.tabletop.judge.text.run.limits import MOST_ITEMS, Unreadable, checked, weighed
 
 Native = Callable[..., Any]
@@ -208,9 +209,11 @@ _NUMPY: dict[str, Any] = _MATH | {
     "min": _least(min), "max": _least(max), "amin": _least(min), "amax": _least(max), "abs": abs, "absolute": abs,
     "argmin": _arg(min), "argmax": _arg(max), "minimum": min, "maximum": max, "round": round,
     "sign": lambda v: (v > 0) - (v < 0),
-    "array": lambda v, *_a, **_n: list(items(v)), "asarray": lambda v, *_a, **_n: list(items(v)), "float64": float,
-    "argsort": lambda v: sorted(range(len(items(v))), key=items(v).__getitem__), "any": lambda v: any(items(v)),
-    "all": lambda v: all(items(v)), "isclose": _close, "count_nonzero": lambda v: sum(map(bool, items(v))),
+    "array": lambda v, *_a, **_n: array(items(v)), "asarray": lambda v, *_a, **_n: array(items(v)), "float64": float,
+    "argsort": lambda v: array(sorted(range(len(items(v))), key=items(v).__getitem__)), "diff": differences,
+    "where": where, "float32": float, "any": lambda v: any(items(v)),
+    "prod": lambda v: math.prod(items(v)), "all": lambda v: all(items(v)), "isclose": _close,
+    "count_nonzero": lambda v: sum(map(bool, items(v))),
 }  # fmt: skip
 
 

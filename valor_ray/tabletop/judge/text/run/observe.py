@@ -18,6 +18,12 @@ from valor_ray.tabletop.judge.text.tasks.task import QUANTITIES, Kind, Task
 _ONE_EACH = tuple(range(10))  # seeds of scenes
 _MANY = tuple(range(20, 26))
 _UNEQUAL = ((1, 2), (3, 1), (2, 4), (4, 3), (1, 3), (2, 1))
+_ONE_GROUP = (
+    (0, 2),
+    (2, 0),
+    (0, 1),
+)  # for MORE only: the rest may say whatever it likes of things that are not there
+_WIDE = (70, 71, 72, 73, 74, 75)  # seeds of scenes whose things overlap along both axes
 _MOST_PHRASES = 3
 _TOLERANCE = 0.025  # relative, of a number that a program may have rounded
 
@@ -59,19 +65,19 @@ def observe(code: str, planned: tuple[str, ...]) -> Observed:
 
 
 def _observe(tree: ast.Module, planned: tuple[str, ...]) -> Observed:
-    first = _run_in(tree, make_world(0, dict.fromkeys(planned[:_MOST_PHRASES], 1)))
-    prompts = first[1]
-    slots = _slots([*prompts, *planned])
+    first, slots = _first_look(tree, planned)
     if not slots:
         return Observed(constant=True, error=first[0].error, asked=first[0].asked)
     runs = [_run_in(tree, make_world(seed, dict.fromkeys(slots, 1))) for seed in _ONE_EACH]
-    prompts = tuple(dict.fromkeys([*prompts, *(p for _, some in runs for p in some)]))
+    prompts = tuple(dict.fromkeys(p for _, some in [first, *runs] for p in some))
     single = [one for one, _ in runs]
     seen = Observed(prompts=prompts, asked=single[0].asked)
     if error := next((one.error for one in single if one.error), ""):
         seen.error = error
         return seen
     many = list(_many(tree, slots))
+    wide = [_run_in(tree, make_world(seed, dict.fromkeys(slots, 1), wide=True))[0] for seed in _WIDE]
+    single += wide
     if error := next((one.error for one in many if one.error), ""):
         seen.error = error
         return seen
@@ -79,8 +85,24 @@ def _observe(tree: ast.Module, planned: tuple[str, ...]) -> Observed:
     answers = {repr(one.answer) for one in [*single, *many]} | {repr(v) for v in seen.empty.values()}
     seen.constant = len(answers) == 1 and not seen.crashes
     phrases = tuple(dict.fromkeys([*prompts, *slots]))[: _MOST_PHRASES + 2]
-    seen.tasks = list(_fitting(phrases, single, many, seen))
+    groups = _one_group(tree, slots)
+    seen.tasks = [
+        t for t in _fitting(phrases, single, many, seen) if t.kind is not Kind.MORE or _right(t, groups)
+    ]
     return seen
+
+
+def _first_look(
+    tree: ast.Module, planned: tuple[str, ...]
+) -> tuple[tuple[Run, tuple[str, ...]], tuple[str, ...]]:
+    """A first run, and the phrases that it looks for: again as long as what it now finds makes it look for more."""
+    slots = _slots(planned)
+    for _ in range(_MOST_PHRASES + 1):
+        first = _run_in(tree, make_world(0, dict.fromkeys(slots, 1)))
+        before, slots = slots, _slots([*first[1], *planned])
+        if slots == before:
+            break
+    return first, slots
 
 
 def _slots(phrases: Iterable[str]) -> tuple[str, ...]:
@@ -114,6 +136,18 @@ def _many(tree: ast.Module, slots: Sequence[str]) -> Iterator[Run]:
     if len(slots) == 2:
         for seed, numbers in enumerate(_UNEQUAL, 60):
             yield _run_in(tree, make_world(seed, dict(zip(slots, numbers, strict=True))))[0]
+
+
+def _one_group(tree: ast.Module, slots: Sequence[str]) -> list[Run]:
+    """None of the one, some of the other: numbers like any others."""
+    if len(slots) != 2:
+        return []
+    scenes = [dict(zip(slots, numbers, strict=True)) for numbers in _ONE_GROUP]
+    return [_run_in(tree, make_world(seed, counts))[0] for seed, counts in enumerate(scenes, 80)]
+
+
+def _right(task: Task, runs: Iterable[Run]) -> bool:
+    return all(_same(one.answer, _expected(task, one.world)) for one in runs)
 
 
 def _look_at_empty(tree: ast.Module, slots: Sequence[str], seen: Observed) -> None:
@@ -219,7 +253,7 @@ def _scaled(a: str, b: str, quantity: str, lone: list[Run]) -> Iterator[Task]:
             return
     if wide and max(said for said, _ in shares) < 4:
         return
-    if abs(number - 1) < 0.03:
+    if abs(number - 1) < 0.03 and not wide:
         yield Task(Kind.RATIO, b, a, quantity)
     yield Task(Kind.SCALE, a, b, quantity, number=number)
 

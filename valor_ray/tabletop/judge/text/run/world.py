@@ -68,12 +68,16 @@ class World:
 
 
 @cache
-def _places(seed: int) -> tuple[tuple[Box, float], ...]:
-    """Boxes and depths of one layout, all measurements apart and unrelated."""
+def _places(seed: int, wide: bool) -> tuple[tuple[Box, float], ...]:
+    """Boxes and depths of one layout, all measurements apart and unrelated.
+
+    wide: boxes reach into the next two columns and rows; edges of one side keep the order of centres.
+    """
     rng = random.Random(seed)
     cell = _SIDE / _CELLS
     columns, rows, near = (rng.sample(range(_CELLS), _CELLS) for _ in range(3))
-    widths, heights = ([28 + 5.5 * i for i in rng.sample(range(_CELLS), _CELLS)] for _ in range(2))
+    least, more = (2.4 * cell, 4.0) if wide else (28, 5.5)
+    widths, heights = ([least + more * i for i in rng.sample(range(_CELLS), _CELLS)] for _ in range(2))
     places = []
     for i in range(_CELLS):
         x, y = (columns[i] + 0.5) * cell, (rows[i] + 0.5) * cell
@@ -82,7 +86,7 @@ def _places(seed: int) -> tuple[tuple[Box, float], ...]:
     return tuple(places)
 
 
-def make_world(seed: int, counts: Mapping[str, int]) -> World:
+def make_world(seed: int, counts: Mapping[str, int], wide: bool = False) -> World:
     """A scene that holds so many things of each phrase, and others that share its colour or its noun only.
 
     The detector's order is not that of the phrases.
@@ -91,7 +95,7 @@ def make_world(seed: int, counts: Mapping[str, int]) -> World:
     kinds = [kind for phrase, count in counts.items() for kind in _carriers(phrase, count, seed, counts)]
     kinds += _distractors(counts, seed)[: _CELLS - len(kinds)]
     things = [
-        Thing(colour, noun, *place) for (colour, noun), place in zip(kinds, _places(seed), strict=False)
+        Thing(colour, noun, *place) for (colour, noun), place in zip(kinds, _places(seed, wide), strict=False)
     ]
     rng.shuffle(things)
     return World(tuple(things))
@@ -188,11 +192,17 @@ class Tools:
             raise ValueError("a box is four numbers")
         x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         wide, tall = abs(box[2] - box[0]), abs(box[3] - box[1])
-        for thing in self.world.things:
-            x1, y1, x2, y2 = thing.box
-            if x1 <= x <= x2 and y1 <= y <= y2 and wide <= 2 * (x2 - x1) and tall <= 2 * (y2 - y1):
-                return thing
-        return None
+        near = [
+            thing
+            for thing in self.world.things
+            if thing.box[0] <= x <= thing.box[2]
+            and thing.box[1] <= y <= thing.box[3]
+            and wide <= 2 * (thing.box[2] - thing.box[0])
+            and tall <= 2 * (thing.box[3] - thing.box[1])
+        ]
+        return min(
+            near, key=lambda thing: abs(thing.measure("x") - x) + abs(thing.measure("y") - y), default=None
+        )
 
 
 def _bound(answer: Any, names: Sequence[str]) -> Any:

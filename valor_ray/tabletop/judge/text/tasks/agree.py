@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 from valor_ray.tabletop.judge.text.english import has, plural_pattern
@@ -42,8 +43,12 @@ _STRICT = {
     "height": r"heights?|tall(?:er|est)?|vertical(?: extents?| sizes?| spans?)",
     "width": r"widths?|wid(?:er|est)|wide|horizontal(?: extents?| sizes?| spans?)",
 }
-_SORT = re.compile(r"\b(?:sort\w*|order(?:ed|ing)?|rank\w*|arrang\w*)\b")
-_LAST = re.compile(r"\b(?:last|final (?:one|element|entry|box|detection)|end of)\b|\[-1\]")
+_SORT = re.compile(
+    r"\b(?:sort\w*|order(?:ed|ing|s)?|rank\w*|arrang\w*|lin(?:e|ed|ing) (?:\w+ ){0,2}up|"
+    r"line-?up|queue\w*)\b"
+)
+_LAST = re.compile(r"\b(?:last|final|end|terminal|tail|rear|bottom|back)\b|\[-1\]")
+_FIRST = re.compile(r"\b(?:first|front|head|top|start|beginning|initial|leading|leads)\b|\[0\]")
 
 
 def _about_what_is_there(sentence: str) -> str:
@@ -58,8 +63,30 @@ def _about_what_is_there(sentence: str) -> str:
 
 _ABSENT = (
     r"missing|empty|absent|not (?:found|detected|there|present|visible)|nothing|"
-    r"none|isn't found|can't be found|cannot be found"
+    r"none|isn't found|can't be found|cannot be found|without|undetected|unseen|unless|lack\w*|"
+    r"no (?!otherwise|if|when|else|and|or)[\w§]+"
 )
+_DIFFERENCE = re.compile(
+    r"§[ab][^§]{0,40}(?: - |\bminus\b|\bless(?! than))"
+    r"[^§]{0,40}§[ab]|\b(?:subtract\w*|difference|gap|delta|sign|surplus|clearance|"
+    r"margin|excess|positive|negative)\b"
+)
+
+
+_UPWARDS = re.compile(r"high|low|bottom")
+_OF_NUMBER = (
+    r"(?:high|low)\w* (?:\w+ )?(?:y|values?|coordinates?|numbers?|centres?|midpoints?)|"
+    r"(?:y|values?|coordinates?) (?:\w+ ){0,2}(?:high|low)\w*"
+)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One comparison that the plan words."""
+
+    fits: bool  # it is the task's
+    why: str  # the sentence
+    measured: bool  # in words of a number (smaller, largest), not of the relation itself (left, closer)
 
 
 class Saying:
@@ -86,11 +113,15 @@ class Saying:
             roles = {"reference|anchor|landmark|pivot|boundary": "b"}
         elif self.task.kind is Kind.SCALE:
             roles = {"reference(?: object)?|known (?:object|one)": "a", "target|unknown(?: one)?": "b"}
-        return tuple(mark(s, self.task.a, self.task.b, self.first, roles) for s in self.plan.sentences)
+        ordered = bool(_SORT.search(self.plan.text))
+        return tuple(
+            mark(s, self.task.a, self.task.b, self.first, roles, ordered) for s in self.plan.sentences
+        )
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
-        return tuple(fact for sentence in self.sentences for fact in facts(_about_what_is_there(sentence)))
+        readable = (_about_what_is_there(s) for s in self.sentences if not _DIFFERENCE.search(s))
+        return tuple(fact for sentence in readable for fact in facts(sentence))
 
     def quantity(self) -> tuple[bool | None, str]:
         """Does the plan go by the task's measurement?"""
@@ -129,36 +160,44 @@ class Saying:
         return False, f"nothing in the plan goes by {wanted}"
 
     def sense(self) -> tuple[bool | None, str]:
-        """Does the plan compare, choose or divide the way the task does?"""
+        """Does the plan compare, choose or divide the way the task does? None where it does not say, or says both.
+
+        A plan that says "above when its y is the larger" says what it will do by "larger", whatever it calls that.
+        """
         votes = list(self._votes())
-        if any(not vote for vote, _ in votes):
-            wrong = next(why for vote, why in votes if not vote)
-            if any(vote for vote, _ in votes):
-                return None, f"the plan says both: {wrong[:80]!r}"
+        measured = [vote for vote in votes if vote.measured] or votes
+        wrong = next((vote.why for vote in measured if not vote.fits), "")
+        if wrong and any(vote.fits for vote in measured):
+            return None, f"the plan says both: {wrong[:80]!r}"
+        if wrong:
             return False, f"the other way round: {wrong[:90]!r}"
         return (True, "") if votes else (None, "the plan does not say which way")
 
-    def _votes(self) -> Iterator[tuple[bool, str]]:
+    def _votes(self) -> Iterator[Vote]:
         kind = self.task.kind
         if kind in (Kind.RATIO, Kind.SCALE):
             top = "b" if kind is Kind.SCALE else "a"
             worded = list(self.fractions())
-            yield from ((over == top, sentence) for over, sentence in worded)
+            yield from (Vote(over == top, sentence, True) for over, sentence in worded)
             if kind is Kind.SCALE and not worded:
-                yield from self._scaled()
+                yield from (Vote(fits, sentence, True) for fits, sentence in self._scaled())
             return
         mine = [fact for fact in self.facts if self._about(fact)]
-        yield from self._definitions(mine)
+        yield from (Vote(fits, sentence, False) for fits, sentence in self._definitions(mine))
         mine = [fact for fact in mine if not self._defines(fact)] or mine
-        if kind in (Kind.COMPARE, Kind.MORE):
-            yield from self._yes_no(mine)
-        elif kind is Kind.COUNT_SIDE:
-            for fact in mine:
-                yield ((fact.lower() or ("a" if fact.less else "b")) == "a") == self.task.low, fact.sentence
-        elif kind is Kind.CHOICE:
-            yield from self._choice(mine)
-        elif kind is Kind.EXTREME:
-            yield from self._extreme(mine)
+        for group in ([f for f in mine if f.quantity], [f for f in mine if not f.quantity]):
+            reads = {
+                Kind.COMPARE: self._yes_no, Kind.MORE: self._yes_no, Kind.COUNT_SIDE: self._one_side,
+                Kind.CHOICE: self._choice, Kind.EXTREME: self._extreme,
+            }.get(kind)  # fmt: skip
+            if reads is not None:
+                yield from (
+                    Vote(fits, sentence, not group[0].quantity) for fits, sentence in reads(group) if group
+                )
+
+    def _one_side(self, mine: list[Fact]) -> Iterator[tuple[bool, str]]:
+        for fact in mine:
+            yield ((fact.lower() or ("a" if fact.less else "b")) == "a") == self.task.low, fact.sentence
 
     def _scaled(self) -> Iterator[tuple[bool, str]]:
         """Scale the height of the one by the given size of the other: the one is what is asked for."""
@@ -174,6 +213,8 @@ class Saying:
             return fact.quantity == ""
         if fact.quantity and fact.quantity != wanted:
             return False
+        if wanted == "y" and _UPWARDS.match(fact.word) and not has(_OF_NUMBER, fact.sentence):
+            return False  # "the higher one" of a picture has the lower y
         return not (
             fact.quantity == "" and _SORT.search(fact.sentence) and has("score|confidence", fact.sentence)
         )
@@ -181,15 +222,15 @@ class Saying:
     def _defines(self, fact: Fact) -> bool:
         """Smaller depth is closer: two words of which one explains the other."""
         same = [other for other in self.facts if other.sentence == fact.sentence]
-        explains = has(
-            r"means?|is|are|indicates?|implies|signif\w+|corresponds?|=|so|i\.?e\.?|because|since",
+        explains = re.search(
+            r"\b(?:means?|is|are|indicates?|implies|signif\w+|corresponds?|so|i\.?e\.?|because|since)\b|=|->",
             fact.sentence,
         )
         named = any(other.subject or other.against for other in same)
         return (
             len(same) == 2
             and {bool(other.quantity) for other in same} == {True, False}
-            and explains
+            and bool(explains)
             and not named
         )
 
@@ -201,16 +242,11 @@ class Saying:
                     yield False, fact.sentence
 
     def _yes_no(self, mine: list[Fact]) -> Iterator[tuple[bool, str]]:
-        decided = [fact for fact in mine if fact.outcome] or mine
+        decided = [fact for fact in mine if fact.outcome and fact.lower()] or mine
         for fact in decided:
             lower = fact.lower()
-            if (
-                not lower
-                and not fact.outcome
-                and not has(r"check|test|compare|whether|decide|see if", fact.sentence)
-            ):
+            if not lower:
                 continue
-            lower = lower or (self.first if fact.less else "ab".replace(self.first, ""))
             if fact.outcome == "no":
                 lower = "ab".replace(lower, "")
             yield (lower == "a") == self.task.low, fact.sentence
@@ -231,7 +267,10 @@ class Saying:
             less = fact.less
             if _SORT.search(fact.sentence):
                 place_of = next((i for i, s in enumerate(self.sentences) if fact.sentence[:30] in s), 0)
-                if _LAST.search(" ".join(self.sentences[place_of : place_of + 2])):
+                after = " ".join(self.sentences[place_of : place_of + 2])
+                if not _FIRST.search(after) and not _LAST.search(after):
+                    continue
+                if _LAST.search(after) and not _FIRST.search(after):
                     less = not less
                 spans = [other for other in mine if other.sentence == fact.sentence]
                 if len(spans) > 1 and fact is not spans[0]:
@@ -254,7 +293,10 @@ class Saying:
                 rf"§(?P<top>[ab]){between}\b(?:relative to|in units of|as a multiple of|"
                 rf"against)\b{between}§(?P<under>[ab])"
             ),
-            rf"numerator{between}§(?P<top>[ab])|denominator{between}§(?P<under>[ab])",
+            r"§(?P<top>[ab]) \(?(?:is |as |being )?(?:the )?numerator|"
+            r"§(?P<under>[ab]) \(?(?:is |as |being )?(?:the )?denominator",
+            r"numerator (?:is |= |: |of |from )(?:the )?§(?P<top>[ab])|"
+            r"denominator (?:is |= |: |of |from )(?:the )?§(?P<under>[ab])",
             rf"divide (?:it |this |the (?:result|product) )?{between}by {between}§(?P<under>[ab])",
         )
         for sentence in self.sentences:

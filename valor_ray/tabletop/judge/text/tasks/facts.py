@@ -110,6 +110,7 @@ class Fact:
     chosen: str  # the thing that is answered when it holds, "" when none is named
     deciding: bool  # the sentence says what to answer
     sentence: str
+    word: str = ""  # itself
 
     def lower(self) -> str:
         """Which thing it calls the smaller one: "a", "b" or "" when that is not said."""
@@ -125,8 +126,11 @@ def _other(thing: str) -> str:
     return {"a": "b", "b": "a"}[thing]
 
 
-def mark(sentence: str, a: str, b: str, first: str, roles: dict[str, str]) -> str:
-    """The sentence with §a and §b wherever it names the task's things. first: the one that the plan names first."""
+def mark(sentence: str, a: str, b: str, first: str, roles: dict[str, str], ordered: bool = False) -> str:
+    """The sentence with §a and §b wherever it names the task's things. first: the one that the plan names first.
+
+    ordered: the plan sorts, so that "the first" is no name.
+    """
     text = re.sub(r"\bbounding[- ]?box(es)?\b", r"region\1", sentence)
     for name, phrase in sorted((("a", a), ("b", b)), key=lambda pair: -len(pair[1])):
         if phrase:
@@ -134,27 +138,37 @@ def mark(sentence: str, a: str, b: str, first: str, roles: dict[str, str]) -> st
     if b:
         text = _mark_parts(text, a, b)
         second = _other(first)
-        text = re.sub(
-            (
-                r"\b(?:the )?former\b|\b(?:the|of|that) first(?: one| object| thing|"
-                r" item)?(?='s|\s+(?:is|has|lies|are|count|set|kind|group|over|by|divided)\b|"
-                r"[.,;)]|\s*$)|\bof the first\b"
-            ),
-            f" §{first} ",
-            text,
-        )
-        text = re.sub(
-            (
-                r"\b(?:the )?latter\b|\b(?:the|of|that) (?:second|other)(?: one| object| thing|"
-                r" item)?(?='s|\s+(?:is|has|lies|are|count|set|kind|group)\b|[.,;)]|\s*$)|"
-                r"\bof the second\b"
-            ),
-            f" §{second} ",
-            text,
-        )
+        text = text if ordered else _mark_ordinals(text, first, second)
         for word, name in roles.items():
             text = re.sub(rf"\b(?:{word})\b", f" §{name} ", text)
     return " ".join(text.split())
+
+
+_FIGURE = r"numbers?|counts?|totals?|groups?|figures?|tally|values?|readings?|kinds?|sum"  # of the first thing named
+
+
+def _mark_ordinals(text: str, first: str, second: str) -> str:
+    for ordinal, name in (("first", first), ("second|other", second)):
+        text = re.sub(rf"\bthe (?:{ordinal}) (?:{_FIGURE})\b(?! way)", f" §{name} ", text)
+    text = re.sub(
+        (
+            r"\b(?:the )?former\b|\b(?:the|of|that) first(?: one| object| thing|"
+            r" item)?(?='s|\s+(?:is|has|lies|are|count|set|kind|group|over|by|divided)\b|"
+            r"[.,;)]|\s*$)|\bof the first\b"
+        ),
+        f" §{first} ",
+        text,
+    )
+    text = re.sub(
+        (
+            r"\b(?:the )?latter\b|\b(?:the|of|that) (?:second|other)(?: one| object| thing|"
+            r" item)?(?='s|\s+(?:is|has|lies|are|count|set|kind|group)\b|[.,;)]|\s*$)|"
+            r"\bof the second\b"
+        ),
+        f" §{second} ",
+        text,
+    )
+    return text
 
 
 def _mark_parts(text: str, a: str, b: str) -> str:
@@ -205,6 +219,8 @@ def facts(sentence: str) -> Iterator[Fact]:
         if place and against == subject != "" and re.match(r"\s*(?:of )?(?:it|them|that|this)\b", after):
             continue  # "smaller than the anchor's lies left of it": the same said again
         against = leading[2] if leading else "" if of else _against(after)
+        if against and quantity == "any" and not _COMPARED.search(match[0] + after[: after.find("§")]):
+            against, subject = "", subject or against  # "a smaller x for the ball": that of the ball
         yield Fact(
             less=less,
             quantity="" if quantity == "any" else quantity,
@@ -214,16 +230,26 @@ def facts(sentence: str) -> Iterator[Fact]:
             chosen=_chosen(sentence, match.start(), match.end(), end),
             deciding=has(_VERBS, sentence) or has(r"yes|no", sentence),
             sentence=sentence,
+            word=match[0],
         )
+
+
+_PAIR = re.compile(r"§[ab][\w\s']{0,24}(?:\band\b|\bor\b|&|/)[\w\s']{0,24}§[ab][^§]*$")
+_COMPARED = re.compile(
+    r"\bthan\b|exceed|surpass|outnumber|preced|before|beyond|under|short|[<>]|below|above|compared|beneath|past"
+)
 
 
 def _subject(whole: str, before: str) -> str:
     """The thing named last before the word, in its clause or else earlier in the sentence; "ab" for a pair of them."""
+    claim = re.search(r"§([ab])[^§]{1,40}§[ab][^§]*\b(?:its|it|that is)\b[^§]*$", whole)
+    if claim and not _PAIR.search(whole):
+        return claim[1]  # "the ball is above the box when its y is smaller": the ball's
     for text in (before, whole):
         named = re.findall(r"§([ab])", text)
         if named:
             pair = re.search(
-                r"§([ab])[\w\s']{0,24}(?:\band\b|\bor\b|,|&|/)[\w\s']{0,24}§([ab])\W*[^§]{0,60}$", text
+                r"§([ab])[\w\s']{0,24}(?:\band\b|\bor\b|&|/)[\w\s']{0,24}§([ab])\W*[^§]{0,60}$", text
             )
             return (
                 "ab"
@@ -240,31 +266,38 @@ def _against(after: str) -> str:
     between = after[: named.start()]
     if _BREAK.search(between):
         return ""
-    both = re.match(r"[\w\s']{0,24}(?:\band\b|\bor\b|,)[\w\s']{0,24}§([ab])", after[named.end() :])
+    both = re.match(r"[\w\s']{0,24}(?:\band\b|\bor\b)[\w\s']{0,24}§([ab])", after[named.end() :])
     return "" if both and both[1] != named[1] else named[1]
 
 
 def _outcome(before: str, after: str, earlier: str) -> str:
-    """yes or no, whichever the clause leads to; "otherwise no" says yes."""
-    candidates = []
-    for text, side in ((before, -1), (after, 1)):
-        for match in re.finditer(
-            r"\b(yes|true|no|false)\b(?! (?:box|region|detection|such|object|need|longer|other|match|more|less))",
-            text,
+    """yes or no, whichever the comparison leads to: "smaller means yes"; "otherwise no" says yes."""
+    told = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+    if lead := re.findall(rf"\b{_ANSWER}\b[^.;:]{{0,24}}?\b(?:{_IF})\b[^.;]*$", before):
+        return told[lead[-1]]
+    for match in re.finditer(rf"\b{_ANSWER}\b(?!{_NO_ANSWER})", after):
+        if re.match(rf"[\"' ,]*(?:{_IF})\b", after[match.end() :]):
+            continue
+        between = after[: match.start()]
+        word = told[match[1]]
+        if re.search(
+            r"\b(?:otherwise|else|if not|unless|"
+            r"other cases?|anything else|in any other)\b[^.;]{0,24}$",
+            between,
         ):
-            word = "yes" if match[1] in ("yes", "true") else "no"
-            lead = text[max(0, match.start() - 28) : match.start()]
-            if (
-                re.search(
-                    r"\b(?:otherwise|else|if not|or else|in all other cases|in any other case|and)\W+(?:\w+\W+){0,3}$",
-                    lead,
-                )
-                and re.search(r"otherwise|else|not|other", lead)
-            ) or re.match(r"[\"' ]*(?:otherwise|in all other|if not)", text[match.end() : match.end() + 16]):
-                word = "no" if word == "yes" else "yes"
-            distance = len(text) - match.end() if side < 0 else match.start()
-            candidates.append((distance, word))
-    return min(candidates)[1] if candidates else ""
+            return "no" if word == "yes" else "yes"
+        return word
+    if re.search(rf"\b(?:{_IF})\b", before) or not re.search(_ANSWER, before):
+        return ""
+    lone = re.findall(rf"\b{_ANSWER}\b(?!{_NO_ANSWER})", before)
+    return told[lone[-1]] if len(set(lone)) == 1 else ""
+
+
+_ANSWER = r"(yes|true|no|false)"
+_IF = r"if|when|whenever|provided|only|as long as|where|exactly|should|in case|as soon as"
+_NO_ANSWER = (
+    r" (?:box|region|detection|such|object|need|longer|other|match|more|less|\w+ (?:is|are|was|can|could))\b"
+)
 
 
 def _chosen(sentence: str, start: int, stop: int, end: int) -> str:
