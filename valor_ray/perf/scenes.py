@@ -72,7 +72,7 @@ QUESTIONS: tuple[tuple[str, QuestionThings, tuple[str, ...]], ...] = (
             '    final_answer = 0\n    return\nmid = (ball[0]["bbox"][0] + ball[0]["bbox"][2]) / 2\n'
             'final_answer = sum((d["bbox"][0] + d["bbox"][2]) / 2 < mid for d in boxes)\n',
             'count = 0\nball = gd_detect(img_pth, "red ball")\nfor d in gd_detect(img_pth, "box"):\n'
-            '    if ball and d["bbox"][2] < ball[0]["bbox"][0]:\n        count += 1\nfinal_answer = count\n',
+            '    if ball and d["bbox"][0] < ball[0]["bbox"][0]:\n        count += 1\nfinal_answer = count\n',
             'final_answer = len(gd_detect(img_pth, "box to the left of the red ball"))\n',
             "final_answer = 2\n",
         ),
