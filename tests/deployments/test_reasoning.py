@@ -26,6 +26,7 @@ def test_run_killed_at_a_random_moment_ends_with_the_weights_of_an_uninterrupted
     assert exactness.exact(outcome), (seed, outcome)
 
 
+@pytest.mark.slow  # three kills, four minutes on a busy machine
 @pytest.mark.timeout(900)
 def test_kills_of_driver_learner_and_engine_lose_nothing(tmp_path: Path) -> None:
     """On Ray, two policy replicas, samples up to a step old."""

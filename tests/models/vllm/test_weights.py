@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
@@ -23,7 +23,7 @@ def tied_checkpoint(folder: Path, seed: int, hidden: int = 128, shards: str = "1
     """A random Qwen3 with tied embeddings, whose distributions are far from uniform."""
     torch.manual_seed(seed)
     config = Qwen3Config(
-        vocab_size=733,
+        vocab_size=len(AutoTokenizer.from_pretrained(CHECKPOINTS / "policy")),
         hidden_size=hidden,
         head_dim=32,
         num_hidden_layers=2,
