@@ -91,6 +91,21 @@ def test_two_flaws_meet_in_one_reply_and_one_that_does_not_apply_is_refused() ->
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_any_two_flaws_give_a_reply_or_are_refused(family: str) -> None:
+    """One flaw may take another's ground: that is a ValueError, whatever the two are."""
+    rng, met = np.random.default_rng(3), 0
+    for blueprint in [free_blueprint(rng, family) for _ in range(2)]:
+        for style in STYLES:
+            kinds = [kind for kind in FLAWS if applies(kind, blueprint, style)]
+            for pair in ((first, second) for first in kinds for second in kinds if first != second):
+                try:
+                    met += parse_reply(flawed(blueprint, pair, style, rng)).well_formed
+                except ValueError as refused:
+                    assert "does not apply" in str(refused), (pair, refused)
+    assert met > 50
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_right_replies_are_many(family: str) -> None:
     rng = np.random.default_rng(4)
     blueprint = free_blueprint(rng, family)

@@ -57,6 +57,8 @@ def _flipped(it: Intent) -> Intent:
 
 
 def _misplanned(it: Intent) -> Intent:
+    if not it.plan.relation:  # another flaw has left the relation to the detector
+        return it
     turned = OPPOSITE[it.plan.relation]
     return replace(it, relation=turned, plan=replace(it.plan, relation=turned))
 
@@ -88,6 +90,8 @@ def _object(it: Intent) -> Intent:
 def _other(it: Intent) -> Intent:
     """The next colour of a phrase with a colour, the next shape of a bare shape."""
     *colour, noun = it.a.split()
+    if colour and (len(colour) > 1 or colour[0] not in COLOURS):  # another flaw has made it longer
+        return it
     for step in (1, 2):
         if colour:
             phrase = f"{COLOURS[(COLOURS.index(colour[0]) + step) % len(COLOURS)]} {noun}"

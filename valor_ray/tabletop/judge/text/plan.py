@@ -40,11 +40,6 @@ EMPTY = (
     r"fewer than (?:two|one)|not both|less than (?:two|one)|there (?:is|are|"
     r"'s) no(?:ne)?\b|absence|fails?|failed|failure|unsuccessful\w*|undetectable"
 )
-_CONDITIONAL = (
-    r"if|when|whenever|unless|in case|should|gives?|counts?|zero|empty|otherwise|"
-    r"guard\w*|handle|case|missing|without|provided|first (?:check|make sure|"
-    r"ensure)|default\w*|fall ?back|abort|stop|bail|verify|make sure|ensure|confirm"
-)
 _SAID = (
     r"unknown|yes|no|none|zero|not found|not detected|cannot (?:tell|determine)|n/a|"
     r"undetermined|unclear|missing|null|-?\d+(?:\.\d+)?"
@@ -59,7 +54,6 @@ _ASK = (
     r"(?<!question )ask(?:s|ing|ed)?(?! for (?:an|the) answer)|vqa|inquir\w*|visual question|"
     r"quer(?:y|ied|ies|ying)(?=.*\b(?:colour|shape|material|kind|type|look))"
 )
-_FALLBACK = r"unknown|0(?!\.)|zero|not found|n/a|undetermined"
 _TAIL = re.compile(
     r"\(.*$|,?\s*(?:and |then )*\b(?:answer(?:ing)?|return(?:ing)?|measur\w+|"
     r"comput\w+|compar\w+|calculat\w+|check\w*|if|when|without|provided|giv\w+|"

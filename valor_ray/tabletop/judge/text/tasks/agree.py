@@ -20,29 +20,7 @@ COUNTING = (
     r"count\w*|how many|number of|numbers of|len|length of the list|tally|total|sum|"
     r"add up|quantit\w+|cardinality|size of (?:the|each) list"
 )
-DEPTH = r"depths?|distances?|3d|metres? away|how far|range|away from (?:the camera|us|the viewer)|metric"
-TIMES = (
-    r"times|multipl\w*|product|weigh\w*|scal\w+|×|\*|metric|real[- ]world|3d|"
-    r"by (?:its|the|their|that) (?:own )?(?:depth|distance)"
-)
 DIVIDING = r"divid\w*|ratio|quotient|over|per|/|times|factor|fraction|proportion\w*|relative"
-_WORDS = {
-    "x": (
-        r"x\d?|xs|cx|x[- ]?(?:coord\w*|cent\w+|values?|positions?|mid\w*|axis)|"
-        r"horizontal\w*|left\w*|right\w*|columns?"
-    ),
-    "y": (
-        r"y\d?|ys|cy|y[- ]?(?:coord\w*|cent\w+|values?|positions?|mid\w*|axis)|"
-        r"vertical\w*|above|below|top|bottom|rows?|under\w*|beneath|higher|lower"
-    ),
-    "depth": rf"{DEPTH}|closer|closest|nearer|nearest|farther|farthest|further|furthest|in front|behind|near|far",
-    "height": r"heights?|tall\w*|short\w*|high|vertical(?: extents?| sizes?| spans?)|y2|sizes?|extents?|bottom",
-    "width": r"widths?|wide\w*|horizontal(?: extents?| sizes?| spans?)|x2|sizes?|broad\w*|narrow\w*",
-}
-_STRICT = {
-    "height": r"heights?|tall(?:er|est)?|vertical(?: extents?| sizes?| spans?)",
-    "width": r"widths?|wid(?:er|est)|wide|horizontal(?: extents?| sizes?| spans?)",
-}
 _SORT = re.compile(
     r"\b(?:sort\w*|order(?:ed|ing|s)?|rank\w*|arrang\w*|lin(?:e|ed|ing) (?:\w+ ){0,2}up|"
     r"line-?up|queue\w*)\b"
@@ -122,42 +100,6 @@ class Saying:
     def facts(self) -> tuple[Fact, ...]:
         readable = (_about_what_is_there(s) for s in self.sentences if not _DIFFERENCE.search(s))
         return tuple(fact for sentence in readable for fact in facts(sentence))
-
-    def quantity(self) -> tuple[bool | None, str]:
-        """Does the plan go by the task's measurement?"""
-        wanted, text = self.task.quantity, self.plan.text
-        if wanted in ("x", "y", "depth"):
-            return self._position(wanted)
-        if wanted == "area":
-            return (True, "") if has(r"area", text) else (False, "the plan does not say areas")
-        real, plain = wanted.startswith("real"), wanted.removeprefix("real ")
-        other = "width" if plain == "height" else "height"
-        if has(_STRICT[other], text) and not has(_STRICT[plain], text):
-            return False, f"the plan says {other}, not {plain}"
-        deep = has(DEPTH, text)
-        if real and not deep:
-            return False, f"a real {plain} is taken without depth"
-        if real and not any(has(TIMES, step) or "*" in step or "×" in step for step in self.plan.sentences):
-            return False, "pixels are not multiplied by depth"
-        if not real and deep:
-            return False, f"the plan says depth, and {plain} in pixels is taken alone"
-        if not has(_WORDS[plain], text):
-            return False, f"the plan does not speak of {plain}"
-        return True, ""
-
-    def _position(self, wanted: str) -> tuple[bool | None, str]:
-        text = self.plan.outside_looks
-        spoken = {name for name in ("x", "y", "depth") if has(_WORDS[name], text)}
-        own = {fact.quantity for fact in self.facts if fact.quantity in ("x", "y", "depth")}
-        if wanted in spoken:
-            if own and wanted not in own:
-                return False, f"the plan goes by {sorted(own)[0]}, not {wanted}"
-            return True, ""
-        if spoken or has(_STRICT["height"], text) or has(_STRICT["width"], text):
-            return False, f"the plan goes by {', '.join(sorted(spoken)) or 'size'}, not {wanted}"
-        if wanted != "depth" and has(r"cent(?:re|er)s?|midpoints?|middle|coordinates?|positions?", text):
-            return None, "the plan does not say along which axis"
-        return False, f"nothing in the plan goes by {wanted}"
 
     def sense(self) -> tuple[bool | None, str]:
         """Does the plan compare, choose or divide the way the task does? None where it does not say, or says both.
