@@ -1,8 +1,8 @@
 """The rollouts that the learner is checked on: recorded ones, and rows of the paper's lengths.
 
 `recorded.jsonl` holds 32 rollouts of a training run of the tabletop's tiny policy, as rollouts.jsonl keeps them. Their
-token ids are of its vocabulary of 733, so to a larger policy they are other words, of the same number. They are short
-(at most 241 tokens); rows as long as the paper's are made of any tokens.
+token ids are of the vocabulary of 733 that it had then, so to a larger policy they are other words, of the same number.
+They are short (at most 241 tokens); rows as long as the paper's are made of any tokens.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """`python -m valor_ray.tabletop.judge.measure_text`: how often the four text heads err, by the truth of execution.
 
 Replies are drawn (development styles and flaws of tabletop/replies), read from a file of templates (--replies), or
-taken from a training run (--run). A program is right when it answers its question in twelve scenes that ask it clearly,
+taken from a training run (--run). A program is right when it answers its question in twenty scenes that ask it clearly,
 run with true tools. The heads see question, plan and program only. For evaluation: this is no part of the judge,
-whose process
-never imports scenes or truth (a test looks).
+whose process never imports scenes or truth (a test looks).
 
 Of right replies: "false no", a head says no, and "cannot tell". Of wrong ones: "false yes", which for a single head
 only tells what it lets pass (each is to find one kind of flaw), and for all four together what gets full reward.
@@ -83,7 +82,7 @@ def share(count: int, of: int) -> dict[str, Any]:
 async def measure(cases: Iterable[Case]) -> list[Verdicts]:
     """Truth and verdicts of each well-formed reply whose question can be asked in some scene; the others are left out.
 
-    Renders scenes as it needs them (seconds) and runs each program in up to twelve of them.
+    Renders scenes as it needs them (seconds) and runs each program in up to twenty of them.
     """
     shelf, measured = SceneShelf(), []
     truths: dict[tuple[str, str], bool] = {}
