@@ -333,3 +333,117 @@ class Rollout(Sample):
     # what training makes of it
     fate: str  # advantage.Use: used, equal or missing
     advantage: float | None  # within its group; None unless it is used
+
+
+class BoxStage(StrEnum):
+    """The stages of grounding's box verification, in order (REFERENCE §1: hard-negative mining)."""
+
+    CANDIDATES = "candidates"  # as the detector proposed them at a low threshold
+    COARSE = "coarse"  # the whole picture, clean and with numbered boxes
+    CROPS = "crops"  # each surviving box alone
+    DUPLICATES = "duplicates"  # one best box per object and phrase
+
+
+BOX_CHECKS = (BoxStage.COARSE, BoxStage.CROPS, BoxStage.DUPLICATES)
+
+
+@dataclass(frozen=True)
+class BoxDecision:
+    """What one check said of one box."""
+
+    stage: BoxStage  # of BOX_CHECKS
+    kept: bool | None  # None: missing, which is no verdict (law 3)
+    reason: str = ""  # the verifier's words; why it is missing when it is
+    by: str = ""  # the verifier's model; "geometry" where the boxes' places decide
+
+
+@dataclass(frozen=True)
+class CheckedBox:
+    """A candidate and what the checks said of it, up to the first that did not keep it."""
+
+    bbox: BBox
+    label: str  # the phrase, spelt as it was asked
+    score: float  # the detector's, 0..1
+    decisions: tuple[BoxDecision, ...] = ()  # in the order of BOX_CHECKS
+
+    @property
+    def kept(self) -> bool | None:
+        """True after all three checks, False after a no, None while a verdict is missing."""
+        if any(decision.kept is False for decision in self.decisions):
+            return False
+        if len(self.decisions) < len(BOX_CHECKS) or any(each.kept is None for each in self.decisions):
+            return None
+        return True
+
+    def passed(self, stage: BoxStage) -> bool:
+        """Whether it is still there after this stage."""
+        said = {decision.stage: decision.kept for decision in self.decisions}
+        needed = BOX_CHECKS[: list(BoxStage).index(stage)]
+        return all(said.get(each) is True for each in needed)
+
+
+@dataclass(frozen=True)
+class MinedImage:
+    """A picture with everything that mining knows of it: a line of images.jsonl, which resume and exports read.
+
+    Made by grounding.mine for each picture and set of new phrases; a picture that comes again with further phrases
+    gets a further record (the exports merge them by `key`).
+    """
+
+    image: str  # path or URL, as the queries name it
+    key: str  # Picture.key: sha256 of the upright pixels
+    width: int  # px, of the upright picture, as are the boxes
+    height: int
+    query_ids: tuple[str, ...]
+    phrases: tuple[str, ...]  # the detector was asked for, spelt as the first program asked
+    boxes: tuple[CheckedBox, ...]  # all candidates, best score first
+    detector: str = ""  # version of its weights
+    calls: int = 0  # HTTP requests to the verifier, hedges included
+    cache_hits: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    seconds: float = 0.0  # wall-clock
+    slips: Mapping[str, int] = field(default_factory=dict)  # judges.boxes.partition.SLIPS -> how often
+
+    @property
+    def missing(self) -> int:
+        """Boxes without a verdict: judged again by the next start."""
+        return sum(box.kept is None for box in self.boxes)
+
+    def to_record(self) -> dict[str, Any]:
+        """The JSON object that is kept of it."""
+        record = {each.name: getattr(self, each.name) for each in fields(self)}
+        record["boxes"] = [
+            {
+                "bbox": box.bbox,
+                "label": box.label,
+                "score": box.score,
+                "decisions": [
+                    {"stage": each.stage.value, "kept": each.kept, "reason": each.reason, "by": each.by}
+                    for each in box.decisions
+                ],
+            }
+            for box in self.boxes
+        ]
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Of a JSON object with these fields; others, as later versions may write, are left out. Raises KeyError."""
+        known = [each.name for each in fields(cls) if each.default is MISSING or each.name in record]
+        values = {name: record[name] for name in known if name in record}
+        values |= {name: tuple(record[name]) for name in ("query_ids", "phrases")}
+        values["boxes"] = tuple(
+            CheckedBox(
+                tuple(box["bbox"]),
+                box["label"],
+                box["score"],
+                tuple(
+                    BoxDecision(BoxStage(each["stage"]), each["kept"], each["reason"], each["by"])
+                    for each in box["decisions"]
+                ),
+            )
+            for box in record["boxes"]
+        )
+        return cls(**values)

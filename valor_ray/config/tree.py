@@ -13,6 +13,7 @@ from typing import Self
 from pydantic import BaseModel, ValidationError
 
 from valor_ray.config.files import merge, parse_override, read_profile
+from valor_ray.config.grounding import GroundingConfig
 from valor_ray.config.judging import JudgeConfig, RewardConfig
 from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.config.section import Section
@@ -31,6 +32,7 @@ class Config(Section):
     sandbox: SandboxConfig = SandboxConfig()
     reward: RewardConfig = RewardConfig()
     grpo: GrpoConfig = GrpoConfig()
+    grounding: GroundingConfig = GroundingConfig()
     images: ImageConfig = ImageConfig()
     server: ServerConfig = ServerConfig()
     ray: RayConfig = RayConfig()

@@ -1,0 +1,1 @@
+"""Mining: queries to programs to phrases, phrases to candidate boxes, candidates through three checks."""

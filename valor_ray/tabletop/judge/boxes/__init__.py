@@ -1,0 +1,1 @@
+"""The offline vision verifier of boxes: from pixels alone."""
