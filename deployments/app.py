@@ -13,13 +13,12 @@ from deployments.parts.detector import DetectorDeployment
 from deployments.parts.front_door import FrontDoor
 from deployments.parts.judge import JudgeDeployment
 from deployments.parts.policy import PolicyDeployment
+from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 
 NAME = "valor"
-# Ready in the order in which users wait for them; the names are those of the deployments.
-PARTS = ("judge", "detector", "depth", "policy", "front_door")
 EYES = ("detector", "depth")
 
 _JUDGED_AT_A_TIME = 1000  # replies in one gateway replica; its own limits decide how many calls that makes
@@ -33,6 +32,11 @@ class AppArgs(BaseModel):
 
     profile: str = "local"
     overrides: list[str] = []  # as with --set: a.b=c
+
+
+def parts(config: Config) -> tuple[str, ...]:
+    """The names of the app's deployments, in the order in which users wait for them."""
+    return (config.vlm_part, "detector", "depth", "policy", "front_door")
 
 
 def app(args: dict[str, Any]) -> Application:
@@ -61,18 +65,21 @@ def build(config: Config) -> Application:
         policy.bind(config.policy),
         eyes["detector"],
         eyes["depth"],
-        _judge(config, in_work).bind(config.judge),
+        _gateway(config.vlm, config.vlm_part, in_work).bind(config.vlm, None, config.vlm_part),
     )
 
 
-def judging_name(folder: str) -> str:
-    """Name of the app with the gateway alone: each job that scores has its own, by where its answers are kept."""
-    return f"valor-judge-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
+def gateway_name(folder: str, part: Part) -> str:
+    """Name of the app with an endpoint's gateway alone: each job has its own, by where its answers are kept."""
+    return f"valor-{part}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
 
 
-def judging_app(config: Config, folder: str) -> Application:
-    """The judge gateway alone, for jobs that score. folder: where answers are kept if `judge.cache_dir` names none."""
-    return _judge(config, _JUDGED_AT_A_TIME).bind(config.judge, folder)
+def gateway_app(config: JudgeConfig, folder: str, part: Part) -> Application:
+    """The gateway of an endpoint alone, for jobs; its deployment is named `part`.
+
+    folder: where answers are kept if `cache_dir` names no place. part: "judge", or `config.vlm_part` with `config.vlm`.
+    """
+    return _gateway(config, part, _JUDGED_AT_A_TIME).bind(config, folder, part)
 
 
 def policy_name(run: str) -> str:
@@ -80,8 +87,8 @@ def policy_name(run: str) -> str:
     return f"valor-policy-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
 
-def policy_app(config: Config, run: str) -> Application:
-    """The policy alone, following the weights that the training run in a folder publishes."""
+def policy_app(config: Config, run: str | None) -> Application:
+    """The policy alone, following the weights that the training run in a folder publishes; None: with its own."""
     return _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy)).bind(
         config.policy, run
     )
@@ -103,8 +110,8 @@ def _eyes(config: Config, max_ongoing: int) -> dict[str, Application]:
     return {"detector": detector.bind(config.detector), "depth": depth.bind(config.depth)}
 
 
-def _judge(config: Config, max_ongoing: int) -> Deployment:
-    return _part(JudgeDeployment, max_ongoing, num_replicas=config.judge.replicas)
+def _gateway(config: JudgeConfig, part: Part, max_ongoing: int) -> Deployment:
+    return _part(JudgeDeployment, max_ongoing, name=part, num_replicas=config.replicas)
 
 
 # CPU shares only place the replicas, and in all they fit a machine of two cores: `serve run` counts physical ones.

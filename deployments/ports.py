@@ -12,6 +12,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from deployments.failures import ours_as_raised
+from valor_ray.config.judging import Part
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
 from valor_ray.records import DepthMap, Detection, JudgeReply, JudgeRequest, Picture, Reply, Sampling
 
@@ -60,25 +61,27 @@ class RemoteDepth:
 
 
 class RemoteJudge:
-    """ports.Judge over the judge gateway's handle."""
+    """ports.Judge over the handle of an endpoint's gateway."""
 
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle, part: Part = "judge") -> None:
+        """part: as the gateway's deployment is named, for messages."""
+        self._handle, self._part = handle, part
 
     async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """A replica that dies in mid-call is no answer: the call goes to another, which finds what was stored.
 
         Raises ServiceError when no replica can be reached for minutes.
         """
-        return await _persistent("judge", lambda: self._handle.ask.remote(list(requests)), JudgeError)
+        return await _persistent(self._part, lambda: self._handle.ask.remote(list(requests)), JudgeError)
 
 
 class RemoteVqa:
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
+    def __init__(self, handle: DeploymentHandle, part: Part = "judge") -> None:
+        """part: as of RemoteJudge."""
+        self._handle, self._part = handle, part
 
     async def vqa(self, picture: Picture, question: str) -> str:
-        return await _once("judge", lambda: self._handle.vqa.remote(picture, question), ToolError)
+        return await _once(self._part, lambda: self._handle.vqa.remote(picture, question), ToolError)
 
 
 async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:

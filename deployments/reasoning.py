@@ -141,7 +141,7 @@ class _RayRun:
         import ray
         from ray import serve
 
-        from deployments.app import judging_name
+        from deployments.app import gateway_name
         from deployments.parts.judge_watch import judge_watched
 
         grpo = work.config.grpo
@@ -159,7 +159,7 @@ class _RayRun:
         )
         learner.start()
         try:
-            judge = serve.get_deployment_handle("judge", judging_name(str(self._folder.cache)))
+            judge = serve.get_deployment_handle("judge", gateway_name(str(self._folder.cache), "judge"))
             with judge_watched(judge, work.say):
                 for outcome in outcomes(work, self._folder, buffer):
                     work.record(outcome)

@@ -22,16 +22,17 @@ from deployments.actors.sandbox_pool import close_pools
 from deployments.app import (
     EYES,
     NAME,
-    PARTS,
     build,
     eye_apps,
     eye_name,
-    judging_app,
-    judging_name,
+    gateway_app,
+    gateway_name,
+    parts,
     policy_app,
     policy_name,
 )
 from deployments.readiness import Progress, came_up, wait_ready
+from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.doctor.listening import why_not
@@ -57,28 +58,31 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
 
 @contextmanager
 def judging(
-    config: Config, folder: Path, progress: Progress = lambda line: None
+    config: Config, folder: Path, progress: Progress = lambda line: None, part: Part = "judge"
 ) -> Iterator[DeploymentHandle]:
-    """The judge gateway alone, for a job, on this machine or RAY_ADDRESS's: a handle of its deployment.
+    """The gateway of one endpoint alone, for a job, on this machine or RAY_ADDRESS's: a handle of its deployment.
 
-    folder: where answers are kept if `judge.cache_dir` names no place. Raises ConfigError, ServiceError.
+    part: the section of `config` that names the endpoint. folder: where answers are kept if its `cache_dir` names no
+    place. Raises ConfigError, ServiceError.
     """
-    config.judge.check_keys()
-    name = judging_name(str(folder))
-    with running_ray(config, progress), _ended(config, name):
-        yield deploy_judges(config, folder, progress)
+    endpoint: JudgeConfig = getattr(config, part)
+    endpoint.check_keys(part)
+    with running_ray(config, progress), _ended(config, gateway_name(str(folder), part)):
+        yield deploy_gateway(endpoint, folder, part, progress)
 
 
-def deploy_judges(config: Config, folder: Path, progress: Progress = lambda line: None) -> DeploymentHandle:
-    """Start the judge gateway on the Ray that runs, or give the one of this folder these settings."""
-    name = judging_name(str(folder))
+def deploy_gateway(
+    endpoint: JudgeConfig, folder: Path, part: Part, progress: Progress = lambda line: None
+) -> DeploymentHandle:
+    """Start an endpoint's gateway on the Ray that runs, or give the one of this folder and part these settings."""
+    name = gateway_name(str(folder), part)
     serve.start(proxy_location="Disabled", logging_config=_LOGGING)
     serve.run_many(
-        [serve.RunTarget(judging_app(config, str(folder)), name=name, route_prefix=None)],
+        [serve.RunTarget(gateway_app(endpoint, str(folder), part), name=name, route_prefix=None)],
         wait_for_applications_running=False,
     )
-    wait_ready(progress, name, ("judge",))
-    return serve.get_deployment_handle("judge", name)
+    wait_ready(progress, name, (part,))
+    return serve.get_deployment_handle(part, name)
 
 
 @contextmanager
@@ -98,8 +102,10 @@ def training(
     """
     for model in (config.policy.model, *((config.detector.model, config.depth.model) if evaluated else ())):
         resolve_model(model)
-    config.judge.check_keys()
-    name, judge = policy_name(str(run)), judging_name(str(answers))
+    config.judge.check_keys("judge")
+    if evaluated:
+        config.vlm.check_keys(config.vlm_part)
+    name, judge = policy_name(str(run)), gateway_name(str(answers), "judge")
     with (
         running_ray(config, progress, _training_gpus(config, evaluated)),
         _closed(config, run),
@@ -109,7 +115,9 @@ def training(
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
         serve.run_many(
             [
-                serve.RunTarget(judging_app(config, str(answers)), name=judge, route_prefix=None),
+                serve.RunTarget(
+                    gateway_app(config.judge, str(answers), "judge"), name=judge, route_prefix=None
+                ),
                 serve.RunTarget(policy_app(config, str(run)), name=name, route_prefix=None),
             ],
             wait_for_applications_running=False,
@@ -208,7 +216,7 @@ def _check(config: Config) -> None:
     for model in (config.policy.model, config.detector.model, config.depth.model):
         resolve_model(model)
     config.server.token()
-    config.judge.check_keys()
+    config.vlm.check_keys(config.vlm_part)
     host, port = config.server.host, config.server.port
     if reason := why_not(host, port):
         raise ServiceError(
@@ -285,7 +293,7 @@ def _deploy(config: Config, progress: Progress) -> str:
         wait_for_applications_running=False,
         wait_for_ingress_deployment_creation=False,
     )
-    wait_ready(progress, NAME, PARTS)
+    wait_ready(progress, NAME, parts(config))
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 

@@ -69,12 +69,10 @@ def test_judge_file_of_readme_and_help_loads_over_both_profiles(tmp_path: Path) 
     (readme,) = re.findall(r"```yaml\n(# judge\.yaml.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     for text in (readme, JUDGE_FILE.partition("\n")[2], f"base: gpu\n{readme}"):
         (tmp_path / "judge.yaml").write_text(text)
-        judge = Config.load(str(tmp_path / "judge.yaml")).judge
-        assert (judge.base_url, judge.model, judge.api_key_env) == (
-            "https://host/v1",
-            "my-vlm",
-            "JUDGE_API_KEY",
-        )
+        config = Config.load(str(tmp_path / "judge.yaml"))
+        for endpoint, model in ((config.judge, "my-llm"), (config.vlm, "my-vlm")):
+            told = (endpoint.base_url, endpoint.model, endpoint.api_key_env)
+            assert told == ("https://host/v1", model, "JUDGE_API_KEY")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -99,6 +99,7 @@ def test_both_spellings_give_canonical_arguments(
         ("gd_detect", {"img_pth": 3}, "img_pth must be"),
         ("gd_detect", {"prompt": ["car"]}, "prompt must be a str, got ['car']"),
         ("gd_detect", {"prompt": " , "}, "prompt is empty"),
+        ("gd_detect", {"prompt": " . ;"}, "prompt is empty"),
         ("gd_detect", {"prompt": "x" * 3000}, "3000 characters, pass at most 2000"),
         ("depth", {"bbox": None}, "bbox must be four numbers [x1, y1, x2, y2], got None"),
         ("depth", {"bbox": {"bbox": [1, 2, 3, 4], "label": "car"}}, 'pass its ["bbox"]'),
@@ -133,8 +134,28 @@ def test_unknown_tools_and_parameters_are_refused() -> None:
             check_call(name, args, SIZE)
 
 
-def test_phrases_are_split_at_commas_without_repeats() -> None:
-    assert split_phrases("sofa, coffee  table,,Sofa , TV") == ("sofa", "coffee table", "TV")
+@pytest.mark.parametrize(
+    ("prompt", "phrases"),
+    [
+        ("sofa, coffee  table,,Sofa , TV", ("sofa", "coffee table", "TV")),
+        ("chair . table .", ("chair", "table")),
+        ("chair. table.", ("chair", "table")),
+        ("chair .table", ("chair", "table")),
+        ("Chair; table ; TV", ("Chair", "table", "TV")),
+        ("猫，犬；鳥、red cup。", ("猫", "犬", "鳥", "red cup")),
+        ("3.5 inch disk, .45 pistol", ("3.5 inch disk", ".45 pistol")),
+        ("U.S. flag . J. Smith . Dr. Pepper can. cup", ("U.S. flag", "J. Smith", "Dr. Pepper can", "cup")),
+        ("flag of the U.S.", ("flag of the U.S.",)),
+        ("red.blue ball", ("red.blue ball",)),
+        ("'chair', \"red cup\" . “TV”", ("chair", "red cup", "TV")),
+        ("\"stop\" sign, 5\" disk, person's hat", ('"stop" sign', '5" disk', "person's hat")),
+        ("café-table", ("café-table",)),
+        (" . ;, ... ''", ()),
+    ],
+)
+def test_phrases_are_split_at_separators_and_nowhere_else(prompt: str, phrases: tuple[str, ...]) -> None:
+    assert split_phrases(prompt) == phrases
+    assert split_phrases(",".join(phrases)) == phrases  # as phrases that were split come again
 
 
 @pytest.mark.parametrize("boxes", [0, 1, 5])

@@ -23,6 +23,7 @@ COMMANDS = {  # and the module of each, in valor_ray.commands
     "eval": "evaluate.eval",
     "score": "train.score",
     "train": "train.reasoning",
+    "mine": "train.mine",
     "report": "evaluate.report",
     "bench": "evaluate.bench",
     "doctor": "tools.doctor",
@@ -35,6 +36,7 @@ first steps:
   valor serve                                       start the app (and its page) on http://127.0.0.1:8000
   valor ask photo.png "How many red boxes are there?"
   valor train reasoning --run runs/first            improve the policy without labels
+  valor mine --run runs/boxes                       a detection set that a vision verifier has confirmed
 
 `valor COMMAND --help` explains one command, `valor doctor --settings` every setting.
 

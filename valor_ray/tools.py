@@ -7,6 +7,7 @@ their arguments (`check_call`) and both tool hosts: `LiveTools`, and `Placeholde
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,6 +19,18 @@ from valor_ray.records import BBox, DepthMap, Picture
 
 IMAGE_NAME = "image.png"  # what `img_pth` holds in a program: a name, never a path on this machine
 MAX_PROMPT_CHARS = 2000
+# Between phrases: commas and semicolons of any script, and GroundingDINO's own full stop ("chair . table ."). A full
+# stop within a word or number (3.5 inch, .45 pistol), of an initialism (U.S. flag, J. Smith) or of one of the listed
+# abbreviations is part of its phrase.
+_SEPARATORS = re.compile(
+    r"[,;，；、。]"
+    r"|(?<!\S)\.(?!\d)"
+    r"|(?<!\b\w)(?<!\b(?:dr|ft|jr|mr|ms|mt|no|sr|st|vs))(?<!\bmrs)(?<=[^\s.])\.(?=\s)"
+    r"|(?<!\.\w)(?<=[^\s.])\.$",
+    re.IGNORECASE,
+)
+_NO_WORDS = ".…!?:'\"`_- "
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»", "„": "“", "「": "」"}
 
 
 @dataclass(frozen=True)
@@ -123,13 +136,25 @@ def stub_source() -> str:
 
 
 def split_phrases(prompt: str) -> tuple[str, ...]:
-    """The phrases of a detection prompt: "sofa, coffee table" -> ("sofa", "coffee table"), without repeats."""
+    """The phrases of a detection prompt: "sofa, coffee table" -> ("sofa", "coffee table"), without repeats.
+
+    GroundingDINO's spelling "sofa . coffee table ." gives the same. Quotation marks around a phrase are taken off.
+    """
     first: dict[str, str] = {}
-    for part in prompt.split(","):
-        phrase = " ".join(part.split())
-        if phrase:
+    for part in _SEPARATORS.split(prompt.strip()):
+        phrase = _unquoted(" ".join(part.split()))
+        if phrase.strip(_NO_WORDS):
             first.setdefault(phrase.casefold(), phrase)
     return tuple(first.values())
+
+
+def _unquoted(phrase: str) -> str:
+    """The phrase without the quotation marks around all of it: not those of `"stop" sign` or `5" disk`."""
+    closing = _QUOTES.get(phrase[:1])
+    inner = phrase[1:-1]
+    if closing is None or len(phrase) < 2 or phrase[-1] != closing or phrase[0] in inner or closing in inner:
+        return phrase
+    return inner.strip()
 
 
 def check_call(name: str, args: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[str, dict[str, Any]]:
@@ -150,6 +175,8 @@ def check_call(name: str, args: Mapping[str, Any], image_size: tuple[int, int]) 
     crop = _check_image(name, image, args[image], picture) if image else None
     if tool.name == "gd_detect":
         canonical: dict[str, Any] = {"prompt": _check_prompt(name, "prompt", args["prompt"])}
+        if not split_phrases(canonical["prompt"]):
+            raise ToolError(f"{name}: prompt is empty, pass a word or a short phrase")
         return tool.name, canonical | ({"image_bbox": list(crop)} if crop else {})
     if tool.name == "depth":
         bbox = _point_box(name, args) if name == tool.paper_name else args["bbox"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valor_ray.config.judging import JudgeConfig
+from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.tree import Config
 from valor_ray.judges.gateway.connect import Judges, open_judge
 from valor_ray.judges.gateway.ledger import Ledger
@@ -77,18 +77,19 @@ class VisionParts:
 
 
 @asynccontextmanager
-async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
-    """The judges of a config as a ports.Judge, for as long as the block lasts; the offline judge runs as a child.
+async def judging(endpoint: JudgeConfig, folder: Path, part: Part = "judge") -> AsyncIterator[Judges]:
+    """An endpoint's models as a ports.Judge, for as long as the block lasts; the offline judge runs as a child.
 
-    folder: where answers are kept when `cache_dir` names no place. Raises ConfigError or JudgeError.
+    folder: where answers are kept when `cache_dir` names no place. part: the section of the settings that the endpoint
+    stands in, for messages: "judge", or `config.vlm_part` with `config.vlm`. Raises ConfigError or JudgeError.
     """
-    offline = OfflineJudge(config.model, config.noise, config.delay_s) if config.base_url is None else None
-    ledger = Ledger(Path(config.cache_dir).expanduser() if config.cache_dir else folder)
+    offline = None
+    if endpoint.base_url is None:
+        offline = OfflineJudge(endpoint.model, endpoint.noise, endpoint.delay_s)
+        endpoint = endpoint.model_copy(update={"base_url": offline.base_url, "api_key_env": None})
+    ledger = Ledger(Path(endpoint.cache_dir).expanduser() if endpoint.cache_dir else folder)
     try:
-        endpoint = config
-        if offline is not None:
-            endpoint = config.model_copy(update={"base_url": offline.base_url, "api_key_env": None})
-        judge = open_judge(endpoint, ledger)
+        judge = open_judge(endpoint, ledger, part=part)
         try:
             yield judge
         finally:
@@ -97,6 +98,12 @@ async def judging(config: JudgeConfig, folder: Path) -> AsyncIterator[Judges]:
         ledger.close()
         if offline is not None:
             offline.close()
+
+
+def vlm_cache(folder: Path) -> Path:
+    """Where in a folder the answers about pictures are kept: where an older version has kept them, if it did."""
+    before = folder / "judge_cache"
+    return before if before.exists() else folder / "vlm_cache"
 
 
 @asynccontextmanager
@@ -113,11 +120,12 @@ async def eyes(config: Config) -> AsyncIterator[Eyes]:
 
 @asynccontextmanager
 async def vision(config: Config) -> AsyncIterator[VisionParts]:
-    """Detector, depth and judge of a config, in this process.
+    """Detector, depth and VQA of a config, in this process.
 
-    The judge's answers are kept for the block only, unless `judge.cache_dir` names a folder.
+    Answers about pictures are kept for the block only, unless `vlm.cache_dir` names a folder.
     Raises ConfigError, CheckpointError or JudgeError naming what could not be loaded.
     """
+    part = config.vlm_part
     with tempfile.TemporaryDirectory(prefix="valor-judge-") as folder:
-        async with judging(config.judge, Path(folder)) as judge, eyes(config) as seen:
-            yield VisionParts(seen.detector, seen.depth, VqaJudge(judge, config.judge))
+        async with judging(config.vlm, Path(folder), part) as vlm, eyes(config) as seen:
+            yield VisionParts(seen.detector, seen.depth, VqaJudge(vlm, config.vlm, part))

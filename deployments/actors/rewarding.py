@@ -19,10 +19,10 @@ def remote_rewarder(config: Config, answers: str) -> Rewarder:
     from ray import serve
 
     from deployments.actors.sandbox_pool import RemoteSceneRuns, RemoteSyntax, open_pool
-    from deployments.app import judging_name
+    from deployments.app import gateway_name
     from deployments.ports import RemoteJudge
 
-    judge = RemoteJudge(serve.get_deployment_handle("judge", judging_name(answers)))
+    judge = RemoteJudge(serve.get_deployment_handle("judge", gateway_name(answers, "judge")))
     pool = open_pool(config.sandbox)
     scenes = SceneTests(judge, RemoteSceneRuns(pool)) if config.reward.scenes else None
     return Rewarder(RemoteSyntax(pool), judge, config.reward, scenes)

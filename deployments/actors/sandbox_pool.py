@@ -12,8 +12,11 @@ from ray.util import list_named_actors
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from deployments.actors.named import NAMESPACE, open_named
+from deployments.failures import ours_as_raised
 from valor_ray import __version__
 from valor_ray.config.service import SandboxConfig
+from valor_ray.errors import ProgramError
+from valor_ray.grounding.mine.phrases import ProgramPhrases, program_phrases
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.scenes.run import ScenesOfPrograms
 from valor_ray.reasoning.syntax import SyntaxOfPrograms
@@ -54,6 +57,11 @@ class SandboxPool:
         await self._up()
         return list(await asyncio.gather(*(self._scenes(code, question, scenes, words) for code in codes)))
 
+    async def phrases(self, codes: Sequence[str]) -> list[ProgramPhrases]:
+        """What each program asks the detector for, in order: as mine.step.PhrasesOf."""
+        await self._up()
+        return list(await asyncio.gather(*(program_phrases(code, self._sandbox) for code in codes)))
+
     async def _up(self) -> None:
         async with self._starting:
             if not self._started:
@@ -90,6 +98,27 @@ class RemoteSyntax:
             return list(await self._pool.check.remote(codes))
         except ray.exceptions.RayError as error:
             return [Verdict(None, f"The sandbox pool failed: {type(error).__name__}.")] * len(codes)
+
+
+class RemotePhrases:
+    """mine.step.PhrasesOf over the node's pool; what is asked at about the same time goes in one call."""
+
+    def __init__(self, pool: ActorHandle) -> None:
+        self._pool = pool
+        self._asked: Together[str, ProgramPhrases] = Together(self._ask, _TOGETHER_S)
+
+    async def __call__(self, code: str) -> ProgramPhrases:
+        """Raises ProgramError."""
+        return await self._asked(code)
+
+    async def _ask(self, codes: list[str]) -> list[ProgramPhrases]:
+        try:
+            with ours_as_raised():
+                return list(await self._pool.phrases.remote(codes))
+        except ray.exceptions.RayError as error:
+            raise ProgramError(
+                f"The sandbox pool failed: {type(error).__name__}. The same command goes on where this one stopped."
+            ) from error
 
 
 class RemoteSceneRuns:

@@ -7,8 +7,9 @@ from typing import Any
 
 from ray import serve
 
+from deployments.parts.batches import Batches
 from deployments.parts.cache import ContentCache
-from deployments.parts.isolate import result_or_raise, run_batch
+from deployments.parts.isolate import run_batch
 from valor_ray.config.models import DetectorConfig
 from valor_ray.records import Detection, Picture
 
@@ -31,8 +32,9 @@ class DetectorDeployment:
         self._model = GroundingDino(config)
         self._threshold = config.box_threshold
         self._cache: ContentCache[list[Detection]] = ContentCache(config.cache_entries)
-        self._batched.set_max_batch_size(config.max_batch)
-        self._batched.set_batch_wait_timeout_s(config.batch_wait_s)
+        self._batches: Batches[_Request, list[Detection]] = Batches(
+            lambda requests: run_batch(self._detect, requests), config.max_batch, config.batch_wait_s
+        )
 
     async def detect(
         self, picture: Picture, phrases: tuple[str, ...], box_threshold: float | None
@@ -40,17 +42,10 @@ class DetectorDeployment:
         """Boxes of all phrases, best score first; None: the configured threshold."""
         threshold = self._threshold if box_threshold is None else box_threshold
         request = _Request(picture, phrases, threshold)
-        return await self._cache.get((picture.key, phrases, threshold), lambda: self._one(request))
+        return await self._cache.get((picture.key, phrases, threshold), lambda: self._batches(request))
 
     async def status(self) -> dict[str, Any]:
         return {"cached": len(self._cache), "hits": self._cache.hits, "misses": self._cache.misses}
-
-    async def _one(self, request: _Request) -> list[Detection]:
-        return result_or_raise(await self._batched(request))
-
-    @serve.batch
-    async def _batched(self, requests: list[_Request]) -> list[list[Detection] | BaseException]:
-        return await run_batch(self._detect, requests)
 
     def _detect(self, requests: list[_Request]) -> list[list[Detection]]:
         """One forward pass per threshold: the model takes one for its whole batch, and callers seldom set their own."""

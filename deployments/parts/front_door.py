@@ -28,10 +28,11 @@ class FrontDoor:
         policy: DeploymentHandle,
         detector: DeploymentHandle,
         depth: DeploymentHandle,
-        judge: DeploymentHandle,
+        vlm: DeploymentHandle,
     ) -> None:
         self._config = config
-        self._handles = {"policy": policy, "detector": detector, "depth": depth, "judge": judge}
+        self._vlm = vlm
+        self._handles = {"policy": policy, "detector": detector, "depth": depth, config.vlm_part: vlm}
         self._sandbox = Sandbox(config.sandbox)
         await self._sandbox.start()
 
@@ -41,7 +42,7 @@ class FrontDoor:
             policy=RemotePolicy(self._handles["policy"]),
             detector=RemoteDetector(self._handles["detector"]),
             depth=RemoteDepth(self._handles["depth"]),
-            judge=RemoteVqa(self._handles["judge"]),
+            judge=RemoteVqa(self._vlm, self._config.vlm_part),
             sandbox=self._sandbox,
             status=self._status,
         )

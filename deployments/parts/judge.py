@@ -1,4 +1,4 @@
-"""The judge gateway as a Serve deployment: every replica adds throughput, the ledger is shared by all."""
+"""An endpoint's gateway as a Serve deployment: every replica adds throughput, the ledger is shared by all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ray import serve
 
 from deployments.actors.judge_ledger import RemoteLedger, open_judge_ledger
 from deployments.parts.judge_metrics import JudgeMetrics
-from valor_ray.config.judging import JudgeConfig
+from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.connect import Judges, gateways_of, open_judge
 from valor_ray.judges.vqa import VqaJudge
@@ -21,18 +21,26 @@ _GAUGES_EVERY_S = 2.0
 
 @serve.deployment(name="judge")
 class JudgeDeployment:
-    """A replica of the judge gateway: ports.Judge and ports.Vqa, and it sees that the offline judge lives.
+    """A replica of an endpoint's gateway: ports.Judge and ports.Vqa, and it sees that the offline judge lives.
+
+    The settings `judge` and `vlm` have one each, named as they are, or one named judge where they are equal.
 
     Scoring and rollout workers call `ask`, the front door `vqa`, through the classes of deployments.ports. A call waits
     until each of its requests is answered or given up, and answers are in the ledger before they are returned.
     """
 
-    async def __init__(self, config: JudgeConfig, folder: str | None = None) -> None:  # type: ignore[misc]  # awaited
-        """folder: where answers are kept when the config names no cache_dir; None: for this service's life only."""
+    async def __init__(  # type: ignore[misc]  # awaited
+        self, config: JudgeConfig, folder: str | None, part: Part
+    ) -> None:
+        """folder: where answers are kept when the config names no cache_dir; None: for this service's life only.
+
+        part: the section of the settings that `config` is, for messages and metrics.
+        """
         self._config = config
+        self._part = part
         self._folder = config.cache_dir or folder or ""
         self._ledger = open_judge_ledger()
-        self._metrics = JudgeMetrics()
+        self._metrics = JudgeMetrics(part)
         self._connecting = asyncio.Lock()
         self._url = ""
         self._judge: Judges | None = None
@@ -46,13 +54,15 @@ class JudgeDeployment:
     async def vqa(self, picture: Picture, question: str) -> str:
         """Short lower-case answer about the picture. Raises JudgeError."""
         try:
-            return await VqaJudge(await self._connect(), self._config).vqa(picture, question)
+            return await VqaJudge(await self._connect(), self._config, self._part).vqa(picture, question)
         except JudgeError:
             before = self._url
             judge = await self._connect(again=True)
             if self._url == before:
                 raise
-            return await VqaJudge(judge, self._config).vqa(picture, question)  # the offline judge had died
+            return await VqaJudge(judge, self._config, self._part).vqa(
+                picture, question
+            )  # the offline judge had died
 
     async def status(self) -> dict[str, Any]:
         ledger = await self._ledger.status.remote(self._folder)
@@ -80,9 +90,8 @@ class JudgeDeployment:
                 if self._judge is not None:
                     await self._judge.close()
                 self._url = str(endpoint.base_url)
-                self._judge = open_judge(
-                    endpoint, RemoteLedger(self._ledger, self._folder), self._metrics.observe
-                )
+                ledger = RemoteLedger(self._ledger, self._folder)
+                self._judge = open_judge(endpoint, ledger, self._metrics.observe, self._part)
             return self._judge
 
     async def _report(self) -> None:

@@ -1,4 +1,4 @@
-"""What a user should know about the judge while a run waits for it."""
+"""What a user should know about the judge, or the VLM, while a run waits for it."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ from contextlib import contextmanager
 
 from ray.serve.handle import DeploymentHandle
 
+from valor_ray.config.judging import Part
+
 _WATCH_S = 5.0  # between looks
 _STATUS_S = 2.0
 
 
-def judge_trouble(handle: DeploymentHandle) -> str:
-    """What a user should know about the judge gateway behind a handle, in a line; "": nothing."""
+def judge_trouble(handle: DeploymentHandle, part: Part = "judge") -> str:
+    """What a user should know about the gateway behind a handle, in a line; "": nothing."""
     try:
         status = handle.status.remote().result(timeout_s=_STATUS_S)
     except Exception as error:  # noqa: BLE001  # Ray has many; a status that cannot be had must not end the run
-        return f"the judge gateway does not answer ({type(error).__name__})"
+        return f"the {part} gateway does not answer ({type(error).__name__})"
     return f"{status['endpoint']} does not answer; waiting until it does" if status["breaker_open"] else ""
 
 
 @contextmanager
-def judge_watched(judge: DeploymentHandle, say: Callable[[str], None]) -> Iterator[None]:
-    """Says when the judge does not answer, and when it does again, for as long as the block lasts."""
+def judge_watched(
+    judge: DeploymentHandle, say: Callable[[str], None], part: Part = "judge"
+) -> Iterator[None]:
+    """Says when the judge, or the VLM, does not answer, and when it does again, for as long as the block lasts."""
     over = threading.Event()
 
     def watch() -> None:
         said = seen = ""
         while not over.wait(_WATCH_S):
-            before, seen = seen, judge_trouble(judge)
+            before, seen = seen, judge_trouble(judge, part)
             if seen == before != said:  # seen twice: one slow answer on a busy machine is no trouble
-                say(seen or "the judge answers again")
+                say(seen or f"the {part} answers again")
                 said = seen
 
     thread = threading.Thread(target=watch, name="judge-watch", daemon=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from rough_endpoint import endpoint, said
 
 from valor_ray.benchmarks import held_out
 from valor_ray.benchmarks.held_out import HeldOut
@@ -216,7 +218,7 @@ def test_judge_that_fails_makes_no_answer_wrong(
     broken = [True]
 
     class Broken:
-        def __init__(self, judge: object, config: object) -> None: ...
+        def __init__(self, *given: object) -> None: ...
 
         async def vqa(self, picture: Picture, question: str) -> str:
             if broken[0]:
@@ -230,6 +232,26 @@ def test_judge_that_fails_makes_no_answer_wrong(
     broken[0] = False
     record = ask(held, AsksTheJudge())
     assert record["unasked"] == 0 and record["n"] == QUESTIONS
+
+
+def test_pictures_are_asked_of_the_vlm_and_its_answers_are_kept(tmp_path: Path, asked: TwoVersions) -> None:
+    async def red(n: int, body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return said('{"answer": "red"}')
+
+    with endpoint() as judge, endpoint(red) as vlm:
+        settings = [
+            f"judge.base_url={judge.url}",
+            f"vlm.base_url={vlm.url}",
+            "vlm.model=eyes",
+            "vlm.api_key_env=null",
+        ]
+        held = HeldOut(Config.load("local", settings), tmp_path, QUESTIONS, asked.folder / "data")
+        first = ask(held, AsksTheJudge())
+        pictures = vlm.calls
+        ask(held, AsksTheJudge(), step=3)
+    assert first["unasked"] == 0 and judge.calls == 0
+    assert {body["model"] for body in vlm.bodies} == {"eyes"} and 0 < pictures == vlm.calls
+    assert (tmp_path / "vlm_cache" / "answers.sqlite").exists()
 
 
 class Guesses:

@@ -34,7 +34,12 @@ def test_gpu_profile_has_the_papers_models_and_sampling() -> None:
     assert (gpu.policy.model, gpu.policy.dtype) == ("Qwen/Qwen3-8B", "bfloat16")
     assert gpu.detector.model == "IDEA-Research/grounding-dino-tiny"
     assert gpu.depth.model == "Ruicheng/moge-2-vitl-normal"
-    assert (gpu.judge.model, gpu.judge.base_url) == ("gpt-5-mini", "https://api.openai.com/v1")
+    google = "https://generativelanguage.googleapis.com/v1beta/openai/"
+    assert (gpu.judge.model, gpu.judge.base_url) == ("gemini-2.5-flash", google)
+    assert (gpu.vlm.model, gpu.vlm.base_url) == ("gpt-5-mini", "https://api.openai.com/v1")
+    assert (gpu.judge.api_key_env, gpu.vlm.api_key_env) == ("GEMINI_API_KEY", "OPENAI_API_KEY")
+    assert gpu.judge.price_out > gpu.judge.price_in > 0 and gpu.vlm.price_out > gpu.vlm.price_in > 0
+    assert gpu.judge.requests_per_minute is gpu.vlm.requests_per_minute is None
     assert (gpu.policy.temperature, gpu.policy.top_p, gpu.policy.top_k, gpu.policy.min_p) == (0.7, 0.8, 20, 0)
     assert (gpu.detector.box_threshold, gpu.detector.text_threshold) == (0.35, 0.25)
     assert not gpu.policy.thinking
@@ -129,11 +134,11 @@ def test_bad_profile_files_are_refused_by_name(tmp_path, content: str, said: str
 def test_api_key_comes_from_the_named_variable_and_is_not_in_the_settings(monkeypatch) -> None:
     config = Config.load("gpu")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    assert config.judge.api_key() == "sk-secret"
+    assert config.vlm.api_key("vlm") == "sk-secret"
     assert "sk-secret" not in repr(config)
     monkeypatch.delenv("OPENAI_API_KEY")
-    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
-        config.judge.api_key()
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY \(named by vlm\.api_key_env\)"):
+        config.vlm.api_key("vlm")
 
 
 def test_server_is_open_unless_a_token_variable_is_named(monkeypatch) -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.serve import Application
 
-from deployments.app import PARTS, app
+from deployments.app import app, build, parts
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 
 FOLDER = Path(__file__).parents[2] / "deployments"
@@ -16,7 +18,31 @@ def test_yaml_names_a_builder_that_takes_its_args(name: str) -> None:
     (application,) = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["applications"]
     assert application["import_path"] == "deployments.app:app"
     built = app(application["args"])
-    assert built._bound_deployment.name == "front_door" and "front_door" in PARTS
+    assert built._bound_deployment.name == "front_door"
+
+
+def deployments(application: Application) -> dict[str, Application]:
+    """Those that an app is bound to, by name."""
+    given = application._bound_deployment.init_args
+    return {part._bound_deployment.name: part for part in given if isinstance(part, Application)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "part", "model"),
+    [
+        ([], "judge", "tabletop-judge"),
+        (["vlm.noise=0.1"], "vlm", "tabletop-judge"),
+        (["vlm.model=e"], "vlm", "e"),
+    ],
+)
+def test_the_app_has_one_gateway_and_it_is_of_what_sees_pictures(
+    overrides: list[str], part: str, model: str
+) -> None:
+    config = Config.load("local", overrides)
+    bound = deployments(build(config))
+    assert {*bound, "front_door"} == set(parts(config)) and {"judge", "vlm"} & set(bound) == {part}
+    settings, folder, told = bound[part]._bound_deployment.init_args
+    assert (settings.model, folder, told) == (model, None, part)
 
 
 def test_unknown_args_are_refused_by_name() -> None:

@@ -93,9 +93,17 @@ def test_lock_mismatch_and_missing_package_are_named(tmp_path, monkeypatch) -> N
 
 def test_hosted_judge_without_its_key_is_found(monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    check = found("judge", profile="gpu")
-    assert not check.ok
-    assert "OPENAI_API_KEY" in check.fix
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    for part, variable in (("judge", "GEMINI_API_KEY"), ("vlm", "OPENAI_API_KEY")):
+        check = found(part, profile="gpu")
+        assert not check.ok and variable in check.fix and f"{part}.api_key_env" in check.fix
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert found("vlm", profile="gpu").ok and not found("judge", profile="gpu").ok
+
+
+def test_one_endpoint_for_both_sections_is_checked_once() -> None:
+    names = [check.name for check in doctor.examine(Config.load())]
+    assert names.count("judge") == 1 and "vlm" not in names
 
 
 def test_gpu_profile_counts_gpus(monkeypatch) -> None:

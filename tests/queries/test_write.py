@@ -45,14 +45,14 @@ def pictures(folder: Path, count: int) -> Path:
 
 
 def write(
-    folder: Path, url: str, out: Path, seed: int = 0, limit: int | None = None, **judge: Any
+    folder: Path, url: str, out: Path, seed: int = 0, limit: int | None = None, **vlm: Any
 ) -> dict[str, Any]:
-    settings = {"base_url": url, "api_key_env": None, "timeout_s": 5, "retries": 0, "hedge": False, **judge}
+    settings = {"base_url": url, "api_key_env": None, "timeout_s": 5, "retries": 0, "hedge": False, **vlm}
     config = Config.load()
-    config = config.model_copy(update={"judge": config.judge.model_copy(update=settings)})
+    config = config.model_copy(update={"vlm": config.vlm.model_copy(update=settings)})
 
     async def run() -> dict[str, Any]:
-        async with judging(config.judge, out.parent / "judge_cache") as chat:
+        async with judging(config.vlm, out.parent / "vlm_cache", config.vlm_part) as chat:
             return await Writing(out, seed, lambda line: None).run(
                 list_shots(str(folder), limit), chat, config, 4
             )

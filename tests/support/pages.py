@@ -36,7 +36,9 @@ class _Tags(HTMLParser):
         self.seen.append(tag)
         for name, value in attrs:
             assert not name.startswith("on")
-            assert name not in ("src", "href") or (value or "").startswith(("data:image/png;base64,", "#"))
+            assert name not in ("src", "href") or (value or "").startswith(
+                ("data:image/png;base64,", "data:image/jpeg;base64,", "#")
+            )
         if tag not in ALONE:
             self.open.append(tag)
 

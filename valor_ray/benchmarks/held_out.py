@@ -26,7 +26,7 @@ from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture, Query
 from valor_ray.runs.record_file import read_records
 from valor_ray.tools import LiveTools
-from valor_ray.wiring import Eyes, OpenEyes, judging
+from valor_ray.wiring import Eyes, OpenEyes, judging, vlm_cache
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -44,7 +44,7 @@ class HeldOut:
     """
 
     def __init__(self, config: Config, folder: Path, questions: int, data: Path | None = None) -> None:
-        """folder: of the answers, the judge's too. data: a folder of `valor tabletop render`; None: rendered from the
+        """folder: of the answers, those of VQA too. data: a folder of `valor tabletop render`; None: rendered from the
         held-out split.
 
         Raises ConfigError.
@@ -63,8 +63,8 @@ class HeldOut:
     async def ask(self, policy: Policy, eyes: OpenEyes, step: int, say: Any) -> dict[str, Any]:
         """The evaluation record of version `step`; answers go to folder/step-N.
 
-        eyes: opened once, and only when a question has no answer yet; the judge is one of this process.
-        Raises ServiceError when policy, eyes or judge failed on too many questions (a failure is not a wrong answer),
+        eyes: opened once, and only when a question has no answer yet; VQA asks config.vlm from this process.
+        Raises ServiceError when policy, eyes or VQA failed on too many questions (a failure is not a wrong answer),
         and what opening the eyes raises.
         """
         out = self._folder / f"step-{step:06d}"
@@ -99,13 +99,13 @@ class HeldOut:
     @asynccontextmanager
     async def _chain(self, policy: Policy, eyes: OpenEyes) -> AsyncIterator[AnswerFn]:
         """Everything that answering needs, and the function that answers with it."""
-        config = self._config
+        config, part = self._config, self._config.vlm_part
         async with (
-            judging(config.judge, self._folder / "judge_cache") as judge,
+            judging(config.vlm, vlm_cache(self._folder), part) as vlm,
             eyes() as seeing,
             Sandbox(config.sandbox) as sandbox,
         ):
-            remembering, vqa = _Remembered(seeing, self._seen), VqaJudge(judge, config.judge)
+            remembering, vqa = _Remembered(seeing, self._seen), VqaJudge(vlm, config.vlm, part)
 
             async def one(query: Query) -> Mapping[str, Any]:
                 picture = images.load(Path(query.image), config.images)

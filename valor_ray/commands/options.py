@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 JUDGE_FILE = """\
 judge.yaml, your own judge over the profile local (with a line `base: gpu`, over gpu; `valor doctor --settings judge`):
-  judge:
+  judge:                         # text heads
     base_url: https://host/v1
-    model: my-vlm
+    model: my-llm
     api_key_env: JUDGE_API_KEY   # the variable that holds the key; null: none is needed
     requests_per_minute: 600     # the account's limit
+    extra: {reasoning_effort: minimal}   # further fields of each request
+  vlm:                           # what is asked about pictures; without this section, judge
+    base_url: https://host/v1
+    model: my-vlm
+    api_key_env: JUDGE_API_KEY
 """  # for the help of the commands that ask a judge
 EVAL_FILES = """\
 a folder with queries.jsonl (query_id, image, question) and truth.jsonl (query_id, answer, family: any word to

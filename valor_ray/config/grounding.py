@@ -17,7 +17,9 @@ class GroundingConfig(Section):
         description="queries with pictures to mine: JSONL, parquet, CSV, a folder, hf:NAME, an fsspec URL; null = "
         "tabletop scenes in the looks that the detector has not seen",
     )
-    query_limit: int | None = Field(800, ge=1, description="use the first N queries; two queries a tabletop scene")
+    query_limit: int | None = Field(
+        800, ge=1, description="use the first N queries; two queries a tabletop scene"
+    )
     seed: int = Field(0, ge=0, description="of rendered scenes, their order, and the programs' sampling")
     box_threshold: float = Field(
         0.1, ge=0, le=1, description="lowest score of a candidate, of its box and its words; paper: 0.1"

@@ -1,10 +1,13 @@
-"""Settings of the judges: their endpoints, the gateway, and the reward made of their verdicts."""
+"""Settings of endpoints (judges, the model that sees pictures), their gateways, and the reward made of verdicts."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from valor_ray.config.section import Section, secret
 from valor_ray.records import JUDGED, Head
@@ -13,11 +16,16 @@ RULE_BASED = (
     "judge.base_url is null: the offline judge is rule-based and knows tabletop questions only. Its verdicts on other "
     "questions, and on what another policy writes, are no basis for training; for these set judge.base_url."
 )  # for the user, where another policy or other questions come before it
+Part = Literal["judge", "vlm"]  # the sections of the tree that name an endpoint
 _LEAST_LEFT = 0.01  # weight beside that of the scene tests
+_OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that mean what we read
+_SECRET = re.compile(
+    r"api[_-]?key|secret|password|credential|authorization|((auth|access|bearer)[_-]?|^)token$", re.IGNORECASE
+)
 
 
-class EndpointConfig(Section):
-    """One account at an OpenAI-compatible endpoint."""
+class Endpoint(Section):
+    """A model at an OpenAI-compatible address, and the account that pays for it."""
 
     base_url: str | None = Field(None, description="e.g. https://host/v1; null = start the offline judge")
     model: str = Field(description="model name sent to the endpoint")
@@ -26,26 +34,63 @@ class EndpointConfig(Section):
     )
     timeout_s: float = Field(60, gt=0, description="longest time of one try, seconds")
     requests_per_minute: int | None = Field(
-        None, ge=1, description="the account's limit, for the whole cluster; null = none"
+        None, ge=1, description="the account's limit for this model, for the whole cluster; null = none"
     )
     tokens_per_minute: int | None = Field(
-        None, ge=1, description="the account's limit, for the whole cluster; null = none"
+        None, ge=1, description="the account's limit for this model, for the whole cluster; null = none"
     )
     max_in_flight: int = Field(512, ge=1, description="most calls at a time from one gateway replica")
     price_in: float = Field(0, ge=0, description="US dollars per million prompt tokens, for the accounts")
     price_out: float = Field(0, ge=0, description="US dollars per million completion tokens")
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="further fields of each request, as {reasoning_effort: minimal}; saved with the run: no secrets",
+    )
 
-    def api_key(self) -> str:
-        """The key for the endpoint. Raises ConfigError when `api_key_env` names a variable that is not set."""
+    @field_validator("extra")
+    @classmethod
+    def _adds_to_the_request(cls, extra: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key in extra:
+            if key in _OURS:
+                raise ValueError(f"{key} is set by the gateway and cannot be an extra field")
+        if (hidden := _secret_key(extra)) is not None:
+            raise ValueError(
+                f"{hidden} looks like a secret, and extra is saved with the run. Name the variable that holds the key "
+                "in api_key_env"
+            )
+        try:
+            json.dumps(extra, allow_nan=False)
+        except ValueError as error:
+            raise ValueError(f"extra must be JSON: {error}") from error
+        return extra
+
+    def api_key(self, section: str) -> str:
+        """The key for the endpoint. section: of the settings, for the message: "judge", "vlm", "judge.others[0]".
+
+        Raises ConfigError when `api_key_env` names a variable that is not set.
+        """
         if self.api_key_env is None:
             return "none"
-        return secret(self.api_key_env, "judge.api_key_env", "your endpoint's API key")
+        return secret(self.api_key_env, f"{section}.api_key_env", "your endpoint's API key")
 
 
-class JudgeConfig(EndpointConfig):
-    """The model that looks at pictures and checks work, behind any OpenAI-compatible endpoint, and its gateway."""
+def _secret_key(value: JsonValue) -> str | None:
+    """The first key, at any depth, whose value should not be written down."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if _SECRET.search(key):
+                return key
+            if (hidden := _secret_key(item)) is not None:
+                return hidden
+    if isinstance(value, list):
+        return next((hidden for item in value if (hidden := _secret_key(item)) is not None), None)
+    return None
 
-    others: tuple[EndpointConfig, ...] = Field(
+
+class JudgeConfig(Endpoint):
+    """An endpoint that judges or sees, others beside it, and the gateway through which they are asked."""
+
+    others: tuple[Endpoint, ...] = Field(
         (), description="further judges that share the work with the first, or vote with it"
     )
     combine: Literal["share", "vote"] = Field(
@@ -75,11 +120,35 @@ class JudgeConfig(EndpointConfig):
     jpeg_quality: int = Field(92, ge=1, le=100, description="of the pictures sent")
     max_side: int = Field(1024, ge=64, description="pictures are scaled down to this long side, px")
 
-    def check_keys(self) -> None:
-        """Raises ConfigError when the API key of a judge that is not the offline one is not set."""
-        for endpoint in (self, *self.others):
+    def endpoints(self, section: str) -> dict[str, Endpoint]:
+        """All endpoints of this section, by the section's name as messages say it: judge, judge.others[0], ..."""
+        others = {f"{section}.others[{i}]": other for i, other in enumerate(self.others)}
+        return {section: self, **others}
+
+    def check_keys(self, section: str) -> None:
+        """Raises ConfigError when the API key of an endpoint that is not the offline judge is not set."""
+        for name, endpoint in self.endpoints(section).items():
             if endpoint.base_url is not None:
-                endpoint.api_key()
+                endpoint.api_key(name)
+
+
+# What belongs to an address, and what to the model behind it. All else is how any endpoint is asked.
+_OF_THE_ADDRESS = frozenset({"base_url", "api_key_env"})
+_OF_THE_MODEL = frozenset(Endpoint.model_fields) - _OF_THE_ADDRESS | {"others", "combine", "noise", "delay_s"}
+
+
+def as_judge(judge: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The unchecked settings of `vlm`: its own over those of `judge` that hold for it, too.
+
+    Of another address than the judge's, none of the judge's endpoint holds; of another model at the same address,
+    only the address and its key do.
+    """
+    left: frozenset[str] = frozenset()
+    if "base_url" in own and own["base_url"] != judge.get("base_url"):
+        left = _OF_THE_ADDRESS | _OF_THE_MODEL
+    elif "model" in own and own["model"] != judge.get("model"):
+        left = _OF_THE_MODEL
+    return {key: value for key, value in judge.items() if key not in left} | dict(own)
 
 
 class RewardConfig(Section):

@@ -16,10 +16,13 @@ class Section(BaseModel):
 
 
 def secret(variable: str, key: str, what: str) -> str:
+    """The value of an environment variable that the setting `key` names. Raises ConfigError when it is not set."""
     value = os.environ.get(variable, "").strip()
-    if not value:
-        raise ConfigError(
-            f"The environment variable {variable} (named by {key}) is not set. Export {variable}=<{what}>, "
-            f"or name another variable with --set {key}=NAME, or none with --set {key}=null."
-        )
-    return value
+    if value:
+        return value
+    other = f"name another variable with --set {key}=NAME, or none with --set {key}=null."
+    if "[" in key:  # a member of a list, which --set cannot reach
+        other = "name another variable there, null for none."
+    raise ConfigError(
+        f"The environment variable {variable} (named by {key}) is not set. Export {variable}=<{what}>, or {other}"
+    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from valor_ray.config.files import merge, parse_override, read_profile
 from valor_ray.config.grounding import GroundingConfig
-from valor_ray.config.judging import JudgeConfig, RewardConfig
+from valor_ray.config.judging import JudgeConfig, Part, RewardConfig, as_judge
 from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.config.section import Section
 from valor_ray.config.service import ImageConfig, RayConfig, SandboxConfig, ServerConfig
@@ -28,7 +29,8 @@ class Config(Section):
     policy: PolicyConfig
     detector: DetectorConfig
     depth: DepthConfig
-    judge: JudgeConfig
+    judge: JudgeConfig  # text heads and scene questions
+    vlm: JudgeConfig  # what is asked about pictures; what is not set is as of judge (`judging.as_judge`)
     sandbox: SandboxConfig = SandboxConfig()
     reward: RewardConfig = RewardConfig()
     grpo: GrpoConfig = GrpoConfig()
@@ -36,6 +38,26 @@ class Config(Section):
     images: ImageConfig = ImageConfig()
     server: ServerConfig = ServerConfig()
     ray: RayConfig = RayConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _vlm_as_judge(cls, values: Any) -> Any:
+        """Fills the section vlm; what is no section at all is left to the other checks."""
+        if not isinstance(values, Mapping) or "judge" not in values:
+            return values
+        judge, own = values["judge"], values.get("vlm")
+        if own is None:
+            return {**values, "vlm": judge}
+        if isinstance(judge, BaseModel):
+            judge = judge.model_dump()
+        if isinstance(judge, Mapping) and isinstance(own, Mapping):
+            return {**values, "vlm": as_judge(judge, own)}
+        return values
+
+    @property
+    def vlm_part(self) -> Part:
+        """What messages and gateways call the endpoint that sees pictures: judge, where one serves both."""
+        return "judge" if self.vlm == self.judge else "vlm"
 
     @classmethod
     def load(cls, profile: str = "local", overrides: Sequence[str] = ()) -> Self:
@@ -69,7 +91,9 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
     for problem in error.errors():
         dotted = ".".join(str(part) for part in problem["loc"])
         below = [key for key in origin if key.startswith(f"{dotted}.")]
-        source = origin.get(dotted) or (origin[below[0]] if below else "")
+        source = _set_by(problem, origin) or (origin[below[0]] if below else "")
+        if not source and problem["loc"][:1] == ("vlm",) and _of_judge(problem, error):
+            continue  # said already, of the section that it comes from
         where = f" ({source})" if source else ""
         if problem["type"] == "extra_forbidden":
             unknown = below[0] if below else dotted
@@ -79,8 +103,23 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
                 f"Setting {dotted!r} is missing. Add it to the profile or give --set {dotted}=VALUE."
             )
         else:
-            lines.append(f"Setting {dotted!r}{where}: {problem['msg']}, got {problem['input']!r}.")
+            hidden = "extra" in problem["loc"]  # it may be a secret in the wrong place
+            got = "" if hidden else f", got {problem['input']!r}"
+            lines.append(f"Setting {dotted!r}{where}: {problem['msg']}{got}.")
     return "\n".join(lines)
+
+
+def _set_by(problem: ErrorDetails, origin: Mapping[str, str]) -> str:
+    """Where the key was set, or the list that it is a part of; "" when it was set nowhere."""
+    words = [str(part) for part in problem["loc"]]
+    keys = (".".join(words[:length]) for length in range(len(words), min(len(words), 2) - 1, -1))
+    return next((origin[key] for key in keys if key in origin), "")
+
+
+def _of_judge(problem: ErrorDetails, error: ValidationError) -> bool:
+    """Whether the section judge has the same problem."""
+    loc = ("judge", *problem["loc"][1:])
+    return any(other["loc"] == loc and other["type"] == problem["type"] for other in error.errors())
 
 
 def nearest_key(dotted: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.models import SHIPPED_PREFIX, resolve_model
 from valor_ray.config.tree import Config, described_keys, nearest_key
 from valor_ray.doctor.listening import why_not
@@ -49,7 +50,9 @@ def examine(config: Config) -> Iterator[Check]:
     yield _port(config)
     for part in ("policy", "detector", "depth"):
         yield _model(part, getattr(config, part).model)
-    yield _judge(config)
+    yield _endpoint(config.judge, "judge")
+    if config.vlm_part == "vlm":
+        yield _endpoint(config.vlm, "vlm")
     wanted = sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
     if wanted:
         yield _gpus(wanted)
@@ -193,14 +196,16 @@ def _model(part: str, setting: str) -> Check:
     return Check(name, True, f"{setting}: {len(files)} files, {size:.1f} MB")
 
 
-def _judge(config: Config) -> Check:
-    if config.judge.base_url is None:
-        return Check("judge", True, "offline judge, started with the app")
+def _endpoint(config: JudgeConfig, part: Part) -> Check:
+    """Keys only: nothing is called, as a call may cost money."""
+    hosted = [f"{one.model} at {one.base_url}" for one in config.endpoints(part).values() if one.base_url]
+    if not hosted:
+        return Check(part, True, "offline judge, started with the app")
     try:
-        config.judge.api_key()
+        config.check_keys(part)
     except ConfigError as error:
-        return Check("judge", False, config.judge.base_url, str(error))
-    return Check("judge", True, f"{config.judge.model} at {config.judge.base_url}, not called here")
+        return Check(part, False, "; ".join(hosted), str(error))
+    return Check(part, True, f"{'; '.join(hosted)}, not called here")
 
 
 def _gpus(wanted: float) -> Check:

@@ -12,7 +12,7 @@ from valor_ray.ports import Judge
 from valor_ray.records import JudgeRequest, Picture
 
 if TYPE_CHECKING:
-    from valor_ray.config.judging import JudgeConfig
+    from valor_ray.config.judging import JudgeConfig, Part
 
 VERSION = "1"  # of the request below, the prompt's text apart, which is part of the cache key as it is
 VQA_SCHEMA: dict[str, Any] = {
@@ -30,9 +30,11 @@ class VqaJudge:
     Waits for the judge, at most timeout_s × (retries + 1) of the settings: somebody is waiting for this answer.
     """
 
-    def __init__(self, judge: Judge, config: JudgeConfig) -> None:
+    def __init__(self, judge: Judge, config: JudgeConfig, part: Part = "judge") -> None:
+        """config: of the endpoint behind `judge`; part: the section of the settings that it stands in, for messages."""
         self._judge = judge
         self._config = config
+        self._part = part
 
     async def vqa(self, picture: Picture, question: str) -> str:
         """Short lower-case answer about the picture (a crop or a whole image). Raises JudgeError."""
@@ -59,7 +61,9 @@ class VqaJudge:
             "" if reply.content is None else str(reply.content["answer"]).strip().lower().removesuffix(".")
         )
         if not answer:
-            raise JudgeError(reply.missing or "The judge gave an empty answer. Choose another judge.model.")
+            raise JudgeError(
+                reply.missing or f"The model gave an empty answer. Choose another {self._part}.model."
+            )
         return answer
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from ray import serve
 
 from deployments.actors.judge_ledger import close_judge_ledger
-from deployments.app import judging_name
+from deployments.app import gateway_name
 from deployments.ports import RemoteJudge
-from deployments.serving import deploy_judges, running_ray
+from deployments.serving import deploy_gateway, running_ray
+from valor_ray.config.judging import Part
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.perf.judge_load import ask_all, judge_config
@@ -37,20 +38,22 @@ def measure_serve(
     throughput: dict[int, float] = {}
     with running_ray(Config.load(), say):
         say("the gateway as a Serve deployment")
-        with MockJudge() as mock, _gateway(mock) as judge:
+        with MockJudge() as mock, mock_gateway(mock) as judge:
             plain = asyncio.run(ask_all(judge, replies))
         for replicas in REPLICAS:
             say(f"{replicas} replica(s), {IN_FLIGHT} calls in flight each, {LATENCY_S:g} s latency")
             limits = {"max_in_flight": IN_FLIGHT, "first_in_flight": IN_FLIGHT, "hedge": False}
             with (
                 MockJudge(median_s=LATENCY_S, sigma=0) as mock,
-                _gateway(mock, replicas=replicas, **limits) as judge,
+                mock_gateway(mock, "judge", replicas=replicas, **limits) as judge,
             ):
                 tasks = 2 * replicas * IN_FLIGHT // 4
                 throughput[replicas] = asyncio.run(_rate(judge, mock, tasks, scaling_s))
         say(f"{REPLICAS[-1]} replicas on an account of {PER_MINUTE} requests a minute, for {limit_s:g} s")
         with MockJudge(median_s=0.1) as mock:
-            with _gateway(mock, replicas=REPLICAS[-1], requests_per_minute=PER_MINUTE, hedge=False) as judge:
+            with mock_gateway(
+                mock, replicas=REPLICAS[-1], requests_per_minute=PER_MINUTE, hedge=False
+            ) as judge:
                 rate = asyncio.run(_rate(judge, mock, 60, limit_s))
             most = mock.stats()["most_per_minute"]
     return {
@@ -75,12 +78,11 @@ def write_scaling(folder: Path, throughput: dict[str, float]) -> None:
 
 
 @contextmanager
-def _gateway(mock: MockJudge, **changes: Any) -> Iterator[RemoteJudge]:
-    """The judge gateway alone, for a mock endpoint, with a ledger of its own."""
-    config = Config.load().model_copy(update={"judge": judge_config(mock.base_url, **changes)})
+def mock_gateway(mock: MockJudge, part: Part = "judge", **changes: Any) -> Iterator[RemoteJudge]:
+    """The gateway alone, for a mock endpoint, with a ledger of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        yield RemoteJudge(deploy_judges(config, Path(folder)))
-        serve.delete(judging_name(folder))
+        yield RemoteJudge(deploy_gateway(judge_config(mock.base_url, **changes), Path(folder), part), part)
+        serve.delete(gateway_name(folder, part))
         close_judge_ledger()
 
 

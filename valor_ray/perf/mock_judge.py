@@ -1,5 +1,6 @@
 """A judge to measure against: an OpenAI-compatible server of its own process, with latency, faults and a limit.
 
+It answers what a vision verifier is asked about boxes (boxes/answers.py), and everything else with a yes.
 `python -m valor_ray.perf.mock_judge --port 0 ...` prints `mock judge ready at URL`; GET /stats tells what it saw.
 """
 
@@ -18,6 +19,8 @@ import urllib.request
 from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from valor_ray.perf.boxes.answers import box_answer
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -41,6 +44,7 @@ class MockJudge:
             self.close()
             raise RuntimeError("the mock judge did not start within 30 s")
         self.base_url = self._process.stdout.readline().removeprefix(READY).strip()
+        self.pid = self._process.pid
 
     def stats(self) -> dict[str, Any]:
         """calls, most_in_flight, most_per_minute, faults, cpu_s."""
@@ -85,7 +89,7 @@ class _Server:
         self._in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
         try:
-            await request.read()
+            body = await request.read()
             args, draw = self._args, self._random.random()
             if draw < args.throttled:
                 self._faults += 1
@@ -99,11 +103,15 @@ class _Server:
             if draw < args.throttled + args.hung + args.failed:
                 self._faults += 1
                 return web.json_response({"error": {"message": "internal"}}, status=500)
+            try:
+                answer = _answer(body)
+            except (ValueError, LookupError, TypeError) as error:
+                return web.json_response({"error": {"message": str(error)}}, status=400)
             return web.json_response(
                 {
                     "id": "mock", "object": "chat.completion", "created": 0, "model": "mock",
                     "choices": [{"index": 0, "finish_reason": "stop",
-                                 "message": {"role": "assistant", "content": _ANSWER, "refusal": None}}],
+                                 "message": {"role": "assistant", "content": answer, "refusal": None}}],
                     "usage": {"prompt_tokens": 900, "completion_tokens": 20, "total_tokens": 920},
                 }
             )  # fmt: skip
@@ -122,6 +130,11 @@ class _Server:
                 "cpu_s": time.process_time(),
             }
         )
+
+
+def _answer(body: bytes) -> str:
+    """What a model would say. Text heads are not parsed: the server shares the cores with what is measured."""
+    return (box_answer(json.loads(body)) if b'"box_' in body else None) or _ANSWER
 
 
 async def _serve(args: argparse.Namespace) -> None:

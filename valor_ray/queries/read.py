@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -171,9 +172,15 @@ def normalised(question: str) -> str:
 @cache
 def prompt_examples() -> tuple[str, ...]:
     """The questions that stand, in quotation marks, in the prompts and the tools' description."""
-    folder = files("valor_ray").joinpath("prompts")
-    texts = [path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name.endswith(".txt")]
+    texts = _prompts(files("valor_ray").joinpath("prompts"))
     return tuple(sorted(set(re.findall(r'"([^"\n]+\?)"', "\n".join([*texts, api_text()])))))
+
+
+def _prompts(folder: Traversable) -> list[str]:
+    """Every prompt's text, those of sub-folders too."""
+    inner = [text for part in folder.iterdir() if part.is_dir() for text in _prompts(part)]
+    own = [part for part in folder.iterdir() if part.name.endswith(".txt")]
+    return inner + [path.read_text(encoding="utf-8") for path in own]
 
 
 def _same(query: Query, row_id: str, image: str) -> bool:

@@ -42,7 +42,7 @@ SCHEMA: dict[str, Any] = {
 _IN_WORK = 64  # pictures at a time
 _DECODING = 2  # pictures decoded at a time: each may have a hundred megapixels
 _SAY_EVERY_S = 5.0
-_UNUSABLE = "The judge wrote no question that can be used. Ask another judge.model, or another --per-image."
+_UNUSABLE = "The judge wrote no question that can be used. Ask another model, or another --per-image."
 _NOT_OURS = "holds something other than the queries of this job. Give another file."
 _HEAD = b'{"query_id": '  # how a file of ours begins
 _FATES = ("written", "failed", "missing", "unusable")
@@ -51,7 +51,7 @@ _FATES = ("written", "failed", "missing", "unusable")
 def query_request(path: Path, per_image: int, config: Config) -> JudgeRequest:
     """What the VLM is asked about a picture. Raises ImageError."""
     picture = images.load(path, config.images)
-    uri = images.to_jpeg_uri(picture, config.judge.jpeg_quality, config.judge.max_side)
+    uri = images.to_jpeg_uri(picture, config.vlm.jpeg_quality, config.vlm.max_side)
     wanted = f"Write {per_image} question{'s' * (per_image > 1)} about this picture."
     content = [{"type": "image_url", "image_url": {"url": uri}}, {"type": "text", "text": wanted}]
     messages = ({"role": "system", "content": _prompt()}, {"role": "user", "content": content})

@@ -39,7 +39,8 @@ REASONING = RunKind(
     "reasoning", "valor train reasoning", "--run", ("rollouts.jsonl", "plan.json", "checkpoints")
 )
 SCORE = RunKind("score", "valor score", "--out", ("rewards.jsonl",))
-_KINDS = (SCORE, REASONING)
+MINE = RunKind("mine", "valor mine", "--run", ("images.jsonl",))
+_KINDS = (SCORE, REASONING, MINE)
 
 
 @contextmanager

@@ -46,19 +46,25 @@ class Item:
 
 
 def items(
-    scenes: int, seed: int, look: str | None = None, split: str = "queries", parts: tuple[Part, ...] = ()
+    scenes: int,
+    seed: int,
+    look: str | None = None,
+    split: str = "queries",
+    parts: tuple[Part, ...] = (),
+    looks: tuple[str, ...] = LOOKS,
 ) -> Iterator[Item]:
     """Scenes with questions, families in turn. A scene that cannot ask a wanted family clearly is passed over,
     so rejection does not change the families' shares. parts: in place of the split's
-    own. Raises ConfigError for an unknown look or a negative seed.
+    own. look: of all scenes; None: `looks` in turn. Raises ConfigError for an unknown look or a negative seed.
     """
     if look is not None and look not in ALL_LOOKS:
         raise ConfigError(f"Unknown look {look!r}: one of {', '.join(ALL_LOOKS)}.")
-    return _draw(scenes, seed, look, split, parts or SPLIT_PARTS[split], iter(set_seeds(split, seed)))
+    chosen = looks if look is None else (look,)
+    return _draw(scenes, seed, chosen, split, parts or SPLIT_PARTS[split], iter(set_seeds(split, seed)))
 
 
 def _draw(
-    scenes: int, seed: int, look: str | None, split: str, own: tuple[Part, ...], seeds: Iterator[int]
+    scenes: int, seed: int, looks: tuple[str, ...], split: str, own: tuple[Part, ...], seeds: Iterator[int]
 ) -> Iterator[Item]:
     rng = np.random.default_rng([seed, SPLIT_SEEDS[split].start])
     deck: list[str] = []
@@ -69,7 +75,7 @@ def _draw(
         wanted, deck = deck[:QUESTIONS_PER_SCENE], deck[QUESTIONS_PER_SCENE:]
         parts = tuple(own[turn[family] % len(own)] for family in wanted)
         turn.update(wanted)
-        chosen = look or LOOKS[index % len(LOOKS)]
+        chosen = looks[index % len(looks)]
         for scene_seed in seeds:
             rendering = render(sample_scene(scene_seed, chosen), PICTURE_SIDE)
             asked = [ask(rendering, family, rng, part) for family, part in zip(wanted, parts, strict=True)]
@@ -83,7 +89,8 @@ def _draw(
                 break
 
 
-def _rows(item: Item, name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def rows(item: Item, name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Of each question its query, and the truth apart. name: of the picture's file."""
     for number, ((question, asked), part) in enumerate(zip(item.questions, item.parts, strict=True)):
         query_id = f"{Path(name).stem}-q{number}"
         yield (
@@ -133,7 +140,7 @@ def _write(out: Path, drawn: Iterator[Item], truth: TextIO | None) -> dict[str, 
         for item in drawn:
             name = f"{item.look}-{item.scene_seed}.png"
             Image.fromarray(item.rendering.rgb).save(out / "images" / name)
-            for query, answer in _rows(item, name):
+            for query, answer in rows(item, name):
                 queries.write(json.dumps(query) + "\n")
                 if truth is not None:
                     truth.write(json.dumps(answer) + "\n")

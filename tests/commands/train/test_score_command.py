@@ -115,6 +115,13 @@ def test_a_key_that_is_not_set_exits_2_and_names_the_variable(
     assert "NO_SUCH_KEY" in capsys.readouterr().err
 
 
+def test_key_of_what_sees_pictures_is_not_wanted(file: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    eyes = ("vlm.base_url=https://host/v1", "vlm.model=eyes", "vlm.api_key_env=NO_SUCH_KEY")
+    settings = [word for value in eyes for word in ("--set", value)]
+    assert main(words(file, tmp_path / "out", "--in-process", *settings)) == 0
+
+
 def test_offline_judge_is_said_to_be_rule_based_and_another_is_not(
     file: Path, tmp_path: Path, capsys
 ) -> None:

@@ -220,6 +220,21 @@ def test_replay_needs_no_key_of_a_judge(
     assert "no rollouts" in refused(capsys, *words(tmp_path / "run", "--replay", tmp_path, *hosted))
 
 
+def test_key_of_what_sees_pictures_is_wanted_where_held_out_questions_are_asked(
+    tmp_path: Path,
+    queries: Path,
+    host: type[Engine],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    values = ("vlm.base_url=https://host/v1", "vlm.model=eyes", "vlm.api_key_env=NO_SUCH_KEY")
+    eyes = [word for value in values for word in ("--set", value)]
+    said = refused(capsys, *words(tmp_path / "run", *eyes))
+    assert "NO_SUCH_KEY (named by vlm.api_key_env)" in said and not (tmp_path / "run").exists()
+    assert main(in_process(tmp_path / "run", queries, *eyes)) == 0
+
+
 # a dry run
 
 

@@ -55,7 +55,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def stored(folder: Path) -> int:
     """Answers on disk."""
-    path = folder / "judge_cache" / "answers.sqlite"
+    path = folder / "vlm_cache" / "answers.sqlite"
     if not path.exists():
         return 0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
@@ -141,6 +141,34 @@ def test_wrong_usage_is_exit_code_2_and_says_what_to_do(tmp_path: Path) -> None:
         assert wrong.returncode == 2 and message in wrong.stderr and "Traceback" not in wrong.stderr, (
             wrong.stderr
         )
+
+
+def test_questions_come_from_the_vlm_and_its_missing_key_is_named(tmp_path: Path) -> None:
+    words = ("--images", pictures(tmp_path / "set"), "--out", tmp_path / "q.jsonl", "--limit", 2)
+    with endpoint(answer) as judge, endpoint(answer) as vlm:
+        eyes = (
+            "--set",
+            f"vlm.base_url={vlm.url}",
+            "--set",
+            "vlm.model=eyes",
+            "--set",
+            "vlm.api_key_env=NO_KEY_HERE",
+        )
+        keyless = run(*words, *eyes, url=judge.url)
+        assert keyless.returncode == 2 and "NO_KEY_HERE (named by vlm.api_key_env)" in keyless.stderr
+        done = run(*words, *eyes, "--set", "vlm.api_key_env=null", "--set", "vlm.max_side=64", url=judge.url)
+    assert done.returncode == 0, done.stderr
+    assert judge.calls == 0 and {body["model"] for body in vlm.bodies} == {"eyes"} and stored(tmp_path) == 2
+
+
+def test_answers_that_an_older_version_has_stored_are_not_paid_for_again(tmp_path: Path) -> None:
+    words = ("--images", pictures(tmp_path / "set"), "--out", tmp_path / "q.jsonl", "--limit", 2)
+    with endpoint(answer) as judge:
+        assert run(*words, url=judge.url).returncode == 0
+        (tmp_path / "vlm_cache").rename(tmp_path / "judge_cache")
+        (tmp_path / "q.jsonl").unlink()
+        assert run(*words, url=judge.url).returncode == 0 and judge.calls == 2
+    assert not (tmp_path / "vlm_cache").exists()
 
 
 def test_sigterm_ends_the_job_as_ctrl_c_does(tmp_path: Path) -> None:

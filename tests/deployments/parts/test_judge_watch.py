@@ -56,7 +56,7 @@ def test_watch_says_what_it_has_seen_twice_and_says_it_once(
 ) -> None:
     looks, all_seen, lines = iter(seen), threading.Event(), list[str]()
 
-    def look(handle: object) -> str:
+    def look(handle: object, part: str) -> str:
         trouble = next(looks, None)
         if trouble is None:
             all_seen.set()

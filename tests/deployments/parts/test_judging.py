@@ -6,18 +6,26 @@ import signal
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import ray
+from aiohttp import web
+from ray import serve
 from ray.serve.handle import DeploymentHandle
+from rough_endpoint import endpoint, said
 
 from deployments.actors.judge_ledger import NAME, RemoteLedger, open_judge_ledger
 from deployments.actors.named import NAMESPACE
 from deployments.actors.sandbox_pool import RemoteSceneRuns, RemoteSyntax, open_pool
-from deployments.ports import RemoteJudge
-from deployments.serving import judging
+from deployments.app import gateway_name
+from deployments.parts.judge_watch import judge_trouble
+from deployments.ports import RemoteJudge, RemoteVqa
+from deployments.serving import deploy_gateway, judging
 from valor_ray.config.tree import Config
+from valor_ray.images import from_array
 from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.perf.mock_judge import MockJudge
 from valor_ray.records import JudgeReply, SceneObject, SymbolicScene
@@ -27,6 +35,7 @@ EXPORTED = (
     *(f'head="{head}"' for head in ("logic", "attribute", "spatial", "adherence")),
     'outcome="answered"',
     'verdict="yes"',
+    'part="judge"',
 )
 KEY = "sk-planted-key-in-the-environment"
 
@@ -173,8 +182,51 @@ def test_metrics_of_every_head_are_exported_and_the_key_is_nowhere(
     assert len(told) > 5 and not [path for path in told if KEY.encode() in path.read_bytes()]
 
 
-async def exported(url: str) -> str:
-    """The metrics once all of the judge's are among them: Ray collects each process's every few seconds."""
+@pytest.mark.timeout(300)
+def test_an_endpoint_for_pictures_has_its_own_gateway_account_answers_and_metrics(
+    handle: DeploymentHandle, mock: MockJudge, tmp_path: Path
+) -> None:
+    """Text heads go on to the judge's endpoint, VQA to the other, whose key neither the judge's side nor logs see."""
+
+    async def red(n: int, body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        keys.append(request.headers["Authorization"])
+        return said('{"answer": "Red."}')
+
+    keys: list[str] = []
+    picture = from_array(np.zeros((32, 32, 3), np.uint8))
+    with endpoint(red) as eyes:
+        config = Config.load("local", [f"vlm.base_url={eyes.url}", "vlm.model=eyes", "vlm.api_key_env=null"])
+        assert config.vlm_part == "vlm"
+        vlm = deploy_gateway(config.vlm, tmp_path / "vlm_cache", "vlm")
+        before = mock.stats()["calls"]
+        assert [asyncio.run(RemoteVqa(vlm, "vlm").vqa(picture, "What colour?")) for _ in range(2)] == [
+            "red"
+        ] * 2
+        assert mock.stats()["calls"] == before
+        asyncio.run(judged(handle, ["an endpoint of its own"]))
+        assert mock.stats()["calls"] == before + 4
+        (body,) = eyes.bodies
+    assert body["model"] == "eyes" and body["response_format"]["json_schema"]["name"] == "vqa"
+    assert keys == ["Bearer none"]
+    status = vlm.status.remote().result()
+    assert (status["endpoint"], status["model"], status["answers"]) == (eyes.url, "eyes", 1)
+    assert handle.status.remote().result()["endpoint"] == mock.base_url
+    assert (tmp_path / "vlm_cache" / "answers.sqlite").exists()
+    assert judge_trouble(vlm, "vlm") == ""
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    text = asyncio.run(exported(url, ('part="vlm"', 'head="vqa"')))
+    told = [
+        line
+        for line in text.splitlines()
+        if line.startswith("ray_valor_judge_answers") and 'head="vqa"' in line
+    ]
+    assert told and all('part="vlm"' in line for line in told)
+    serve.delete(gateway_name(str(tmp_path / "vlm_cache"), "vlm"))
+
+
+async def exported(url: str, wanted: tuple[str, ...] = EXPORTED) -> str:
+    """The metrics once the wanted ones are among them: Ray collects each process's every few seconds."""
     text = ""
     for _ in range(400):
         try:
@@ -182,7 +234,7 @@ async def exported(url: str) -> str:
                 text = answer.read().decode()
         except OSError:
             text = ""
-        if all(word in text for word in EXPORTED):
+        if all(word in text for word in wanted):
             break
         await asyncio.sleep(0.5)
     return text

@@ -177,6 +177,16 @@ def test_other_weights_or_judges_need_another_folder(tmp_path: Path, file: Path)
     assert run(file, tmp_path / "out", Judges(), "judge.retries=9", "judge.replicas=3")["calls"] == 0
 
 
+def test_folder_from_before_the_section_vlm_goes_on(tmp_path: Path, file: Path) -> None:
+    run(file, tmp_path / "out", Judges())
+    settings = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
+    del settings["vlm"], settings["judge"]["extra"]
+    (tmp_path / "out/config.yaml").write_text(yaml.safe_dump(settings))
+    assert run(file, tmp_path / "out", Judges(), "vlm.model=eyes")["resumed"] == len(REPLIES)
+    with pytest.raises(ConfigError, match=r"judge.extra {} -> {'reasoning_effort': 'low'}"):
+        run(file, tmp_path / "out", Judges(), "judge.extra.reasoning_effort=low")
+
+
 def test_folder_of_several_judges_is_told_apart(tmp_path: Path, file: Path) -> None:
     several = ("judge.others=[{model: a, base_url: 'http://a/v1'}, {model: b, base_url: 'http://b/v1'}]",)
     run(file, tmp_path / "out", Judges(), *several, "judge.combine=vote")

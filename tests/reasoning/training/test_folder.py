@@ -96,6 +96,23 @@ def test_settings_that_cannot_be_read_are_an_error_with_advice(folder: TrainFold
         folder.prepare(Config.load("local"))
 
 
+def test_folder_from_before_the_section_vlm_goes_on_with_what_saw_pictures_then(folder: TrainFolder) -> None:
+    kept = yaml.safe_load(folder.config.read_text())
+    del kept["vlm"], kept["judge"]["extra"]
+    old = yaml.safe_dump(kept)
+    folder.config.write_text(old)
+    folder.prepare(Config.load("local", ["vlm.max_in_flight=8"]))
+    for setting, said in (
+        ("vlm.noise=0.1", r"\(vlm\.noise 0\.0 -> 0\.1\)"),
+        ("vlm.model=eyes", r"\(vlm\.model tabletop-judge -> eyes\)"),
+        ("vlm.extra.top_k=3", r"\(vlm\.extra \{\} -> \{'top_k': 3\}\)"),
+        ("judge.extra.top_k=3", r"judge\.extra \{\} -> \{'top_k': 3\}; vlm\.extra"),
+    ):
+        folder.config.write_text(old)
+        with pytest.raises(ConfigError, match=said):
+            folder.prepare(Config.load("local", [setting]))
+
+
 def test_secret_of_an_url_is_not_written_and_is_no_difference(tmp_path: Path) -> None:
     config = Config.load("local", ["judge.base_url=https://me:secret@host/v1"])
     for _ in range(2):

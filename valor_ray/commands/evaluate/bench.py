@@ -16,6 +16,8 @@ examples:
   valor bench sandbox          CPU per program: warm worker, fork, and a spawned process each (about a minute)
   valor bench judges --json    judged replies a second: the gateway, and threads with the sync client (about 5 minutes)
   valor bench grpo             samples trained on an hour: with lag 1 and 0, and by plain trl (about 10 minutes)
+  valor bench boxes --json     pictures a second through the three box checks, and the plain way (about 4 minutes)
+  valor bench serve            pictures a second of the detector on Serve, and of the same model alone (about 2 minutes)
 
 Nothing else should run meanwhile. Every figure is of this run on this machine; both sides do the same work.
 """
@@ -23,7 +25,13 @@ NAMES = {
     "sandbox": "CPU seconds per program: warm worker, fork, a spawned process each",
     "judges": "judged replies a second, against a mock endpoint",
     "grpo": "samples trained on an hour, against plain trl with the same judge",
+    "boxes": "pictures a second through the three box checks, against a mock endpoint",
+    "serve": "pictures a second of the detector: Serve, the raw batched model, one at a time",
 }
+MODULES = {
+    "grpo": "training.grpo",
+    "boxes": "boxes.bench",
+}  # of valor_ray.perf, where the name is not the module's
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -77,7 +85,51 @@ def _steps(text: str) -> int:
     return int(text)
 
 
-_OPTIONS = {"sandbox": _sandbox, "judges": _judges, "grpo": _grpo}
+def _boxes(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--images", type=positive, default=96, metavar="N", help="pictures of 20 boxes for our way (96)"
+    )
+    parser.add_argument(
+        "--plain-images",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="pictures for the plain way, 11 s each (1)",
+    )
+    parser.add_argument("--runs", type=positive, default=3, metavar="N", help="of both, in turn (3)")
+    parser.add_argument(
+        "--at-a-time", type=positive, default=16, metavar="N", help="pictures that our way works on (16)"
+    )
+    parser.add_argument(
+        "--gateways",
+        type=_numbers,
+        default=(1, 2, 4),
+        metavar="N,N",
+        help="numbers of gateways to compare (1,2,4); none: leave Ray out",
+    )
+    parser.add_argument(
+        "--in-flight", type=positive, default=4, metavar="N", help="calls of each of these gateways (4)"
+    )
+    parser.add_argument(
+        "--seconds", type=positive, default=20, metavar="N", help="for each number of gateways (20)"
+    )
+
+
+def _serve(parser: ArgumentParser) -> None:
+    parser.add_argument("--pictures", type=positive, default=256, metavar="N", help="different ones (256)")
+    parser.add_argument(
+        "--side", type=positive, default=256, metavar="PX", help="of the square pictures (256)"
+    )
+    parser.add_argument("--clients", type=positive, default=16, metavar="N", help="at a time (16)")
+    parser.add_argument("--runs", type=positive, default=5, metavar="N", help="of all sides, in turn (5)")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """argparse type: whole numbers with commas, each once, smallest first; `none`: none."""
+    return () if text == "none" else tuple(sorted({positive(word.strip()) for word in text.split(",")}))
+
+
+_OPTIONS = {"sandbox": _sandbox, "judges": _judges, "grpo": _grpo, "boxes": _boxes, "serve": _serve}
 
 
 def run(args: Namespace) -> int:
@@ -90,7 +142,7 @@ def run(args: Namespace) -> int:
 
 
 def _module(name: str) -> Any:
-    return importlib.import_module(f"valor_ray.perf.{name}")
+    return importlib.import_module(f"valor_ray.perf.{MODULES.get(name, name)}")
 
 
 def _show(result: dict[str, Any], indent: str = "") -> None:

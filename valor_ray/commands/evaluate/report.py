@@ -17,10 +17,12 @@ examples:
   valor report runs/train                 the page of a training run, also while it goes on or after a kill
   valor report runs/train --json          its numbers alone, e.g. `| jq .gain_ci`
   valor report runs/score                 the page of a scored file again
+  valor report runs/boxes                 the page of a mining run again
 
-RUN is the folder given to `valor train reasoning --run` or `valor score --out`. It gets report.html (one file, no
-server needed: copy it anywhere) and report.json. gain_ci is the 95 % interval of the change of the held-out accuracy
-over the same questions; a family of questions is significantly worse when its interval lies below 0.
+RUN is the folder given to `valor train reasoning --run`, `valor score --out` or `valor mine --run`. It gets report.html
+(one file, no server needed: copy it anywhere); training also writes report.json anew. gain_ci is the 95 % interval of
+the change of the held-out accuracy over the same questions; a family of questions is significantly worse when its
+interval lies below 0.
 
 Exit code 0: the page is written; 1: it cannot be written; 2: RUN is no run folder.
 """
@@ -30,7 +32,7 @@ _TRAINING = ("metrics.jsonl", "rollouts.jsonl", "queries.jsonl", "evaluation.jso
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "run_folder", type=Path, metavar="RUN", help="the folder of a training or scoring run"
+        "run_folder", type=Path, metavar="RUN", help="the folder of a training, scoring or mining run"
     )
     add_json(parser)
 
@@ -49,7 +51,7 @@ def run(args: Namespace) -> int:
 
 def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     """The page, the numbers, and the lines that are printed. Raises ConfigError when the folder is no run."""
-    from valor_ray.runs.folder import REASONING, SCORE, kind_of
+    from valor_ray.runs.folder import MINE, REASONING, SCORE, kind_of
 
     kind = kind_of(folder)
     if kind is SCORE:
@@ -57,6 +59,11 @@ def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
 
         report = write_score_page(folder)
         return folder / "report.html", report, _scored(report)
+    if kind is MINE:
+        from valor_ray.report.grounding.again import write_mining_page
+
+        report = write_mining_page(folder)
+        return folder / "report.html", report, _mined(report)
     if kind is REASONING or (kind is None and _holds_training(folder)):
         from valor_ray.report.reasoning.page import write_train_page_again
 
@@ -75,7 +82,8 @@ def _no_run(folder: Path) -> str:
     return (
         f"{folder} {problem}. The folder of a training run holds config.yaml with metrics.jsonl, rollouts.jsonl, "
         "queries.jsonl or evaluation.jsonl (made by `valor train reasoning --run DIR`); that of a scored file holds "
-        "rewards.jsonl (made by `valor score --replies FILE --out DIR`)."
+        "rewards.jsonl (made by `valor score --replies FILE --out DIR`), that of mining images.jsonl (made by "
+        "`valor mine --run DIR`)."
     )
 
 
@@ -84,6 +92,16 @@ def _scored(report: Mapping[str, Any]) -> list[str]:
     return [
         f"mean reward {'–' if mean is None else f'{mean:.3f}'} over {report['scored']} of {report['replies']} replies"
     ]
+
+
+def _mined(report: Mapping[str, Any]) -> list[str]:
+    lines = [f"{report['kept']} of {report['candidates']} boxes confirmed in {report['images']} pictures"]
+    if precision := report["precision_by_stage"]:
+        stages = ", ".join(
+            f"{stage} {'–' if share is None else f'{share:.3f}'}" for stage, share in precision.items()
+        )
+        lines.append(f"precision: {stages}")
+    return lines
 
 
 def _trained(report: Mapping[str, Any]) -> list[str]:

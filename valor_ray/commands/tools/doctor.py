@@ -11,11 +11,12 @@ from valor_ray.commands.options import add_json, add_profile, load_config, print
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
-HELP = "Check this machine: versions, memory, sandbox, port, model files; list the settings."
+HELP = "Check this machine: versions, memory, sandbox, port, model files, mining; list the settings."
 EPILOG = """\
 examples:
   valor doctor
   valor doctor --profile gpu --json
+  valor doctor --set grounding.queries=photos/queries.jsonl    would `valor mine` take these?
   valor doctor --settings                  every setting: key, value, what it does
   valor doctor --settings judge --profile judge.yaml
 
@@ -41,11 +42,14 @@ def run(args: Namespace) -> int:
         _show_settings(config, args.settings, args.json)
         return 0
     from dataclasses import asdict
+    from itertools import chain
 
     from valor_ray.doctor.checks import examine
+    from valor_ray.doctor.mining import examine_mining
+    from valor_ray.queries.read import read_queries
 
     checks = []
-    for check in examine(config):
+    for check in chain(examine(config), examine_mining(config, read_queries)):
         checks.append(check)
         if not args.json:
             mark = "ok  " if check.ok else "FAIL" if check.needed else "note"

@@ -100,7 +100,9 @@ def run(args: Namespace) -> int:
     interrupt_on_signals()
     config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
     if args.replay is None and not args.dry_run:
-        config.judge.check_keys()
+        config.judge.check_keys("judge")
+        if config.grpo.eval_questions and not args.rollouts_only:
+            config.vlm.check_keys(config.vlm_part)
     if args.replay is None and _rule_based(config):
         _say(RULE_BASED)
     with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone

@@ -60,7 +60,7 @@ def run(args: Namespace) -> int:
     from valor_ray.reasoning.scoring.run import score
 
     config = load_config(args)
-    config.judge.check_keys()
+    config.judge.check_keys("judge")
     if config.judge.base_url is None:  # whose replies these are is not known
         _say(RULE_BASED)
     interrupt_on_signals()

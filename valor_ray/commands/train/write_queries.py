@@ -3,12 +3,13 @@
     python -m jobs.write_queries --images photos/ --out photos/queries.jsonl --profile judge.yaml
     python -m jobs.write_queries --images list.jsonl --out q.jsonl --profile gpu --per-image 6 --limit 400
 
-In: a folder of pictures, or JSON lines with a field `image`. For each picture the VLM behind the judge's endpoint
-writes several questions; the one whose kind (count, size, relation, attribute, other) is rarest so far is kept. Beside
---out: failed.jsonl, the pictures without a question and why; judge_cache/, every answer (or judge.cache_dir). Needs no
-Ray. Killed, the same command goes on and pays nothing twice; changed options hold for pictures without a question.
+In: a folder of pictures, or JSON lines with a field `image`. For each picture the VLM of the settings' section `vlm`
+(without one: of `judge`) writes several questions; the one whose kind (count, size, relation, attribute, other) is
+rarest so far is kept. Beside --out: failed.jsonl, the pictures without a question and why; vlm_cache/, every answer (or
+vlm.cache_dir). Needs no Ray. Killed, the same command goes on and pays nothing twice; changed options hold for pictures
+without a question.
 
-Exit code 0: every picture has its question; 1: some have none, or the judge refuses; 2: wrong usage or settings;
+Exit code 0: every picture has its question; 1: some have none, or the VLM refuses; 2: wrong usage or settings;
 130: Ctrl-C.
 """
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
     from valor_ray.judges.gateway.connect import Judges
 
-_LOOK_EVERY_S = 10.0  # whether the judge answers
+_LOOK_EVERY_S = 10.0  # whether the VLM answers
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,19 +64,20 @@ async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
     from valor_ray.queries.pictures import list_shots
     from valor_ray.queries.write import Writing
     from valor_ray.runs.folder import locked
-    from valor_ray.wiring import judging
+    from valor_ray.wiring import judging, vlm_cache
 
-    if config.judge.base_url is None:
+    part = config.vlm_part
+    if config.vlm.base_url is None:
         raise ConfigError(
-            "judge.base_url is not set, and the offline judge cannot write questions. Name a VLM in a file and give it "
-            f"with --profile.\n{JUDGE_FILE.rstrip()}"
+            f"{part}.base_url is not set, and the offline judge cannot write questions. Name a VLM in a file and give "
+            f"it with --profile.\n{JUDGE_FILE.rstrip()}"
         )
     if args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a folder. Give a file, as {args.out / 'queries.jsonl'}.")
-    config.judge.check_keys()
+    config.vlm.check_keys(part)
     shots = list_shots(args.images, args.limit)
     with locked(args.out.parent, "--out"):
-        async with judging(config.judge, args.out.parent / "judge_cache") as judge:
+        async with judging(config.vlm, vlm_cache(args.out.parent), part) as judge:
             watching = asyncio.create_task(_watch(judge))
             try:
                 return await Writing(args.out, args.seed, _say).run(shots, judge, config, args.per_image)

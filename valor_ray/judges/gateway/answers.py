@@ -34,9 +34,14 @@ class StoredAnswer:
     created: float  # Unix time, seconds
 
 
-def request_key(request: JudgeRequest, model: str) -> str:
-    """sha256 (hex) of everything that the answer depends on. Pictures travel in the messages, so they count."""
+def request_key(request: JudgeRequest, model: str, extra: Mapping[str, Any] | None = None) -> str:
+    """sha256 (hex) of everything that the answer depends on. Pictures travel in the messages, so they count.
+
+    extra: further fields of the request's body. Without any, the key is what it was before there were such fields.
+    """
     parts = [model, request.head, request.version, _schema_text(request.schema)]
+    if extra:
+        parts.append(f"extra {json.dumps(extra, sort_keys=True)}")
     for message in request.messages:
         content = message["content"]
         parts.append(str(message["role"]))
@@ -79,7 +84,7 @@ class AnswerStore:
         except (OSError, sqlite3.Error) as error:
             raise JudgeError(
                 f"Cannot keep the judge's answers in {folder}: {error}. Free space or rights there, or choose "
-                "another folder with judge.cache_dir."
+                "another folder with judge.cache_dir (vlm.cache_dir)."
             ) from error
 
     def _open(self) -> sqlite3.Connection:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import StoredAnswer, request_key
-from valor_ray.judges.gateway.call.failures import explain
+from valor_ray.judges.gateway.call.failures import explain, name_of
 from valor_ray.judges.gateway.call.hedge import Hedge
 from valor_ray.judges.gateway.call.schema import fits
 from valor_ray.judges.gateway.call.transport import (
@@ -35,7 +35,7 @@ from valor_ray.records import JudgeReply, JudgeRequest, Usage
 from valor_ray.runs.together import Together
 
 if TYPE_CHECKING:
-    from valor_ray.config.judging import EndpointConfig, JudgeConfig
+    from valor_ray.config.judging import Endpoint, JudgeConfig
 
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
@@ -80,21 +80,28 @@ class Gateway:
 
     def __init__(
         self,
-        config: EndpointConfig,
+        config: Endpoint,
         settings: JudgeConfig,
         ledger: LedgerPort,
         api_key: str | None = None,
         observe: Callable[[CallEvent], None] | None = None,
+        section: str = "judge",
     ) -> None:
-        """`api_key`: what to send, None: what `config.api_key_env` names. Raises ConfigError when that is not set."""
+        """`api_key`: what to send, None: what `config.api_key_env` names. Raises ConfigError when that is not set.
+
+        section: of the settings that `config` stands in, for messages: "judge", "vlm", "judge.others[0]".
+        """
         if config.base_url is None:
-            raise JudgeError("judge.base_url is not set: start the offline judge first and pass its URL.")
+            raise JudgeError(
+                f"{section}.base_url is not set: start the offline judge first and pass its URL."
+            )
         self.config = config
+        self._section = section
         self._settings = settings
         self._ledger = ledger
         self._observe = observe or (lambda event: None)
-        self._transport = Transport(config, api_key if api_key is not None else config.api_key())
-        self._account = f"{config.base_url} {config.api_key_env}"
+        self._transport = Transport(config, api_key if api_key is not None else config.api_key(section))
+        self._account = f"{config.base_url} {config.api_key_env} {config.model}"  # limits are a model's
         self._admission = Admission(config, ledger, self._account, settings.first_in_flight)
         self._hedge = Hedge()
         self._owner = uuid.uuid4().hex
@@ -120,7 +127,7 @@ class Gateway:
             raise self._fatal
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
-        keys = [request_key(request, self.config.model) for request in requests]
+        keys = [request_key(request, self.config.model, self.config.extra) for request in requests]
         tasks = {key: self._flying[key] for key in keys if key in self._flying}
         shared = set(tasks)
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in tasks}
@@ -188,19 +195,19 @@ class Gateway:
     async def _ask_endpoint(self, request: JudgeRequest) -> JudgeReply:
         work = _Work(request, time.monotonic())
         patience = self._settings.patience_s if request.patience_s is None else request.patience_s
-        body = request_body(request, self.config.model)
+        body = request_body(request, self.config.model, self.config.extra)
         self._totals["calls"] += 1
         self._hedge.on_call()
         try:
             async with asyncio.timeout(patience + 1e-3):
                 outcome, content = await self._until_answered(work, body)
         except TimeoutError:
-            reason = f"The judge did not answer within {patience:g} s in all."
+            reason = f"The {name_of(self._section)} did not answer within {patience:g} s in all."
             if work.throttled:
-                reason += f" {explain(HttpOutcome(HttpKind.THROTTLED, status=429), self.config)}"
+                reason += f" {self._explain(HttpOutcome(HttpKind.THROTTLED, status=429))}"
             return self._missing(work, "impatient", reason)
         if content is None:
-            return self._missing(work, outcome.kind.value, explain(outcome, self.config))
+            return self._missing(work, outcome.kind.value, self._explain(outcome))
         usage = self._usage(work, outcome)
         self._tell(request, "answered", content, usage, work)
         return JudgeReply(content, usage=usage)
@@ -288,7 +295,7 @@ class Gateway:
         if outcome.kind in ENDPOINT_DOWN:
             state.on_failure(now)
             if breaker.on_failure(now):
-                _log.warning("judge: %s Work waits until it is back.", explain(outcome, self.config))
+                _log.warning("%s: %s Work waits until it is back.", self._section, self._explain(outcome))
         else:
             if outcome.kind is HttpKind.THROTTLED:
                 state.on_throttled(now, outcome.retry_after_s)
@@ -296,13 +303,13 @@ class Gateway:
                 state.on_success(now, now - started)
                 self._hedge.on_answer(now - started)
             if breaker.on_answer():
-                _log.warning("judge: %s answers again.", self.config.base_url)
+                _log.warning("%s: %s answers again.", self._section, self.config.base_url)
             if outcome.status == 200:
                 self._answered = True
                 await self._admission.settle(outcome.prompt_tokens + outcome.completion_tokens)
         hopeless = outcome.kind is HttpKind.MISNAMED and not self._answered
         if hopeless or outcome.kind in (HttpKind.FORBIDDEN, HttpKind.UNKNOWN):
-            self._fatal = JudgeError(explain(outcome, self.config))
+            self._fatal = JudgeError(self._explain(outcome))
             self._admission.fail(self._fatal)  # nobody waits for a key that is refused
         self._admission.pump()
         return outcome
@@ -325,7 +332,7 @@ class Gateway:
         warning = await self._ledger.store(self._owner, dict(answers))
         if warning and not self._warned:
             self._warned = True
-            _log.warning("judge: %s", warning)
+            _log.warning("%s: %s", self._section, warning)
         return [None] * len(answers)
 
     async def _renew(self) -> None:
@@ -333,6 +340,9 @@ class Gateway:
             await asyncio.sleep(CLAIM_S / 3)
             if self._flying:
                 await self._ledger.renew(self._owner)
+
+    def _explain(self, outcome: HttpOutcome) -> str:
+        return explain(outcome, self.config, self._section)
 
     def _usage(self, work: _Work, outcome: HttpOutcome) -> Usage:
         cost = (

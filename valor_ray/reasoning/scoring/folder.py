@@ -22,7 +22,7 @@ SCENE_HEADS = (scene_questions.THINGS, scene_questions.ANSWERS, scene_questions.
 # Settings that decide what a reward is; the others (replicas, retries, prices) may change between two starts.
 _MEANING = (
     *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")),
-    "judge.model", "judge.others", "judge.combine", "judge.noise",
+    "judge.model", "judge.extra", "judge.others", "judge.combine", "judge.noise",
 )  # fmt: skip
 
 
@@ -96,6 +96,7 @@ def prompt_versions(weights: RewardConfig) -> dict[str, str]:
 def _meaning(settings: dict[str, Any]) -> dict[str, Any]:
     """What decides a reward: the settings, and of several judges all models and how they are combined."""
     values = meaning(settings, _MEANING)
+    values["judge.extra"] = values["judge.extra"] or {}  # saved before there was any
     if others := values.pop("judge.others"):
         values["judge.model"] = [values["judge.model"], *(other["model"] for other in others)]
     else:

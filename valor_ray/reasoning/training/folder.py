@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 # Settings that decide what the run computes; the others (replicas, threads, limits) may change between two starts.
 _MEANING = (
-    "policy.model", "policy.prompt", "policy.thinking", "judge.model", "judge.noise",
+    "policy.model", "policy.prompt", "policy.thinking", "judge.model", "judge.noise", "judge.extra",
+    "vlm.model", "vlm.noise", "vlm.extra",
     *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")),
     *(f"grpo.{name}" for name in (
         "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "max_tokens",
@@ -71,7 +72,7 @@ class TrainFolder:
             folder.mkdir(exist_ok=True)
         if self.config.exists():
             before = saved_settings(self.config, "--run", {"grpo": GrpoConfig, "reward": RewardConfig})
-            changed = changes(meaning(before, _MEANING), meaning(config.model_dump(mode="json"), _MEANING))
+            changed = changes(_meaning(before), _meaning(config.model_dump(mode="json")))
             if changed:
                 raise ConfigError(
                     f"--run {self.path} was started with other settings ({changed}). Give them again, or another --run."
@@ -146,6 +147,12 @@ class TrainFolder:
                 rollouts.append(Rollout.from_record(record))
         if rollouts:
             yield RolloutResult(rollouts[0].step, rollouts[0].shard, rollouts, [], 0.0, 0.0)
+
+
+def _meaning(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings saved before there was a section vlm asked the judge about pictures, without further fields."""
+    values = meaning({**settings, "vlm": settings.get("vlm") or settings.get("judge")}, _MEANING)
+    return values | {key: values[key] or {} for key in ("judge.extra", "vlm.extra")}
 
 
 class FolderSamples:

@@ -10,10 +10,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from valor_ray.tabletop.judge.boxes.answer import answer_boxes
+from valor_ray.tabletop.judge.boxes.noise import Noise
+from valor_ray.tabletop.judge.boxes.request import HEADS as BOX_HEADS
+from valor_ray.tabletop.judge.boxes.request import BoxRequestError
 from valor_ray.tabletop.judge.protocol import (
+    JudgeRequest,
     RequestRefused,
     allowed_answers,
     completion,
+    decode_data_uri,
     filled_completion,
     parse_request,
     verdict_completion,
@@ -32,8 +38,8 @@ def make_app(
 ) -> FastAPI:
     """The application; with a token, every route but /healthz wants `Authorization: Bearer TOKEN`.
 
-    noise: share of the verdicts on texts that are turned round, and of the answers in made-up scenes that are replaced
-    by another, the same ones for the same seed.
+    noise: share of the verdicts on texts and on boxes that are turned round, and of the answers in made-up scenes that
+    are replaced by another, the same ones for the same seed.
     delay_s: wait before each answer.
     """
     app = FastAPI(title="offline judge", docs_url=None, redoc_url=None, openapi_url=None)
@@ -69,6 +75,9 @@ def make_app(
             await asyncio.sleep(delay_s)
         if asked.head in SCENE_HEADS:
             return filled_completion(model, asked, fill(asked.head, asked.question, noise, seed))
+        if asked.head in BOX_HEADS:
+            replied = await asyncio.to_thread(_about_boxes, asked, Noise(noise, seed))
+            return filled_completion(model, asked, replied)
         if asked.rgb is None:  # a fraction of a millisecond: not worth a thread
             judged = turned(judge(asked.head, asked.question), asked.head, asked.question, noise, seed)
             return verdict_completion(model, asked, judged)
@@ -79,6 +88,14 @@ def make_app(
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _crashed)
     return app
+
+
+def _about_boxes(asked: JudgeRequest, noise: Noise) -> dict[str, object]:
+    """The reply to a request about boxes. Raises RequestRefused."""
+    try:
+        return answer_boxes(asked.head, asked.question, decode_data_uri(asked.pictures[0]), noise)
+    except BoxRequestError as error:
+        raise RequestRefused(400, str(error), "messages", "invalid_boxes") from error
 
 
 async def _read_body(request: Request) -> bytes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from valor_ray.tabletop.judge.boxes.geometry import Box, overlap
 from valor_ray.tabletop.judge.scene import padded, propose
 from valor_ray.tabletop.judge.sight import COEFFICIENTS, COLOURS, SHAPES, SIDE, shrink
 from valor_ray.tabletop.render import RenderedObject, Rendering, render
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 NONE = len(SHAPES)
 _FIRST_SEED = SPLIT_SEEDS["train"].start + 600_000
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,6 @@ class Crops:
     aspect: np.ndarray  # float32 (n,): log(width / height)
     shape: np.ndarray  # int64 (n,): index in SHAPES, or NONE
     colour: np.ndarray  # int64 (n,): index in COLOURS, -1 where shape is NONE
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
-    wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if wide <= 0 or tall <= 0:
-        return 0.0
-    both = wide * tall
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def repaint(rgb: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -76,7 +67,7 @@ def _jitter(box: Box, rng: np.random.Generator) -> Box:
     return (box[0] - left * wide, box[1] - top * tall, box[2] + right * wide, box[3] + bottom * tall)
 
 
-def _wrong_boxes(scene: Scene, rendering: Rendering, rng: np.random.Generator) -> list[Box]:
+def wrong_boxes(scene: Scene, rendering: Rendering, rng: np.random.Generator) -> list[Box]:
     """Boxes that frame no object: bare ground, clutter, parts of objects and boxes far too large."""
     size = len(rendering.rgb)
     boxes: list[Box] = []
@@ -124,7 +115,7 @@ def make_crops(scenes: int, first_seed: int = _FIRST_SEED) -> Crops:
         scene = dataclasses.replace(scene, look=look)
         rendering = render(scene)
         for painted in (False, True):
-            rgb = repaint(rendering.rgb, _with_clutter(scene, rendering), rng) if painted else rendering.rgb
+            rgb = repaint(rendering.rgb, with_clutter(scene, rendering), rng) if painted else rendering.rgb
             for box, shape, colour in _wanted(scene, rendering, rgb, rng):
                 crop = cut(rgb, box)
                 if crop is not None:
@@ -141,7 +132,7 @@ def _wanted(
     """Boxes with what they show. Of the proposals that the judge will meet: hits, and more of the misses."""
     seen = [thing for thing in rendering.objects if thing.visible >= 0.3]
     wanted = [(_jitter(o.bbox, rng), *_classes(o)) for o in seen for _ in range(2)]
-    wanted += [(box, NONE, -1) for box in _wrong_boxes(scene, rendering, rng)]
+    wanted += [(box, NONE, -1) for box in wrong_boxes(scene, rendering, rng)]
     proposed = propose(rgb)
     hits, misses = 0, 0
     for place in rng.permutation(len(proposed)):
@@ -161,7 +152,7 @@ def _classes(thing: RenderedObject) -> tuple[int, int]:
     return SHAPES.index(thing.shape), COLOURS.index(thing.colour)
 
 
-def _with_clutter(scene: Scene, rendering: Rendering) -> np.ndarray:
+def with_clutter(scene: Scene, rendering: Rendering) -> np.ndarray:
     """Object ids, with the surroundings of clutter marked as kept too (id 99)."""
     ids, size = rendering.ids.copy(), len(rendering.rgb)
     for clutter in scene.clutter:
@@ -233,10 +224,10 @@ def fit(crops: Crops, epochs: int, batch: int = 128) -> dict[str, np.ndarray]:
                 flush=True,
             )
             total = 0.0
-    return _layout(network)
+    return layout(network)
 
 
-def _layout(network: torch.nn.Module) -> dict[str, np.ndarray]:
+def layout(network: torch.nn.Module) -> dict[str, np.ndarray]:
     stored = {}
     for name, value in network.state_dict().items():
         array = value.detach().numpy()

@@ -9,12 +9,15 @@ import json
 import math
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from valor_ray.tabletop.judge.boxes.request import PICTURES as BOX_PICTURES
 from valor_ray.tabletop.judge.scenes.oracle import HEADS as SCENE_HEADS
 from valor_ray.tabletop.judge.text.judged import Judged
 from valor_ray.tabletop.judge.text.verdict import HEADS
@@ -39,10 +42,11 @@ class RequestRefused(Exception):
 @dataclass(frozen=True)
 class JudgeRequest:
     question: str  # text of the last user message
-    rgb: np.ndarray | None  # uint8 (height, width, 3); None: a judge of texts is asked
+    rgb: np.ndarray | None  # uint8 (height, width, 3); None: a judge of texts or of boxes is asked
     head: str  # name of the schema: which judge is asked
     schema: dict[str, Any] | None  # the JSON schema asked for, None for plain text
     prompt_tokens: int  # estimate: text at 4 characters a token, picture at 85 + 170 per 512-px tile
+    pictures: tuple[str, ...] = ()  # data URIs, where boxes are asked about: not decoded yet
 
 
 def parse_request(body: bytes, model: str) -> JudgeRequest:
@@ -71,12 +75,24 @@ def parse_request(body: bytes, model: str) -> JudgeRequest:
     name, schema = _schema(data.get("response_format"))
     if name in (*HEADS, *SCENE_HEADS) and not uris:
         return JudgeRequest(question, None, name, schema, _tokens(texts))
-    if len(uris) != 1:
-        message = f"The last user message must hold exactly one picture (an image_url part), not {len(uris)}."
-        raise RequestRefused(400, message, "messages", "missing_image" if not uris else "too_many_images")
+    wanted = BOX_PICTURES.get(name, 1)
+    if len(uris) != wanted:
+        count = "exactly one picture (an image_url part)" if wanted == 1 else f"exactly {wanted} pictures"
+        message = f"The last user message must hold {count}, not {len(uris)}."
+        missing = len(uris) < wanted
+        raise RequestRefused(400, message, "messages", "missing_image" if missing else "too_many_images")
+    if name in BOX_PICTURES:
+        sizes = [_picture_size(uri) for uri in uris]
+        if len(set(sizes)) > 1:
+            message = (
+                f"The clean and the annotated picture must be of one size, not {sizes[0]} and {sizes[1]}."
+            )
+            raise RequestRefused(400, message, "messages", "invalid_boxes")
+        tokens = _tokens(texts) + sum(_picture_tokens(*size) for size in sizes)
+        return JudgeRequest(question, None, name, schema, tokens, tuple(uris))
     rgb = decode_data_uri(uris[0])
-    tiles = math.ceil(rgb.shape[0] / 512) * math.ceil(rgb.shape[1] / 512)
-    return JudgeRequest(question, rgb, name, schema, _tokens(texts) + 85 + 170 * tiles)
+    tokens = _tokens(texts) + _picture_tokens(rgb.shape[1], rgb.shape[0])
+    return JudgeRequest(question, rgb, name, schema, tokens)
 
 
 def _read_messages(messages: Any) -> tuple[str, str, list[str]]:
@@ -123,6 +139,19 @@ def _read_content(content: Any, where: str) -> tuple[str, list[str]]:
 
 def decode_data_uri(uri: str) -> np.ndarray:
     """Pixels of a JPEG or PNG data URI, uint8 (height, width, 3). Raises RequestRefused."""
+    with _opened(uri) as picture:
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def _picture_size(uri: str) -> tuple[int, int]:
+    """Width and height, px, from the file's head alone. Raises RequestRefused."""
+    with _opened(uri) as picture:
+        return picture.size
+
+
+@contextmanager
+def _opened(uri: str) -> Iterator[Image.Image]:
+    """The picture file of a data URI. Raises RequestRefused, also for what goes wrong while it is read."""
     head, comma, payload = uri.partition(",")
     media, _, coding = head.removeprefix("data:").partition(";")
     if not uri.startswith("data:") or not comma or coding != "base64" or media not in _FORMATS:
@@ -140,11 +169,15 @@ def decode_data_uri(uri: str) -> np.ndarray:
                 size = f"{picture.width}x{picture.height}"
                 message = f"The picture has {size} pixels, the limit is {MAX_PIXELS} in all."
                 raise RequestRefused(400, message, "image_url", "image_too_large")
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            yield picture
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RequestRefused(
             400, f"Not a readable JPEG or PNG: {error}", "image_url", "invalid_image"
         ) from error
+
+
+def _picture_tokens(width: int, height: int) -> int:
+    return 85 + 170 * math.ceil(width / 512) * math.ceil(height / 512)
 
 
 def _schema(response_format: Any) -> tuple[str, dict[str, Any] | None]:
@@ -197,7 +230,7 @@ def verdict_completion(model: str, request: JudgeRequest, judged: Judged) -> dic
 
 
 def filled_completion(model: str, request: JudgeRequest, filled: dict[str, Any] | None) -> dict[str, Any]:
-    """The reply of the scene tests' oracle; a question or a phrase that its rules cannot read is declined."""
+    """The reply about boxes or made-up scenes; what the oracle's rules cannot read is declined."""
     if filled is None:
         return _reply(model, request, None, "cannot tell: the rules do not read this")
     return _reply(model, request, json.dumps(filled))

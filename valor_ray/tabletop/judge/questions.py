@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-_COLOUR_WORDS = {
+COLOUR_WORDS = {
     **{c: c for c in ("red", "green", "blue", "yellow", "purple", "orange", "cyan", "white")},
     "violet": "purple", "magenta": "purple", "turquoise": "cyan", "teal": "cyan", "aqua": "cyan",
 }  # fmt: skip
-_SHAPE_WORDS = {
+SHAPE_WORDS = {
     "box": "box", "boxes": "box", "cube": "box", "cubes": "box", "block": "box", "blocks": "box",
     "ball": "ball", "balls": "ball", "sphere": "ball", "spheres": "ball",
     "cylinder": "cylinder", "cylinders": "cylinder", "tube": "cylinder", "tubes": "cylinder",
     "cone": "cone", "cones": "cone",
 }  # fmt: skip
-_ANY_OBJECT = {
+ANY_OBJECT = {
     "object", "objects", "thing", "things", "item", "items", "something", "anything", "solid", "solids",
 }  # fmt: skip
 # Words that carry no condition; any other word means that the question asks for more than a look.
@@ -105,18 +105,18 @@ def _known(word: str) -> bool:
 
 
 def _names_something(word: str) -> bool:
-    return word in _COLOUR_WORDS or word in _SHAPE_WORDS or word in _ANY_OBJECT
+    return word in COLOUR_WORDS or word in SHAPE_WORDS or word in ANY_OBJECT
 
 
 def _thing(words: list[str]) -> Thing:
-    colours = [_COLOUR_WORDS[word] for word in words if word in _COLOUR_WORDS]
-    shapes = [_SHAPE_WORDS[word] for word in words if word in _SHAPE_WORDS]
+    colours = [COLOUR_WORDS[word] for word in words if word in COLOUR_WORDS]
+    shapes = [SHAPE_WORDS[word] for word in words if word in SHAPE_WORDS]
     return Thing(colours[-1] if colours else None, shapes[-1] if shapes else None)
 
 
 def _several(words: list[str]) -> bool:
     """More than one description in a row: "the red ball and the blue cube"."""
-    return sum(word in _COLOUR_WORDS for word in words) > 1 or sum(word in _SHAPE_WORDS for word in words) > 1
+    return sum(word in COLOUR_WORDS for word in words) > 1 or sum(word in SHAPE_WORDS for word in words) > 1
 
 
 def _intent(words: list[str]) -> Intent | None:
@@ -145,10 +145,10 @@ def _yes_no(words: list[str]) -> Intent | None:
         named = any(_names_something(word) for word in rest)
         return Intent(Ask.EXISTS, _thing(rest)) if named and not _several(rest) else None
     if rest[:1] in (["this"], ["it"], ["that"]):
-        claim = rest[1:] if rest[1:2] and rest[1] in _ANY_OBJECT else rest
+        claim = rest[1:] if rest[1:2] and rest[1] in ANY_OBJECT else rest
         named = any(_names_something(word) for word in claim)
         return Intent(Ask.IS_IT, _thing(claim)) if named and not _several(claim) else None
-    nouns = [place for place, word in enumerate(rest) if word in _SHAPE_WORDS or word in _ANY_OBJECT]
+    nouns = [place for place, word in enumerate(rest) if word in SHAPE_WORDS or word in ANY_OBJECT]
     if rest[:1] == ["the"] and nouns and len(rest) > nouns[0] + 1:
         subject, claim = rest[: nouns[0] + 1], rest[nouns[0] + 1 :]
         if any(_names_something(word) for word in claim) and not _several(claim):

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", default="tabletop-judge", help="the name clients must ask for")
     parser.add_argument("--token-file", type=Path, help="a file with the bearer token that clients must send")
     parser.add_argument(
-        "--noise", type=float, default=0.0, help="share of verdicts on texts that are turned round"
+        "--noise", type=float, default=0.0, help="share of verdicts on texts and boxes that are turned round"
     )
     parser.add_argument("--seed", type=int, default=0, help="which verdicts the noise turns round")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds to wait before each answer")

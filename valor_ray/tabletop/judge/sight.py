@@ -62,14 +62,14 @@ def _forward(pixels: np.ndarray, aspect: np.ndarray) -> tuple[np.ndarray, np.nda
     weights = _coefficients()
     flow = pixels
     for layer in ("conv1", "conv2", "conv3"):
-        flow = _pool(np.maximum(_convolve(flow, weights[f"{layer}.weight"]) + weights[f"{layer}.bias"], 0))
+        flow = pool(np.maximum(convolve(flow, weights[f"{layer}.weight"]) + weights[f"{layer}.bias"], 0))
     flat = np.concatenate([flow.reshape(len(flow), -1), aspect[:, None]], 1)
     hidden = np.maximum(flat @ weights["hidden.weight"] + weights["hidden.bias"], 0)
     scores = hidden @ weights["head.weight"] + weights["head.bias"]
     return _softmax(scores[:, : len(SHAPES) + 1]), _softmax(scores[:, len(SHAPES) + 1 :])
 
 
-def _convolve(flow: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def convolve(flow: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """3 x 3, same size; flow (n, h, w, in), kernel (3, 3, in, out)."""
     padded = np.pad(flow, ((0, 0), (1, 1), (1, 1), (0, 0)))
     height, width = flow.shape[1:3]
@@ -77,7 +77,7 @@ def _convolve(flow: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.concatenate(shifts, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def _pool(flow: np.ndarray) -> np.ndarray:
+def pool(flow: np.ndarray) -> np.ndarray:
     n, height, width, channels = flow.shape
     return flow.reshape(n, height // 2, 2, width // 2, 2, channels).max((2, 4))
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.records import JudgeRequest
@@ -16,9 +17,10 @@ from valor_ray.records import JudgeRequest
 if TYPE_CHECKING:
     import aiohttp
 
-    from valor_ray.config.judging import EndpointConfig
+    from valor_ray.config.judging import Endpoint
 
 MAX_REPLY = 1 << 20  # bytes of a reply that are read
+NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
 _DETAIL = 200  # characters of the endpoint's own words
 
 
@@ -49,11 +51,15 @@ class HttpOutcome:
     completion_tokens: int = 0
 
 
-def request_body(request: JudgeRequest, model: str) -> bytes:
-    """The chat completion call for a request. No temperature: reasoning models refuse any but their own."""
+def request_body(request: JudgeRequest, model: str, extra: Mapping[str, Any] = NO_EXTRA) -> bytes:
+    """The chat completion call for a request. No temperature: reasoning models refuse any but their own.
+
+    extra: further fields, as the endpoint's settings have them; ours win.
+    """
     schema = {"name": request.head, "strict": True, "schema": request.schema}
     return json.dumps(
         {
+            **extra,
             "model": model,
             "messages": list(request.messages),
             "response_format": {"type": "json_schema", "json_schema": schema},
@@ -69,7 +75,7 @@ class Transport:
     `post` waits for the endpoint, at most `timeout_s`; any number may wait at a time.
     """
 
-    def __init__(self, config: EndpointConfig, api_key: str) -> None:
+    def __init__(self, config: Endpoint, api_key: str) -> None:
         self._url = (config.base_url or "").rstrip("/") + "/chat/completions"
         self._timeout_s = config.timeout_s
         self._key = api_key

@@ -13,7 +13,7 @@ from valor_ray.judges.gateway.limits.budget import Lender
 from valor_ray.judges.gateway.limits.concurrency import Concurrency
 
 if TYPE_CHECKING:
-    from valor_ray.config.judging import EndpointConfig
+    from valor_ray.config.judging import Endpoint
 
 _BLOCK = 16  # permits in one lease: more would lie unused in one replica while others wait
 _FIRST_TOKENS = 1200  # of a call, before one was seen
@@ -28,7 +28,7 @@ class Admission:
     `enter` blocks until it is a call's turn, for minutes while the endpoint is down; the rest never waits but `settle`.
     """
 
-    def __init__(self, config: EndpointConfig, lender: Lender, account: str, first: int) -> None:
+    def __init__(self, config: Endpoint, lender: Lender, account: str, first: int) -> None:
         self.concurrency = Concurrency(first, config.max_in_flight)
         self.breaker = Breaker()
         self._limits = (config.requests_per_minute, config.tokens_per_minute)

@@ -1,7 +1,8 @@
 """The plain way to train: trl's GRPOTrainer with its own generation, and a reward function that asks in sequence.
 
-`python -m valor_ray.perf.plain_grpo --queries FILE --judge URL --steps N` prints one JSON object. As in the reference,
-the reward function has 24 threads: each takes a reply, spawns a process for its program, and makes four calls in turn.
+`python -m valor_ray.perf.training.plain_grpo --queries FILE --judge URL --steps N` prints one JSON object.
+As in the reference, the reward function has 24 threads: each takes a reply, spawns a process for its program, and
+makes four calls in turn.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def run(args: Namespace, say: Say) -> dict[str, Any]:
 
 def _plain(queries: Path, url: str, steps: int) -> dict[str, Any]:
     words = ["--queries", str(queries), "--judge", url, "--steps", str(steps)]
-    return _last_line([sys.executable, "-m", "valor_ray.perf.plain_grpo", *words])
+    return _last_line([sys.executable, "-m", "valor_ray.perf.training.plain_grpo", *words])
 
 
 def _ours(data: Path, run: Path, steps: int, delay: float, lag: int) -> dict[str, Any]:

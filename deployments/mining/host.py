@@ -1,0 +1,135 @@
+"""The host of `valor mine` on Ray: two streams, and the Serve apps that each needs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from deployments.mining.workers import PictureWorker, ProgramWorker
+from deployments.ray_data import Pool, data_context, results_of, roomy, through_pool
+from valor_ray.config.models import resolve_model
+from valor_ray.config.tree import Config
+from valor_ray.grounding.mine.outcome import Order, Outcome
+from valor_ray.records import Query
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+    from ray.serve.handle import DeploymentHandle
+
+_QUERIES_AT_ONCE, _QUERIES_A_BLOCK = 32, 4  # per worker; rows that come back together
+_PICTURES_AT_ONCE = 8  # per worker, so that calls to the verifier overlap
+_MOST_BLOCKS = 4000  # of a stream; beyond, a block has several rows, up to
+_MOST_ROWS = _PICTURES_AT_ONCE // 2
+_OTHER_PARTS = 6  # actors and replicas that want room beside workers and gateway
+
+
+class RayMineHost:
+    """mine.host.MineHost on this machine's own Ray, or on the cluster of RAY_ADDRESS. `valor mine` makes one."""
+
+    @contextmanager
+    def running(self, config: Config, cache: Path, say: Callable[[str], None]) -> Iterator[_RayMining]:
+        # Ray Data's actors make it print a false alarm
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        from deployments.serving import running_ray
+
+        for model in (config.policy.model, config.detector.model):
+            resolve_model(model)
+        config = roomy(config, _OTHER_PARTS + config.vlm.replicas + config.grounding.workers)
+        gpus = max(part.num_gpus * part.replicas for part in (config.policy, config.detector))
+        with running_ray(config, say, gpus):
+            yield _RayMining(config, cache, say)
+
+
+class _RayMining:
+    """mine.host.Mining. Each phase starts what it needs and takes it down again."""
+
+    def __init__(self, config: Config, cache: Path, say: Callable[[str], None]) -> None:
+        self._config, self._cache, self._say = config, cache, say
+        self._part = config.vlm_part
+        self._gateway: Any = None
+
+    def programs(self, queries: Sequence[Query]) -> Generator[Outcome, None, None]:
+        from deployments.app import policy_app, policy_name
+
+        name, config = policy_name(str(self._cache)), self._config
+        with self._up({"policy": (name, policy_app(config, None))}, ends=True):
+            self._say("writing programs")
+            at_once = _QUERIES_AT_ONCE // _QUERIES_A_BLOCK
+            pool = Pool(ProgramWorker, (config, name), config.policy.replicas, at_once)
+            yield from _outcomes(queries, _QUERIES_A_BLOCK, pool)
+
+    def pictures(self, orders: Sequence[Order]) -> Generator[Outcome, None, None]:
+        from deployments.app import eye_apps, eye_name, gateway_app, gateway_name
+
+        config, part, folder = self._config, self._part, str(self._cache)
+        gateway, detector = gateway_name(folder, part), eye_name("detector", folder)
+        rows = min(_MOST_ROWS, -(-len(orders) // _MOST_BLOCKS))
+        pool = Pool(
+            PictureWorker,
+            (config, detector, gateway, part),
+            config.grounding.workers,
+            _PICTURES_AT_ONCE // rows,
+        )
+        apps = {part: (gateway, gateway_app(config.vlm, folder, part))}
+        apps["detector"] = (detector, eye_apps(config)["detector"])
+        with self._up(apps) as handles:
+            self._gateway = handles[part]
+            self._say("mining")
+            try:
+                yield from _outcomes(orders, rows, pool)
+            finally:
+                self._gateway = None
+
+    def trouble(self) -> str:
+        from deployments.parts.judge_watch import judge_trouble
+
+        gateway = self._gateway
+        return "" if gateway is None else judge_trouble(gateway, self._part)
+
+    @contextmanager
+    def _up(
+        self, apps: Mapping[str, tuple[str, Application]], *, ends: bool = False
+    ) -> Iterator[dict[str, DeploymentHandle]]:
+        """Apps for the block, by their one deployment: handles of these. Entering waits until all are ready.
+
+        ends: take them down also where all of our own Ray will end, for their memory. Raises ServiceError.
+        """
+        import ray
+        from ray import serve
+
+        from deployments.readiness import wait_ready
+
+        serve.start(
+            proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False}
+        )
+        try:
+            serve.run_many(
+                [serve.RunTarget(app, name=name, route_prefix=None) for name, app in apps.values()],
+                wait_for_applications_running=False,
+            )
+            for part, (name, _app) in apps.items():
+                wait_ready(self._say, name, (part,))
+            yield {part: serve.get_deployment_handle(part, name) for part, (name, _app) in apps.items()}
+        finally:
+            if ray.is_initialized() and (ends or self._config.ray.address() is not None):
+                for name, _app in apps.values():
+                    serve.delete(name)
+
+
+def _outcomes(items: Sequence[Any], rows: int, pool: Pool) -> Generator[Outcome, None, None]:
+    """The items, `rows` of them a block, through the pool; outcomes as they come."""
+    import ray.data
+
+    data_context()
+    blocks = [
+        pa.table({"order": pa.array([pickle.dumps(each) for each in items[at : at + rows]], pa.binary())})
+        for at in range(0, len(items), rows)
+    ]
+    for result in results_of(through_pool(ray.data.from_arrow(blocks), pool)):
+        yield pickle.loads(result)

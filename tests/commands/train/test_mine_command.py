@@ -1,0 +1,139 @@
+"""`valor mine`: what goes to stdout, exit codes, rendered scenes, the plan; with the shipped detector and judge."""
+
+import json
+from pathlib import Path
+
+import mining
+import pytest
+
+from valor_ray.cli import main
+from valor_ray.records import Query
+
+KEYS = ["images", "candidates", "kept", "precision_by_stage", "recall_lost", "calls", "minutes"]
+SMALL = ("--set", "grounding.query_limit=4", "--set", "grounding.audit_every=1")
+
+
+class GoodPolicy(mining.Policy):
+    """In place of vLLM, which takes long to start: asks for objects, whatever the question is."""
+
+    def __init__(self, config: object) -> None:
+        super().__init__()
+
+    async def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    async def generate(self, question: str, **more):
+        return await super().generate("objects, red ball", **more)
+
+
+@pytest.fixture
+def policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valor_ray.models.vllm.policy.VllmPolicy", GoodPolicy)
+
+
+def words(folder: Path, *more: str) -> list[str]:
+    return ["mine", "--run", str(folder), "--json", *more]
+
+
+def test_scenes_are_rendered_mined_measured_and_shown(tmp_path: Path, policy: None, capsys) -> None:
+    run = tmp_path / "run"
+    assert main(words(run, "--in-process", *SMALL)) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result) == KEYS
+    assert result["images"] == 2 and result["candidates"] > 0 and result["calls"] > 0
+    assert set(result["precision_by_stage"]) == {"candidates", "coarse", "crops", "duplicates"}
+    looks = {path.name.split("-")[0] for path in (run / "data/images").iterdir()}
+    assert looks == {"lamp", "quilt"} and (run / "evaluation/objects.jsonl").exists()
+    assert "objects" not in (run / "data/queries.jsonl").read_text().split('"image"')[0]
+
+    assert main(words(run, "--in-process", *SMALL)) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["calls"] == 0 and again["kept"] == result["kept"]
+    assert again["precision_by_stage"] == result["precision_by_stage"]
+
+    (run / "report.html").unlink()
+    assert main(["report", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == result["kept"]
+    assert (run / "report.html").stat().st_size > 10_000
+
+    assert main([*words(run, "--in-process"), "--set", "grounding.query_limit=6"]) == 2
+    said = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "2 scenes of grounding.seed 0, not 3 of 0" in said and "grounding.query_limit=4" in said
+    assert main([*words(run, "--in-process", *SMALL), "--set", "grounding.seed=5"]) == 2
+    assert "--set grounding.seed=0" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_photographs_have_no_precision_and_a_failed_one_exits_1(tmp_path: Path, policy: None, capsys) -> None:
+    queries = mining.pictures(tmp_path, 2)
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    queries.append(Query("bad", "ball", str(tmp_path / "bad.png")))
+    source = tmp_path / "queries.jsonl"
+    rows = [
+        {"query_id": q.query_id, "question": q.question, "image": q.image, "answer": "7"} for q in queries
+    ]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = tmp_path / "run"
+    assert main(words(run, "--in-process", "--queries", str(source))) == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["images"], result["precision_by_stage"], result["recall_lost"]) == (2, None, None)
+    assert "rule-based" in captured.err and "labels by their names: answer" in captured.err
+    assert "7" not in [row.get("answer") for row in map(json.loads, (run / "phrases.jsonl").open())]
+
+
+def test_the_plan_does_nothing_and_counts_what_is_left(tmp_path: Path, policy: None, capsys) -> None:
+    run = tmp_path / "run"
+    prices = ("--set", "vlm.price_in=1", "--set", "vlm.price_out=2")
+    assert main(words(run, "--dry-run", *SMALL, *prices)) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert not run.exists()
+    assert (planned["scenes_to_render"], planned["programs_to_write"], planned["pictures_to_mine"]) == (
+        2,
+        4,
+        2,
+    )
+    assert 0 < planned["verifier_calls_typical"] <= planned["verifier_calls_most"]
+    assert planned["cost_usd_typical"] > 0
+    assert main(words(run, "--in-process", *SMALL)) == 0
+    capsys.readouterr()
+    assert main(words(run, "--dry-run", *SMALL)) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["scenes_to_render"], planned["programs_to_write"], planned["pictures_to_mine"]) == (
+        0,
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--in-process"])
+def test_a_folder_of_another_command_exits_2(tmp_path: Path, capsys, option: str) -> None:
+    (tmp_path / "run.json").write_text('{"kind": "reasoning"}\n')
+    assert main(words(tmp_path, option)) == 2
+    said = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert said.endswith("is a folder of `valor train reasoning`, not of `valor mine`. Give another --run.")
+
+
+def test_bad_rows_a_key_that_is_not_set_and_a_missing_source_exit_2(
+    tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    source = tmp_path / "q.jsonl"
+    source.write_text('{"query_id": "a"}\n')
+    assert main(words(tmp_path / "run", "--in-process", "--queries", str(source))) == 2
+    assert "question" in capsys.readouterr().err
+    assert main(words(tmp_path / "run", "--in-process", "--queries", str(tmp_path / "no.jsonl"))) == 2
+    assert "no such file" in capsys.readouterr().err
+    own = ("vlm.base_url=https://host/v1", "vlm.model=m", "vlm.api_key_env=NO_SUCH_KEY")
+    key = [word for each in own for word in ("--set", each)]
+    assert main(words(tmp_path / "run", "--in-process", *key)) == 2
+    assert "NO_SUCH_KEY" in capsys.readouterr().err
+
+
+def test_without_json_a_table_is_on_stdout(tmp_path: Path, policy: None, capsys) -> None:
+    command = [word for word in words(tmp_path / "run", "--in-process", *SMALL) if word != "--json"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "precision" in out and "duplicates" in out and "report.html" in out

@@ -1,0 +1,187 @@
+"""`valor mine`: a detection set whose boxes a vision verifier has confirmed, without labels."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.commands.options import (
+    JUDGE_FILE,
+    add_json,
+    add_profile,
+    interrupt_on_signals,
+    load_config,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from valor_ray.config.tree import Config
+    from valor_ray.grounding.mine.host import MineHost
+    from valor_ray.records import MinedImage, Query
+
+DATA = "data"  # in the run folder: rendered scenes
+OBJECTS = Path("evaluation", "objects.jsonl")  # in the run folder: what is in them
+HELP = "Mine a detection set from pictures and questions: boxes that a vision verifier confirms, no labels."
+EPILOG = f"""\
+examples:
+  valor mine --run runs/boxes                             tabletop scenes, the shipped models, offline
+  valor mine --run runs/boxes --dry-run                   what it would do: pictures, calls, cost
+  valor mine --run runs/mine --queries photos/ --profile judge.yaml
+  valor mine --run runs/small --set grounding.query_limit=40 --in-process
+  ray job submit -- python -m jobs.mine --run /shared/run on a cluster, with the same options
+
+SOURCE is JSON lines, parquet or CSV (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes
+of grounding.seed are rendered, in the looks that the detector has not seen. `python -m jobs.write_queries` writes
+questions for bare pictures. Columns with answers are never read.
+
+The policy writes a program for each question; all that a picture's programs ask the detector for is looked for at a low
+threshold (grounding.box_threshold), and the vision verifier (`vlm`) checks every box three times: in the whole picture,
+alone, and for doubles.
+
+RUN gets phrases.jsonl (every query with its program and phrases), images.jsonl (every picture with all candidates, and
+what each check said), missing.jsonl (pictures with boxes that have no verdict: asked again by the next run),
+failed.jsonl, audit.jsonl (boxes with known verdicts, slipped in), metrics.jsonl, dataset/ (decisions.parquet,
+odvg.jsonl with label_map.json, coco.json), report.json, report.html. Answers are kept in RUN/vlm_cache (or in
+vlm.cache_dir): stop it anywhere, the same command goes on and pays nothing twice; further queries add to what is there.
+Precision is measured afterwards, on rendered scenes only; nothing of it enters mining.
+`valor report RUN` makes the page again.
+
+{JUDGE_FILE}
+`valor doctor --settings grounding` lists every setting of mining with its value.
+
+Exit code 0: all is mined; 1: some pictures are missing verdicts or failed, or it stopped; 2: wrong usage or settings;
+130: Ctrl-C.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder"
+    )
+    parser.add_argument(
+        "--queries", metavar="SOURCE", help="what to mine; the same as --set grounding.queries=SOURCE"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    parser.add_argument(
+        "--in-process", action="store_true", help="without Ray: starts at once, for small sets and debugging"
+    )
+    add_profile(parser)
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    from valor_ray.config.judging import RULE_BASED
+    from valor_ray.grounding.mine.summary import result
+
+    interrupt_on_signals()
+    config = load_config(args, *([f"grounding.queries={args.queries}"] if args.queries else []))
+    if args.dry_run:
+        return _plan(args, config)
+    config.vlm.check_keys(config.vlm_part)
+    if config.vlm.base_url is None and config.grounding.queries is not None:
+        _say(RULE_BASED)
+    with redirect_stdout(sys.stderr):  # Ray prints there; stdout is for the result alone
+        report = _mine(args, config)
+    if args.json:
+        print_json(result(report))
+    else:
+        _show(report, args.folder)
+    return 1 if report["missing_boxes"] or report["failed"] else 0
+
+
+def _plan(args: Namespace, config: Config) -> int:
+    from valor_ray.grounding.mine.plan import plan
+    from valor_ray.records import Query
+    from valor_ray.runs.folder import MINE, check_kind
+    from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE
+    from valor_ray.tabletop.mining.scenes import check_rendered, scenes_of
+
+    check_kind(args.folder, MINE)
+    scenes = 0
+    grounding = config.grounding
+    if grounding.queries is None:
+        scenes = scenes_of(grounding.query_limit)
+        if check_rendered(args.folder / DATA, scenes, grounding.seed):
+            scenes = 0
+    count = min(grounding.query_limit or QUESTIONS_PER_SCENE * scenes, QUESTIONS_PER_SCENE * scenes)
+    queries = [Query(str(n), "about a tabletop scene", "scene.png") for n in range(count)]
+    planned = plan(args.folder, config, queries if scenes else _read(args.folder, config), scenes)
+    if args.json:
+        print_json(planned)
+    else:
+        for name, value in planned.items():
+            print(f"{name:<26}{value}")
+    return 0
+
+
+def _mine(args: Namespace, config: Config) -> dict[str, Any]:
+    from valor_ray.grounding.mine.run import mine
+    from valor_ray.runs.folder import MINE, claimed
+
+    start = time.monotonic()
+    with claimed(args.folder, MINE):
+        queries = _queries(args.folder, config)
+    host: MineHost
+    if args.in_process:
+        from deployments.http.url_image import fetch
+        from valor_ray.grounding.mine.local import LocalMineHost
+
+        host = LocalMineHost(fetch)
+    else:
+        from deployments.mining.host import RayMineHost
+
+        host = RayMineHost()
+
+    def evaluate(images: Iterable[MinedImage]) -> dict[str, Any] | None:
+        from valor_ray.tabletop.truth_of_boxes import evaluate_mining
+
+        rendered = config.grounding.queries is None
+        return evaluate_mining(images, args.folder / OBJECTS) if rendered else None
+
+    return mine(args.folder, config, queries, host, evaluate=evaluate, start=start, say=_say)
+
+
+def _queries(folder: Path, config: Config) -> list[Query]:
+    """Those that the settings name; without any, tabletop scenes are rendered into the run folder."""
+    from valor_ray.tabletop.mining.scenes import render_scenes, scenes_of
+
+    grounding = config.grounding
+    if grounding.queries is None:
+        scenes = scenes_of(grounding.query_limit)
+        render_scenes(folder / DATA, folder / OBJECTS, scenes, grounding.seed, _say)
+    return _read(folder, config)
+
+
+def _read(folder: Path, config: Config) -> list[Query]:
+    from valor_ray.queries.read import read_queries
+
+    source = config.grounding.queries
+    limit = config.grounding.query_limit
+    return read_queries(str(folder / DATA) if source is None else source, limit, _say)
+
+
+def _show(report: dict[str, Any], folder: Path) -> None:
+    precision = report["precision_by_stage"] or {}
+    print(f"{'stage':<14}{'boxes left':>12}{'precision':>12}")
+    for stage, boxes in report["boxes_left"].items():
+        share = precision.get(stage)
+        print(f"{stage:<14}{boxes:>12}{'–' if share is None else f'{share:.3f}':>12}")
+    lost = report["recall_lost"]
+    if lost is not None:
+        print(f"recall lost by the checks: {lost:.1f} points")
+    print(
+        f"{report['images']} pictures, {report['missing_boxes']} boxes without a verdict, {report['failed']} failed; "
+        f"{report['calls']} calls, {report['cache_hits']} answers from the cache, ${report['cost_usd']:.4f}; "
+        f"{report['minutes']:.1f} min\nset: {(folder / 'dataset').resolve()}\n"
+        f"page: {(folder / 'report.html').resolve()}"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"valor mine: {line}", file=sys.stderr, flush=True)

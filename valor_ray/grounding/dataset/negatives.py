@@ -1,0 +1,111 @@
+"""What verification says of a picture's boxes and phrases: present, absent, wrongly proposed, or not known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from valor_ray.grounding.dataset.synonyms import Synonyms
+from valor_ray.measure.detection_ap import iou_matrix
+from valor_ray.models.grounding_dino.phrases import normal_form
+from valor_ray.records import BBox, BoxStage, CheckedBox, MinedImage
+
+INEXACT = 0.5  # IoU from which a rejected box is a poor box of a confirmed object, not a wrong one
+
+
+class Standing(StrEnum):
+    """What a picture may be in the set."""
+
+    CONFIRMED = "confirmed"  # has a confirmed box
+    REJECTED = "rejected"  # every candidate was decided, none is confirmed (or there was none)
+    UNDECIDED = "undecided"  # none is confirmed, and a verdict is missing
+
+
+class Why(StrEnum):
+    """Why a region is neither positive nor negative."""
+
+    UNVERIFIED = "no verdict"
+    DUPLICATE = "duplicate"  # of a confirmed box
+    INEXACT = (
+        "inexact"  # rejected, and overlaps a confirmed box of this phrase, or of one that may name the same
+    )
+
+
+@dataclass(frozen=True)
+class Region:
+    bbox: BBox
+    phrase: str  # normal form
+    why: str = ""  # Why, of an ignored region only
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Boxes best score first, phrases in the order in which they were asked."""
+
+    positives: tuple[Region, ...]
+    absent: tuple[str, ...]  # no object of the picture bears this name
+    hard_negatives: tuple[Region, ...]  # this name at this place is wrong
+    ignored: tuple[Region, ...]
+
+
+def standing(image: MinedImage) -> Standing:
+    verdicts = {box.kept for box in image.boxes}
+    if True in verdicts:
+        return Standing.CONFIRMED
+    return Standing.UNDECIDED if None in verdicts else Standing.REJECTED
+
+
+def sides(image: MinedImage, synonyms: Synonyms) -> Sides:
+    """Sort the boxes and phrases of a merged picture.
+
+    A phrase is absent when it was asked and each of its candidates was rejected by the coarse check or its crop (or
+    there was none), unless a confirmed phrase of the picture may name the same object. A rejected box is a hard
+    negative unless it is a poor box of an object that bears its name, or may.
+    """
+    kept = [box for box in image.boxes if box.kept]
+    rejected = [box for box in image.boxes if _rejected(box)]
+    inexact = _inexact(rejected, kept, synonyms)
+    open_phrases = {normal_form(box.label) for box in image.boxes if not _rejected(box)}
+    present = {normal_form(box.label) for box in kept}
+    absent = (
+        phrase
+        for phrase in map(normal_form, image.phrases)
+        if phrase not in open_phrases and not any(synonyms.compatible(phrase, other) for other in present)
+    )
+    ignored = [box for box in image.boxes if box in inexact or not (box.kept or _rejected(box))]
+    return Sides(
+        tuple(_region(box) for box in kept),
+        tuple(absent),
+        tuple(_region(box) for box in rejected if box not in inexact),
+        tuple(_region(box, Why.INEXACT if box in inexact else _why(box)) for box in ignored),
+    )
+
+
+def _region(box: CheckedBox, why: str = "") -> Region:
+    return Region(box.bbox, normal_form(box.label), str(why))
+
+
+def _rejected(box: CheckedBox) -> bool:
+    """By the coarse check or its crop, which look at the box; a duplicate is a right box that is not needed."""
+    return any(each.kept is False and each.stage is not BoxStage.DUPLICATES for each in box.decisions)
+
+
+def _why(box: CheckedBox) -> Why:
+    return Why.UNVERIFIED if box.kept is None else Why.DUPLICATE
+
+
+def _inexact(
+    rejected: Iterable[CheckedBox], kept: Iterable[CheckedBox], synonyms: Synonyms
+) -> set[CheckedBox]:
+    rejected, kept = list(rejected), list(kept)
+    if not rejected or not kept:
+        return set()
+    overlap = iou_matrix(np.array([box.bbox for box in rejected]), np.array([box.bbox for box in kept]))
+    return {
+        rejected[row]
+        for row, column in zip(*np.nonzero(overlap >= INEXACT), strict=True)
+        if synonyms.compatible(normal_form(rejected[row].label), normal_form(kept[column].label))
+    }

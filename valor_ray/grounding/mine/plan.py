@@ -1,0 +1,58 @@
+"""What a run would do, and what it may cost, before anything is done (`--dry-run`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.errors import ConfigError
+from valor_ray.grounding.mine.folder import MineFolder
+from valor_ray.grounding.mine.work import Pictures, pictures_left, placed, programs_left
+from valor_ray.records import Query
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+
+# Of a picture, where no program has been written yet: with two queries about a scene of six to eight things.
+PHRASES, CANDIDATES, LEFT_BY_COARSE = 3, 14, 0.6
+# Of a request: a picture of 1,024 px is about 1,100 tokens for most models, prompt and list of boxes about 900.
+_PICTURE_TOKENS, _TEXT_TOKENS, _ANSWER_TOKENS = 1100, 900, 60
+
+
+def plan(path: Path, config: Config, queries: Sequence[Query], scenes: int) -> dict[str, Any]:
+    """Counts, and typical figures where only the run itself can tell. Writes nothing.
+
+    scenes: to be rendered first (0: none), for which `queries` stand. Raises ConfigError as the run would.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--run {path} is a file. Give a folder.")
+    folder = MineFolder(path)
+    folder.check_config(config)
+    programs = programs_left(placed(queries), folder.programs)
+    left = Pictures(pictures=scenes)
+    if not scenes:
+        left = pictures_left(list(programs.recorded.values()), folder.images, folder.missing)
+    unknown = scenes or len({query.image for query in programs.todo})
+    pictures = len(left.todo) + unknown
+    grounding = config.grounding
+    packed = -(-CANDIDATES // grounding.boxes_per_picture)
+    crops = round(CANDIDATES * LEFT_BY_COARSE)
+    typical = pictures * (packed + crops + 1)
+    most = pictures * ((1 + grounding.ask_again) * (2 * packed) + CANDIDATES)
+    two = 2 * _PICTURE_TOKENS + _TEXT_TOKENS
+    tokens_in = pictures * ((packed + 1) * two + crops * (_PICTURE_TOKENS // 2 + _TEXT_TOKENS // 2))
+    tokens_out = pictures * _ANSWER_TOKENS * (CANDIDATES + 2 * crops)
+    vlm = config.vlm
+    return {
+        "queries": len(queries),
+        "queries_without_picture": len(programs.failed),
+        "programs_to_write": len(programs.todo),
+        "scenes_to_render": scenes,
+        "pictures_to_mine": pictures,
+        "detector_passes": pictures,
+        "candidates_typical": pictures * CANDIDATES,
+        "verifier_calls_typical": typical,
+        "verifier_calls_most": most,
+        "cost_usd_typical": round((tokens_in * vlm.price_in + tokens_out * vlm.price_out) / 1e6, 2),
+    }

@@ -1,0 +1,1 @@
+"""`valor bench grpo`: training, ours and the plain way."""
