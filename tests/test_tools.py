@@ -148,7 +148,7 @@ def test_unknown_tools_and_parameters_are_refused() -> None:
         ("flag of the U.S.", ("flag of the U.S.",)),
         ("red.blue ball", ("red.blue ball",)),
         ("'chair', \"red cup\" . “TV”", ("chair", "red cup", "TV")),
-        ("\"stop\" sign, 5\" disk, person's hat", ('"stop" sign', '5" disk', "person's hat")),
+        ('"stop" sign, 5" disk, person\'s hat', ('"stop" sign', '5" disk', "person's hat")),
         ("café-table", ("café-table",)),
         (" . ;, ... ''", ()),
     ],

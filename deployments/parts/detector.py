@@ -21,7 +21,8 @@ class _Request:
     box_threshold: float
 
 
-@serve.deployment(name="detector")
+# A log line for every call would take the interpreter's lock from the model; serve.start's settings do not reach here.
+@serve.deployment(name="detector", logging_config={"log_level": "WARNING", "enable_access_log": False})
 class DetectorDeployment:
     def __init__(self, config: DetectorConfig) -> None:
         import torch

@@ -128,9 +128,9 @@ def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[Re
     return tuple(shown)
 
 
-def render(scene: Scene, size: int = 256) -> Rendering:
-    """Render a scene to a square picture. The same scene gives the same pixels."""
-    look = LOOK_OF[scene.look]
+def render(scene: Scene, size: int = 256, look: Look | None = None) -> Rendering:
+    """Render a scene to a square picture. The same scene gives the same pixels. look: in place of the scene's own."""
+    look = look or LOOK_OF[scene.look]
     rng = np.random.default_rng([scene.seed, 11])
     origin, rays, focal = _rays(scene.camera, size)
     around = rng.uniform(-1.2, 1.2)

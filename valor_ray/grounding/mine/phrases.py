@@ -77,7 +77,7 @@ def _prompts(result: ProgramResult) -> list[str]:
 
 
 def merged(phrases: Iterable[str]) -> tuple[str, ...]:
-    """One spelling, the first, of phrases that the detector takes for the same; what is no words or no text left out."""
+    """One spelling, the first, of phrases that the detector takes for the same; what has no words is left out."""
     first: dict[str, str] = {}
     for phrase in phrases:
         if not any(

@@ -1,4 +1,7 @@
-"""Boxes with what they frame, for fitting: of scenes of the train split in the seen looks, repainted."""
+"""Boxes with what they frame, for fitting: of scenes of the train split, in the seen looks and in looks drawn at random.
+
+Neither the looks that the verifier is measured on (lamp, quilt) nor those of its development (dusk, loud) are rendered.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from valor_ray.config.tree import Config
+from valor_ray.images import from_array
 from valor_ray.judges.boxes.pictures import crop_window as crop_corners
-from valor_ray.tabletop.judge.boxes.geometry import Box, overlap
+from valor_ray.models.grounding_dino.detector import GroundingDino
+from valor_ray.tabletop.judge.boxes.geometry import Box, overlap, placed
 from valor_ray.tabletop.judge.boxes.sight import PADDING, Window, crop_window, window
+from valor_ray.tabletop.judge.boxes.varied import varied_scene
 from valor_ray.tabletop.judge.fit import repaint, with_clutter, wrong_boxes
 from valor_ray.tabletop.judge.scene import propose
 from valor_ray.tabletop.judge.sight import COLOURS, SHAPES
@@ -19,11 +26,12 @@ from valor_ray.tabletop.render import RenderedObject, Rendering, render
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, Scene, sample_scene
 
 FIRST_SEED = SPLIT_SEEDS["train"].start + 800_000
-_SIGHTINGS = 3  # versions of each scene: as rendered, and repainted
+_VARIED = 0.75  # share of the scenes in a look drawn at random; half of the others are repainted
 _LEAST = 5  # px, of a box's sides
 _NAMED = 0.35  # overlap from which a box is asked what it shows
 _PLACED = 0.2  # and where its object's edges are
 _SPREADS = (0.02, 0.06, 0.12, 0.2, 0.3)  # of the box's sides: how far a detector's box may be off
+_CANDIDATE = 0.1  # score, as grounding.box_threshold
 _SENT_SIDE = 768  # px, as small pictures are sent
 
 
@@ -46,16 +54,12 @@ Row = tuple[Window, float, tuple[float, ...], int, int]
 
 def make_boxes(scenes: int, first_seed: int = FIRST_SEED) -> Framed:
     """Boxes of `scenes` scenes; about a tenth of a second of CPU each."""
+    detector = GroundingDino(Config.load().detector)
     rows: list[Row] = []
     for seed in range(first_seed, first_seed + scenes):
         rng = np.random.default_rng([seed, 29])
-        look = SEEN_LOOKS[seed % len(SEEN_LOOKS)]
-        # dusk only for its clutter's places
-        scene = dataclasses.replace(sample_scene(seed, "dusk" if rng.random() < 0.7 else look), look=look)
-        rendering = render(scene)
-        for version in range(_SIGHTINGS):
-            rgb = repaint(rendering.rgb, with_clutter(scene, rendering), rng) if version else rendering.rgb
-            rows += _rows(scene, rendering, rgb, rng)
+        scene, rendering, rgb = _sighting(seed, rng)
+        rows += _rows(scene, rendering, rgb, detector, rng)
     windows, fits, edges, shape, colour = zip(*rows, strict=True)
     return Framed(
         np.stack([each.pixels for each in windows]),
@@ -67,10 +71,32 @@ def make_boxes(scenes: int, first_seed: int = FIRST_SEED) -> Framed:
     )
 
 
-def _rows(scene: Scene, rendering: Rendering, rgb: np.ndarray, rng: np.random.Generator) -> Iterator[Row]:
+def _sighting(seed: int, rng: np.random.Generator) -> tuple[Scene, Rendering, np.ndarray]:
+    """A scene, its rendering, and the picture of it that boxes are looked at in."""
+    if rng.random() < _VARIED:
+        scene, look = varied_scene(seed, rng)
+        rendering = render(scene, look=look)
+        return scene, rendering, rendering.rgb
+    own = SEEN_LOOKS[seed % len(SEEN_LOOKS)]
+    # dusk only for its clutter's places
+    scene = dataclasses.replace(sample_scene(seed, "dusk" if rng.random() < 0.7 else own), look=own)
+    rendering = render(scene)
+    painted = rng.random() < 0.5
+    return scene, rendering, repaint(rendering.rgb, with_clutter(scene, rendering), rng) if painted else rendering.rgb
+
+
+def _rows(
+    scene: Scene, rendering: Rendering, rgb: np.ndarray, detector: GroundingDino, rng: np.random.Generator
+) -> Iterator[Row]:
     """Windows on boxes of every kind in one picture, as a verifier gets to see them."""
     sent, scale = _as_sent(rgb, rng)
-    boxes = [*_near(rendering, rng), *wrong_boxes(scene, rendering, rng), *_proposed(rendering, rgb, rng)]
+    boxes = [
+        *_near(rendering, rng),
+        *_parts(rendering, rng),
+        *wrong_boxes(scene, rendering, rng),
+        *_proposed(rendering, rgb, rng),
+        *_detected(rendering, rgb, detector, rng),
+    ]
     size = len(rgb)
     for box in boxes:
         x1, y1, x2, y2 = (min(max(edge, 0.0), float(size)) for edge in box)
@@ -115,9 +141,36 @@ def _near(rendering: Rendering, rng: np.random.Generator) -> Iterator[Box]:
             )
 
 
+def _parts(rendering: Rendering, rng: np.random.Generator) -> Iterator[Box]:
+    """A third to two thirds of each object, mostly from one of its edges on."""
+    for thing in rendering.objects:
+        share = rng.uniform(0.3, 0.65, 2)
+        first = (1 - share) * np.where(rng.random(2) < 0.8, rng.integers(0, 2, 2), rng.random(2))
+        if rng.random() < 0.6:  # the whole extent the other way
+            whole = int(rng.integers(2))
+            first[whole], share[whole] = 0.0, 1.0
+        x, y = (float(each) for each in first)
+        yield placed(thing.bbox, (x, y, x + float(share[0]), y + float(share[1])))
+
+
+def _detected(
+    rendering: Rendering, rgb: np.ndarray, detector: GroundingDino, rng: np.random.Generator
+) -> Iterator[Box]:
+    """Candidates of the shipped detector, for things that are there and others: hits, and more of the misses."""
+    present = [f"{thing.colour} {thing.shape}" for thing in rendering.objects]
+    drawn = [f"{rng.choice(COLOURS)} {rng.choice(SHAPES)}" for _ in range(3)]
+    asked = [*rng.permutation(present)[:2], *drawn, str(rng.choice([*SHAPES, "object"]))]
+    left = {True: 4, False: 10}
+    for box in detector.detect([from_array(rgb)], [[str(each) for each in asked]], _CANDIDATE)[0]:
+        hit = max(overlap(box.bbox, thing.bbox) for thing in rendering.objects) >= 0.5
+        if left[hit]:
+            left[hit] -= 1
+            yield box.bbox
+
+
 def _proposed(rendering: Rendering, rgb: np.ndarray, rng: np.random.Generator) -> Iterator[Box]:
     """Regions of even colour: some that are objects, more that are none."""
-    left = {True: 3, False: 8}
+    left = {True: 2, False: 6}
     for place in rng.permutation(len(regions := propose(rgb))):
         box = _box(np.array(regions[place]) + rng.normal(0, 1.5, 4))
         hit = max(overlap(box, thing.bbox) for thing in rendering.objects) >= 0.5

@@ -128,8 +128,8 @@ def fit(framed: Framed, steps: int, batch: int = 128) -> dict[str, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="fit", description="Fit the offline judge's look at boxes.")
-    parser.add_argument("--scenes", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--scenes", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--out", type=Path, default=COEFFICIENTS)
     args = parser.parse_args()
     framed = make_boxes(args.scenes)
