@@ -58,9 +58,9 @@ TRUTH = {
     f"valor_ray.tabletop.{name}"
     for name in (
         *("scenes", "render", "questions", "sample_questions", "replies", "dataset", "gold_check"),
-        *("wordings", "truth_of_programs", "measure_scenes"),
+        *("wordings", "truth_of_programs", "measure_scenes", "mining"),
     )
-} | {f"valor_ray.benchmarks.{name}" for name in ("tabletop", "runner", "held_out")}
+} | {f"valor_ray.benchmarks.{name}" for name in ("tabletop", "runner", "held_out", "proposals")}
 # Who imports these can reach everything: they find the commands by name, and a command may evaluate.
 DOORS = {
     name
@@ -88,6 +88,7 @@ PROTECTED = (
     "deployments",
 )
 RAY = {  # who imports Ray beside deployments and jobs, and why
+    "valor_ray.perf.serve": "measures the detector behind Serve",
     "valor_ray.perf.judge_bench": "measures gateway replicas on a real Ray",
     "valor_ray.tabletop.pretrain.checkpoints": "the body of jobs/pretrain_tabletop.py",
 }

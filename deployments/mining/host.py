@@ -76,8 +76,10 @@ class _RayMining:
             config.grounding.workers,
             _PICTURES_AT_ONCE // rows,
         )
-        apps = {part: (gateway, gateway_app(config.vlm, folder, part))}
-        apps["detector"] = (detector, eye_apps(config)["detector"])
+        apps = {
+            str(part): (gateway, gateway_app(config.vlm, folder, part)),
+            "detector": (detector, eye_apps(config)["detector"]),
+        }
         with self._up(apps) as handles:
             self._gateway = handles[part]
             self._say("mining")

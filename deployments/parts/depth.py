@@ -6,8 +6,9 @@ from typing import Any
 
 from ray import serve
 
+from deployments.parts.batches import Batches
 from deployments.parts.cache import ContentCache
-from deployments.parts.isolate import result_or_raise, run_batch
+from deployments.parts.isolate import run_batch
 from valor_ray.config.models import DepthConfig
 from valor_ray.records import DepthMap, Picture
 
@@ -22,19 +23,13 @@ class DepthDeployment:
         torch.set_num_threads(1)  # the replicas share the cores with the policy's engine
         self._model = MoGe(config)
         self._cache: ContentCache[DepthMap] = ContentCache(config.cache_entries)
-        self._batched.set_max_batch_size(config.max_batch)
-        self._batched.set_batch_wait_timeout_s(config.batch_wait_s)
+        self._batches: Batches[Picture, DepthMap] = Batches(
+            lambda pictures: run_batch(self._model.depth, pictures), config.max_batch, config.batch_wait_s
+        )
 
     async def depth(self, picture: Picture) -> DepthMap:
         """Metric depth of every pixel."""
-        return await self._cache.get(picture.key, lambda: self._one(picture))
+        return await self._cache.get(picture.key, lambda: self._batches(picture))
 
     async def status(self) -> dict[str, Any]:
         return {"cached": len(self._cache), "hits": self._cache.hits, "misses": self._cache.misses}
-
-    async def _one(self, picture: Picture) -> DepthMap:
-        return result_or_raise(await self._batched(picture))
-
-    @serve.batch
-    async def _batched(self, pictures: list[Picture]) -> list[DepthMap | BaseException]:
-        return await run_batch(self._model.depth, pictures)

@@ -23,9 +23,3 @@ async def run_batch(
     if len(items) == 1:
         return [outcome]
     return [(await run_batch(model, [item]))[0] for item in items]
-
-
-def result_or_raise(outcome: Result | BaseException) -> Result:
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome

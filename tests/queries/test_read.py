@@ -170,8 +170,10 @@ def test_labels_never_come_along_and_are_counted(tmp_path: Path) -> None:
 def test_queries_beyond_the_limit_are_told_and_not_looked_at(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "q.jsonl", [*ROWS, "{not json"])
     said: list[str] = []
+    assert read_queries(path, 2, said.append, setting="grounding.query_limit") == QUERIES
     assert read_queries(path, 2, said.append) == QUERIES
-    assert said == [f"{path}: the first 2 queries are used, and there are more (grpo.query_limit)"]
+    told = f"{path}: the first 2 queries are used, and there are more"
+    assert said == [f"{told} (grounding.query_limit)", told]
     said.clear()
     assert read_queries(jsonl(tmp_path / "all.jsonl", list(ROWS)), 2, said.append) == QUERIES and said == []
 

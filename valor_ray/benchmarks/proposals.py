@@ -17,9 +17,9 @@ from valor_ray.queries.read import local_picture
 from valor_ray.records import BBox, MinedImage
 from valor_ray.report.grounding.generator import Compared
 from valor_ray.runs.record_file import read_records
+from valor_ray.tabletop.mining.truth import LEAST_VISIBLE, read_objects, read_phrase
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import LOOKS, sample_scene, set_seeds
-from valor_ray.tabletop.truth_of_boxes import LEAST_VISIBLE, read_objects, read_phrase
 
 if TYPE_CHECKING:
     from valor_ray.config.service import ImageConfig

@@ -1,4 +1,4 @@
-"""The queries that training asks: read from any source, checked row by row, kept apart from evaluation."""
+"""The queries that training and mining ask: read from any source, checked row by row, kept apart from evaluation."""
 
 from __future__ import annotations
 
@@ -31,13 +31,17 @@ _MOST_PROBLEMS, _MOST_EQUALS = 10, 20  # listed in one message
 
 
 def read_queries(
-    source: str, limit: int | None = None, say: Callable[[str], None] = lambda line: None
+    source: str,
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    *,
+    setting: str = "",
 ) -> list[Query]:
     """The first `limit` queries of a source (sources.open_source), in its order.
 
     Relative pictures are relative to the folder of the file. say: told how many columns were ignored, and when there
-    are more queries. Raises ConfigError when the source cannot be read, has no rows, or has wrong ones: file, row,
-    field and what to do.
+    are more queries. setting: or option that the limit is from, for that message. Raises ConfigError when the source
+    cannot be read, has no rows, or has wrong ones: file, row, field and what to do.
     """
     opened = open_source(source)
     check = _Check(opened)
@@ -54,7 +58,8 @@ def read_queries(
         named = f"; labels by their names: {', '.join(labels)}" if labels else ""
         say(f"{opened.name}: {_count(len(check.ignored), 'column')} ignored{named}")
     if limit is not None and next(opened.rows, None) is not None:
-        say(f"{opened.name}: the first {limit:,} queries are used, and there are more (grpo.query_limit)")
+        by = f" ({setting})" if setting else ""
+        say(f"{opened.name}: the first {limit:,} queries are used, and there are more{by}")
     return check.queries
 
 

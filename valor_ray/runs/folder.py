@@ -40,7 +40,8 @@ REASONING = RunKind(
 )
 SCORE = RunKind("score", "valor score", "--out", ("rewards.jsonl",))
 MINE = RunKind("mine", "valor mine", "--run", ("images.jsonl",))
-_KINDS = (SCORE, REASONING, MINE)
+PROPOSALS = RunKind("proposals", "python -m jobs.propose_boxes", "--out", ("proposals.jsonl",))
+_KINDS = (SCORE, REASONING, MINE, PROPOSALS)
 
 
 @contextmanager

@@ -229,7 +229,7 @@ def test_wrong_usage_is_exit_code_2_and_says_what_to_do(tmp_path: Path) -> None:
     (out / "calibration.json").write_text(json.dumps(frozen))
     for words, message in (
         (("--run", tmp_path / "none", "--out", out), "has no images.jsonl"),
-        (("--run", mine, "--out", mine), "is a folder of `valor mine`. Give another one"),
+        (("--run", mine, "--out", mine), "is a folder of `valor mine`, not of"),
         (("--run", broken, "--out", out), "line 1 is no record of mining"),
         (("--run", empty, "--out", out), "holds no picture with a phrase"),
         (("--run", mine, "--out", out), "holds proposals of model x"),

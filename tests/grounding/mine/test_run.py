@@ -124,6 +124,9 @@ def test_missing_verdicts_are_asked_for_again_and_nothing_else_is(tmp_path: Path
     report = run(tmp_path / "run", queries, host)
     assert (report["missing_boxes"], report["kept"], len(host.policy.asked)) == (0, 4, 4)
     assert records(tmp_path / "run/missing.jsonl") == [] and len(boxes(tmp_path / "run")) == 2
+    # a picture: coarse 3 times, two crops 3 times; the crops of two starts had no answer, and so no price
+    assert (report["in_all"]["calls"], report["in_all"]["cost_usd"]) == (2 * 9, pytest.approx(2 * 5 * 0.01))
+    assert report["calls"] == 2 * 3
 
 
 def test_pictures_that_cannot_be_had_fail_alone_and_are_tried_again(tmp_path: Path) -> None:
@@ -155,6 +158,26 @@ def test_canaries_are_slipped_in_and_an_alarm_is_said_once_and_reported(tmp_path
     alarms = [line for line in said if "known verdicts" in line]
     assert alarms and report["alarms"] == alarms  # a verifier that keeps everything is found out
     assert report["audit"]["alarm"]
+    assert report["in_all"]["calls"] == report["calls"] == sum(host.judge.asked.values())
+
+
+def test_a_canary_that_a_kill_has_left_out_is_not_asked_in_place_of_a_new_one(tmp_path: Path) -> None:
+    host = mining.Host(mining.config("grounding.audit_every=1"))
+    run(tmp_path / "run", mining.pictures(tmp_path, 3), host)
+    audit = tmp_path / "run/audit.jsonl"
+    audit.write_text("".join(audit.read_text().splitlines(keepends=True)[1:]))  # 0 was still under way
+    run(tmp_path / "run", mining.pictures(tmp_path, 4), host)
+    assert [record["number"] for record in records(audit)] == [1, 2, 3]
+
+
+def test_the_set_is_written_before_the_truth_is_opened(tmp_path: Path) -> None:
+    def evaluate(images: Any) -> None:
+        assert (tmp_path / "run/dataset/odvg.jsonl").exists()
+        raise ConfigError("the truth is of another form")
+
+    with pytest.raises(ConfigError, match="of another form"):
+        run(tmp_path / "run", mining.pictures(tmp_path, 1), mining.Host(mining.config()), evaluate=evaluate)
+    assert (tmp_path / "run/dataset/coco.json").exists()
 
 
 def test_records_and_set_do_not_depend_on_the_workers_order(tmp_path: Path) -> None:
@@ -177,6 +200,8 @@ def test_records_and_set_do_not_depend_on_the_workers_order(tmp_path: Path) -> N
         (["policy.temperature=0.1"], "policy.temperature"),
         (["grounding.seed=3"], "grounding.seed"),
         (["vlm.noise=0.1"], "vlm.noise"),
+        (["vlm.extra={temperature: 1}"], "vlm.extra"),
+        (["policy.thinking=true"], "policy.thinking"),
     ],
 )
 def test_other_settings_are_refused_by_name(tmp_path: Path, settings: list[str], named: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +12,12 @@ from valor_ray.judges.boxes.audit import (
     BoxAudit,
     SlipWatch,
     audit_record,
-    canaries_after,
     canary_images,
     variant,
 )
 from valor_ray.measure.detection_ap import iou_matrix
 from valor_ray.records import BoxStage, Detection, JudgeReply, MinedImage
-from valor_ray.tabletop.make_box_canaries import SIDE, canary_boxes
+from valor_ray.tabletop.mining.make_canaries import SIDE, canary_boxes
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, sample_scene
 
@@ -74,16 +71,6 @@ def test_a_variant_shows_the_same_things_in_the_same_boxes(number: int) -> None:
                 for picture, (x1, y1, x2, y2) in ((canary.picture, before.bbox), (other.picture, box.bbox))
             ]
             assert any((parts[0] == turned).all() for turned in (parts[1], parts[1][:, ::-1]))
-
-
-def test_canaries_go_on_after_those_recorded_and_come_again_as_variants(tmp_path: Path) -> None:
-    fresh = [each.canary_id for each in itertools.islice(canaries_after(tmp_path / "audit.jsonl"), 6)]
-    assert len(set(fresh)) == 6
-    (tmp_path / "audit.jsonl").write_text("".join(json.dumps({"canary": name}) + "\n" for name in fresh[:4]))
-    after = list(itertools.islice(canaries_after(tmp_path / "audit.jsonl"), 3))
-    assert [each.canary_id for each in after] == [*fresh[4:], fresh[0]]
-    assert after[0].picture is canary_images()[4].picture
-    assert after[2].picture.key != canary_images()[0].picture.key
 
 
 def coarse_right(canary):

@@ -133,6 +133,18 @@ def test_broken_answer_that_is_mended_the_second_time_counts(tmp_path: Path) -> 
     assert rough.calls == 2
 
 
+@pytest.mark.parametrize("half", ["\ud800", "\\ud800"], ids=["in the reply", "in the answer's own JSON"])
+def test_half_a_surrogate_pair_is_kept_out_of_answers_and_of_the_store(tmp_path: Path, half: str) -> None:
+    async def behave(n: int, body: Any, request: web.Request) -> web.Response:
+        return said('{"reason": "caf\\u00e9 HALF", "verdict": "yes"}'.replace("HALF", half))
+
+    with endpoint(behave) as rough:
+        for _ in range(2):  # the second comes from the store
+            (reply,) = ask(config(rough.url), tmp_path, "a")
+            assert reply.content == {"reason": "café ?", "verdict": "yes"}
+    assert rough.calls == 1
+
+
 def test_refusal_is_missing_at_once(tmp_path: Path) -> None:
     async def behave(n: int, body: Any, request: web.Request) -> web.Response:
         return said(None, refusal="cannot tell: no plan")

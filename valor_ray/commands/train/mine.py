@@ -139,7 +139,7 @@ def _mine(args: Namespace, config: Config) -> dict[str, Any]:
         host = RayMineHost()
 
     def evaluate(images: Iterable[MinedImage]) -> dict[str, Any] | None:
-        from valor_ray.tabletop.truth_of_boxes import evaluate_mining
+        from valor_ray.tabletop.mining.truth import evaluate_mining
 
         rendered = config.grounding.queries is None
         return evaluate_mining(images, args.folder / OBJECTS) if rendered else None
@@ -163,7 +163,8 @@ def _read(folder: Path, config: Config) -> list[Query]:
 
     source = config.grounding.queries
     limit = config.grounding.query_limit
-    return read_queries(str(folder / DATA) if source is None else source, limit, _say)
+    named = str(folder / DATA) if source is None else source
+    return read_queries(named, limit, _say, setting="grounding.query_limit")
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:

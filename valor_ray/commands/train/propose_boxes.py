@@ -72,7 +72,7 @@ async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
     from valor_ray.grounding.generate.report import make_report
     from valor_ray.grounding.generate.run import Proposing
     from valor_ray.report.grounding.generator import write_generator_page
-    from valor_ray.runs.folder import locked
+    from valor_ray.runs.folder import PROPOSALS, claimed
     from valor_ray.runs.record_file import replace_text
     from valor_ray.wiring import judging, vlm_cache
 
@@ -80,7 +80,7 @@ async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
     _check(args, config)
     pictures = mined_pictures(args.run, args.limit)
     truths = truths_of(args.run, pictures)
-    with locked(args.out, "--out"):
+    with claimed(args.out, PROPOSALS):
         async with judging(_patient(config.vlm), vlm_cache(args.out), config.vlm_part) as judge:
             watching = asyncio.create_task(_watch(judge))
             try:
@@ -114,12 +114,8 @@ def _patient(vlm: JudgeConfig) -> JudgeConfig:
 
 def _check(args: argparse.Namespace, config: Config) -> None:
     """Raises ConfigError."""
-    from valor_ray.runs.folder import kind_of
-
     if not (args.run / "images.jsonl").is_file():
         raise ConfigError(f"--run {args.run} has no images.jsonl. Give the folder of a `valor mine` run.")
-    if (owner := kind_of(args.out)) is not None:
-        raise ConfigError(f"--out {args.out} is a folder of `{owner.command}`. Give another one.")
     if {other.model for other in config.vlm.others} - {config.vlm.model}:
         raise ConfigError(
             "vlm.others names other models, and a convention of boxes belongs to one model. Set vlm.others=[] for this "

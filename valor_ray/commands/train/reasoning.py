@@ -190,7 +190,7 @@ def training_queries(config: Config, folder: Path) -> list[Query]:
             write_queries(part, scenes, grpo.seed if grpo.scene_seed is None else grpo.scene_seed)
             part.rename(data)
         source = str(data)
-    return read_queries(source, config.grpo.query_limit, _say)
+    return read_queries(source, config.grpo.query_limit, _say, setting="grpo.query_limit")
 
 
 def _tabletop_queries(config: Config) -> int:

@@ -54,7 +54,7 @@ class _Survey:
 def export(
     records: Iterable[MinedImage], folder: Path, config: GroundingConfig, limits: ImageConfig | None = None
 ) -> DatasetCounts:
-    """Write the set of all records of a run (images.jsonl, then missing.jsonl) into its folder `dataset`.
+    """Write the set of all records of a run (images.jsonl, missing.jsonl) into its folder `dataset`, in their order.
 
     Called by the process that holds the run's lock; blocks for disk and, once a picture that EXIF turns, for decoding.
     The same records give the same bytes; more records keep labels and image ids. limits: config.images. Raises

@@ -23,14 +23,14 @@ _PROGRAMS = (
     "grounding.seed",
     *(
         f"policy.{name}"
-        for name in ("model", "prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p")
+        for name in ("model", "prompt", "thinking", "max_tokens", "temperature", "top_p", "top_k", "min_p")
     ),
 )
 _BOXES = (
-    "detector.model", "detector.image_side",
+    "detector.model", "detector.image_side", "detector.text_threshold",
     *(f"grounding.{name}" for name in (
         "box_threshold", "boxes_per_picture", "crop_padding", "crop_side", "picture_format")),
-    "vlm.model", "vlm.others", "vlm.combine", "vlm.noise", "vlm.jpeg_quality", "vlm.max_side",
+    "vlm.model", "vlm.extra", "vlm.others", "vlm.combine", "vlm.noise", "vlm.jpeg_quality", "vlm.max_side",
 )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
 
+COSTS = ("calls", "cache_hits", "prompt_tokens", "completion_tokens", "cost_usd")  # of a record
+
+
 class Kind(StrEnum):
     PROGRAM = "program"
     MINED = "mined"
@@ -71,7 +74,10 @@ async def picture_outcome(
 
 
 async def canary_record(order: CanaryOrder, judge: Judge, config: Config) -> dict[str, Any]:
-    """A line of audit.jsonl. Raises JudgeError."""
+    """A line of audit.jsonl. Raises JudgeError.
+
+    Each time round the canaries come in another variant, so that no stored answer stands in for the verifier.
+    """
     known = canary_images()
     canary = variant(known[order.number % len(known)], order.number // len(known))
     record = await audit_record(judge, canary, config.grounding, config.vlm)

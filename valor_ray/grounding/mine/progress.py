@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from valor_ray.grounding.mine.outcome import Kind, Outcome
+from valor_ray.grounding.mine.outcome import COSTS, Kind, Outcome
 from valor_ray.runs.progress import Pace, span
 from valor_ray.runs.record_file import RecordFile
 
@@ -17,7 +17,6 @@ EVERY_S = 5.0  # between two lines for the user
 _TICK_S = 1.0  # between two marks in the metrics, at the start; later as rare as the lines
 _START_S = 120.0
 _RECENT_S = 30.0  # the time left follows the rate of so long a time
-_SUMMED = ("calls", "cache_hits", "prompt_tokens", "completion_tokens", "cost_usd")
 
 
 class Progress:
@@ -38,7 +37,7 @@ class Progress:
         self._trouble, self._every_s = trouble, every_s
         self._pace = Pace(todo, recent_s=_RECENT_S + every_s)
         self.counts: Counter[str] = Counter()  # by Kind, and "missing"
-        self.sums: Counter[str] = Counter()  # of _SUMMED, canaries' included
+        self.sums: Counter[str] = Counter()  # of COSTS, canaries' included
         self._start = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._speak, name="progress", daemon=True)
@@ -59,7 +58,7 @@ class Progress:
         self.counts[outcome.kind] += 1
         self.counts["missing"] += missing
         self._pace.count(outcome.kind is not Kind.CANARY)
-        self.sums.update({name: outcome.record.get(name, 0) for name in _SUMMED})
+        self.sums.update({name: outcome.record.get(name, 0) for name in COSTS})
 
     def _speak(self) -> None:
         said = marked = 0.0
@@ -96,4 +95,4 @@ class Progress:
             "missing": self.counts["missing"],
             "failed": self.counts[Kind.FAILED],
         }
-        self._metrics.append(mark | {name: round(self.sums[name], 6) for name in _SUMMED})
+        self._metrics.append(mark | {name: round(self.sums[name], 6) for name in COSTS})

@@ -58,7 +58,7 @@ def mine(
     """Mine what the folder has no record of yet; returns the report.
 
     Called by the command, in the driver; waits for all pictures, and a verifier that is down for as long as it is.
-    evaluate: given all records once they are there; what it knows of the truth stays its own (law 8). start: on
+    evaluate: given all records once the set is written; what it knows of the truth stays its own (law 8). start: on
     time.monotonic, from when the report counts its minutes; None: now.
     Raises ConfigError for what the user must change, JudgeError when the verifier refuses every call, StorageError.
     """
@@ -96,14 +96,15 @@ class _Run:
         self.programs, self.pictures = Programs(), Pictures()
         self.audit, self.slips = BoxAudit(config.grounding), SlipWatch()
         self.alarms: list[str] = []
-        self.canaries = 0  # recorded by earlier starts
+        self.next_canary = 0
         self.failures = 0
         self.took: dict[str, float] = {}  # calls, tokens, cost of this start
 
     def prepare(self) -> None:
         for record in read_records(self.folder.audit):
             self.audit.add(record)
-            self.canaries += 1
+            # not their count: of those under way when a run is killed some are recorded, not always the first
+            self.next_canary = max(self.next_canary, record["number"] + 1)
         self.programs = programs_left(self.queries, self.folder.programs)
         self._fail(self.programs.failed)
         left = self.programs
@@ -160,7 +161,7 @@ class _Run:
 
     def _mine(self, mining: Mining) -> None:
         tasks = self.pictures.todo
-        orders = with_canaries(tasks, self.config.grounding.audit_every, self.canaries)
+        orders = with_canaries(tasks, self.config.grounding.audit_every, self.next_canary)
         starts = {task.query_ids: task.starts for task in tasks}
         with (
             closing(RecordFile(self.folder.images, keep=True)) as images,
@@ -188,9 +189,11 @@ class _Run:
         self.took = dict(progress.sums)
 
     def _take(self, record: Mapping[str, Any], images: RecordFile, missing: RecordFile, starts: int) -> bool:
-        """Record a picture; whether it lacks verdicts."""
+        """Record a picture, with what earlier starts have paid for it; whether it lacks verdicts."""
         image = MinedImage.from_record(record)
         self._alarm(self.slips.add(image))
+        spent = self.pictures.spent[image.query_ids]
+        record = {**record, **{name: record[name] + spent[name] for name in spent}}
         if image.missing:
             missing.append({**record, "starts": starts})
         else:
@@ -218,10 +221,10 @@ class _Run:
     def report(self, start: float, evaluate: Evaluate) -> dict[str, Any]:
         """The report in all its forms; the numbers are of all records, calls and time of this start."""
         images = RecordedImages(self.folder, [query.query_id for query in self.queries])
-        sums = add_up(images)
-        evaluation = evaluate(images)
+        sums = add_up(images, self.folder.audit)
         self.say("writing the set")
         dataset = export(images, self.folder.dataset, self.config.grounding, self.config.images)
+        evaluation = evaluate(images)
         took = {
             name: self.took.get(name, 0)
             for name in ("calls", "cache_hits", "prompt_tokens", "completion_tokens")

@@ -10,10 +10,10 @@ from typing import Any
 
 from valor_ray.answer import MALFORMED
 from valor_ray.grounding.mine.folder import MineFolder
+from valor_ray.grounding.mine.outcome import COSTS
 from valor_ray.grounding.mine.step import ProgramRecord
 from valor_ray.records import BOX_CHECKS, BoxStage, MinedImage, ProgramStatus
-
-_SUMMED = ("calls", "cache_hits", "prompt_tokens", "completion_tokens", "cost_usd")
+from valor_ray.runs.record_file import read_records
 
 
 class RecordedImages(Iterable[MinedImage]):
@@ -51,8 +51,11 @@ def _placed_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             offset += len(line)
 
 
-def add_up(images: Iterable[MinedImage]) -> dict[str, Any]:
-    """Pictures, boxes by stage, verdicts of each check, slips, and what it took in all starts."""
+def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
+    """Pictures, boxes by stage, verdicts of each check, slips, and what it took in all starts, canaries included.
+
+    audit: audit.jsonl. What a start was killed over is in none of them: it has been recorded nowhere.
+    """
     keys: set[str] = set()
     left: Counter[str] = Counter()
     checks = {stage.value: Counter({"yes": 0, "no": 0, "missing": 0}) for stage in BOX_CHECKS}
@@ -72,7 +75,9 @@ def add_up(images: Iterable[MinedImage]) -> dict[str, Any]:
                 word = {True: "yes", False: "no", None: "missing"}[decision.kept]
                 checks[decision.stage.value][word] += 1
         slips.update(image.slips)
-        sums.update({name: getattr(image, name) for name in _SUMMED})
+        sums.update({name: getattr(image, name) for name in COSTS})
+    for canary in read_records(audit):
+        sums.update({name: canary.get(name, 0) for name in COSTS})
     return {
         "images": len(keys),
         "boxes_left": {stage.value: left[stage.value] for stage in BoxStage},
@@ -82,7 +87,7 @@ def add_up(images: Iterable[MinedImage]) -> dict[str, Any]:
             for name in ("without_candidate", "without_kept", "with_missing", "missing_boxes")
         },
         "slips": dict(slips),
-        "in_all": {name: round(sums[name], 6) for name in _SUMMED},
+        "in_all": {name: round(sums[name], 6) for name in COSTS},
     }
 
 

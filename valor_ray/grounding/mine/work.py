@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from valor_ray.errors import ConfigError
-from valor_ray.grounding.mine.outcome import failure
+from valor_ray.grounding.mine.outcome import COSTS, failure
 from valor_ray.grounding.mine.phrases import merged
 from valor_ray.grounding.mine.step import MineTask, ProgramRecord
 from valor_ray.models.grounding_dino.phrases import normal_form
@@ -76,6 +77,8 @@ class Pictures:
     resumed: int = 0  # with nothing left to look for
     todo: list[MineTask] = field(default_factory=list)  # in the order of the queries
     failed: list[dict[str, Any]] = field(default_factory=list)
+    # query_ids of a task -> COSTS of the starts before, whose record takes the place of the missing one
+    spent: dict[tuple[str, ...], Counter[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -85,6 +88,7 @@ class _Picture:
     phrases: list[str] = field(default_factory=list)
     mined: set[str] = field(default_factory=set)  # normal forms
     starts: int = 0
+    spent: Counter[str] = field(default_factory=Counter)
 
 
 def pictures_left(programs: Sequence[ProgramRecord], images: Path, missing: Path) -> Pictures:
@@ -114,6 +118,7 @@ def pictures_left(programs: Sequence[ProgramRecord], images: Path, missing: Path
     for record in read_records(missing):
         for picture in _of(record, by_query):
             picture.starts = max(picture.starts, 1 + record.get("starts", 0))
+            picture.spent.update({name: record.get(name, 0) for name in COSTS})
     left.pictures = len(together)
     for picture in together.values():
         phrases = merged(picture.phrases)
@@ -121,7 +126,9 @@ def pictures_left(programs: Sequence[ProgramRecord], images: Path, missing: Path
         left.without_phrase += not phrases
         left.resumed += bool(phrases) and not new
         if new:
-            left.todo.append(MineTask(picture.image, tuple(picture.query_ids), new, picture.starts))
+            task = MineTask(picture.image, tuple(picture.query_ids), new, picture.starts)
+            left.todo.append(task)
+            left.spent[task.query_ids] = picture.spent
     return left
 
 

@@ -7,11 +7,10 @@ import io
 import json
 import random
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from valor_ray.judges.boxes.partition import SHIFT_SLIPS
 from valor_ray.measure.intervals import wilson
 from valor_ray.ports import Judge
 from valor_ray.records import BBox, BoxStage, Detection, MinedImage, Picture
-from valor_ray.runs.record_file import read_records
 
 if TYPE_CHECKING:
     from valor_ray.config.grounding import GroundingConfig
@@ -49,7 +47,7 @@ class BoxCanary:
 
 @cache
 def canary_images() -> tuple[BoxCanary, ...]:
-    """The canaries that ship with the package (tabletop/make_box_canaries.py)."""
+    """The canaries that ship with the package (tabletop/mining/make_canaries.py)."""
     folder = files("valor_ray.judges.boxes").joinpath("canaries")
     shipped = []
     for line in folder.joinpath("canaries.jsonl").read_text(encoding="utf-8").splitlines():
@@ -67,17 +65,6 @@ def canary_images() -> tuple[BoxCanary, ...]:
             )
         )
     return tuple(shipped)
-
-
-def canaries_after(done: Path) -> Iterator[BoxCanary]:
-    """Canaries without end, going on after those that an earlier run recorded in `done`.
-
-    Each time round they come in another variant, so that no stored answer stands in for the verifier.
-    """
-    known, at = canary_images(), sum(1 for _ in read_records(done))
-    while True:
-        yield variant(known[at % len(known)], at // len(known))
-        at += 1
 
 
 def variant(canary: BoxCanary, number: int) -> BoxCanary:

@@ -384,11 +384,13 @@ async def _shared(task: asyncio.Task[JudgeReply]) -> JudgeReply:
 
 
 def _content(outcome: HttpOutcome, schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The JSON object of an answer when it fits the schema."""
+    """The JSON object of an answer when it fits the schema. Halves of surrogate pairs become "?"."""
     if outcome.kind is not HttpKind.ANSWERED:
         return None
     try:
         value = json.loads(outcome.text)
+        if "\\u" in outcome.text:  # else there are none: transport.py lets none through
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and fits(value, schema) else None

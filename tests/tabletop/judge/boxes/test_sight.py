@@ -6,8 +6,8 @@ import numpy as np
 
 from valor_ray.tabletop.judge.boxes import sight
 from valor_ray.tabletop.judge.boxes.beliefs import believed
-from valor_ray.tabletop.judge.boxes.crops import FIRST_SEED, make_boxes, truth
-from valor_ray.tabletop.judge.boxes.fit import fit
+from valor_ray.tabletop.judge.boxes.fitting.crops import FIRST_SEED, make_boxes, truth
+from valor_ray.tabletop.judge.boxes.fitting.fit import fit
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import SPLIT_SEEDS, sample_scene
 

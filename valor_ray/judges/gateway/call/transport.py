@@ -151,10 +151,10 @@ def _completion(data: bytes) -> HttpOutcome:
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return HttpOutcome(HttpKind.BROKEN, "a reply that is no chat completion", 200)
     if refusal and not content:
-        return HttpOutcome(HttpKind.REFUSED, str(refusal)[:_DETAIL], 200, None, *tokens)
+        return HttpOutcome(HttpKind.REFUSED, _plain(str(refusal))[:_DETAIL], 200, None, *tokens)
     if not isinstance(content, str) or not content.strip():
         return HttpOutcome(HttpKind.BROKEN, "an empty reply", 200, None, *tokens)
-    return HttpOutcome(HttpKind.ANSWERED, content, 200, None, *tokens)
+    return HttpOutcome(HttpKind.ANSWERED, _plain(content), 200, None, *tokens)
 
 
 def _words(data: bytes) -> str:
@@ -165,7 +165,12 @@ def _words(data: bytes) -> str:
         text = str(reply["error"]["message"])
     except (ValueError, TypeError, LookupError, RecursionError):
         pass
-    return " ".join(text.split())[:_DETAIL]
+    return " ".join(_plain(text).split())[:_DETAIL]
+
+
+def _plain(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON may spell and no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _retry_after(value: str | None) -> float | None:

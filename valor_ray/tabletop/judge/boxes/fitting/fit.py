@@ -1,4 +1,4 @@
-"""`python -m valor_ray.tabletop.judge.boxes.fit`: fit the coefficients of the offline judge's look at boxes.
+"""`python -m valor_ray.tabletop.judge.boxes.fitting.fit`: fit the coefficients of the offline judge's look at boxes.
 
 Only here does that part of the judge meet labels, once, before it is shipped: of scenes of the train split in the seen
 looks, repainted (`crops.py`). About 11 minutes on one core.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from valor_ray.tabletop.judge.boxes.crops import Framed, make_boxes
+from valor_ray.tabletop.judge.boxes.fitting.crops import Framed, make_boxes
 from valor_ray.tabletop.judge.boxes.sight import COEFFICIENTS, SIDE, SLOT
 from valor_ray.tabletop.judge.fit import layout
 from valor_ray.tabletop.judge.sight import COLOURS, SHAPES

@@ -118,7 +118,9 @@ def _paint(rng: np.random.Generator) -> Callable[[Array, np.random.Generator], A
         if kind == 0:
             value = np.floor(along / own.uniform(0.03, 0.09)) % 2
         elif kind == 1:
-            value = value_noise(local[:, 0] * 15 + 5, (local[:, 2] + local[:, 1]) * 15 + 5, own.random((16, 16)))
+            value = value_noise(
+                local[:, 0] * 15 + 5, (local[:, 2] + local[:, 1]) * 15 + 5, own.random((16, 16))
+            )
         else:
             value = np.clip(0.5 + along * 3, 0, 1)
         return np.asarray(1.1 - strength * value)

@@ -1,4 +1,4 @@
-"""`python -m valor_ray.tabletop.measure_boxes`: how often the offline verifier errs about boxes, by stage and look.
+"""`python -m valor_ray.tabletop.mining.measure_boxes`: how often the offline verifier errs about boxes, by look.
 
 Held-out scenes are rendered, phrases drawn as programs ask for them, absent ones among them; candidates are those of
 the shipped detector at the mining threshold, and the checks are those of mining (judges.boxes.checks, pictures coded as
@@ -26,10 +26,10 @@ from valor_ray.records import BOX_CHECKS, BoxStage, CheckedBox, JudgeReply, Judg
 from valor_ray.tabletop.judge.boxes.answer import answer_boxes
 from valor_ray.tabletop.judge.boxes.noise import Noise
 from valor_ray.tabletop.judge.protocol import decode_data_uri
+from valor_ray.tabletop.mining.truth import LEAST_VISIBLE, read_phrase
 from valor_ray.tabletop.pretrain.detector_words import ABSENT_NOUNS, OTHER_COLOURS
 from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.scenes import ALL_LOOKS, COLOURS, LOOKS, SHAPES, SPLIT_SEEDS, sample_scene
-from valor_ray.tabletop.truth_of_boxes import LEAST_VISIBLE, read_phrase
 
 _PHRASES = (2, 5)  # of a picture: at least, and one more than at most
 _PRESENT = 0.6  # share of phrases that name something in the picture; of others, some do by chance

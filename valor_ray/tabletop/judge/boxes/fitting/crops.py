@@ -1,4 +1,4 @@
-"""Boxes with what they frame, for fitting: of scenes of the train split, in the seen looks and in looks drawn at random.
+"""Boxes with what they frame, for fitting: scenes of the train split, in the seen looks and in looks drawn at random.
 
 Neither the looks that the verifier is measured on (lamp, quilt) nor those of its development (dusk, loud) are rendered.
 """
@@ -16,9 +16,9 @@ from valor_ray.config.tree import Config
 from valor_ray.images import from_array
 from valor_ray.judges.boxes.pictures import crop_window as crop_corners
 from valor_ray.models.grounding_dino.detector import GroundingDino
+from valor_ray.tabletop.judge.boxes.fitting.varied import varied_scene
 from valor_ray.tabletop.judge.boxes.geometry import Box, overlap, placed
 from valor_ray.tabletop.judge.boxes.sight import PADDING, Window, crop_window, window
-from valor_ray.tabletop.judge.boxes.varied import varied_scene
 from valor_ray.tabletop.judge.fit import repaint, with_clutter, wrong_boxes
 from valor_ray.tabletop.judge.scene import propose
 from valor_ray.tabletop.judge.sight import COLOURS, SHAPES
@@ -82,7 +82,11 @@ def _sighting(seed: int, rng: np.random.Generator) -> tuple[Scene, Rendering, np
     scene = dataclasses.replace(sample_scene(seed, "dusk" if rng.random() < 0.7 else own), look=own)
     rendering = render(scene)
     painted = rng.random() < 0.5
-    return scene, rendering, repaint(rendering.rgb, with_clutter(scene, rendering), rng) if painted else rendering.rgb
+    return (
+        scene,
+        rendering,
+        repaint(rendering.rgb, with_clutter(scene, rendering), rng) if painted else rendering.rgb,
+    )
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""Makes the canaries of the vision verifier's audit: python -m valor_ray.tabletop.make_box_canaries
+"""Makes the canaries of the vision verifier's audit: python -m valor_ray.tabletop.mining.make_canaries
 
 Tabletop scenes of split train in the seen looks, each with boxes whose verdicts nobody can doubt. This is the only
 place where their truth is used; what ships are pictures and expectations (judges/boxes/canaries/).

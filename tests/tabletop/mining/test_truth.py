@@ -9,9 +9,9 @@ import pytest
 
 from valor_ray.errors import ConfigError
 from valor_ray.records import BOX_CHECKS, BBox, BoxDecision, CheckedBox, MinedImage
+from valor_ray.tabletop.mining.truth import evaluate_mining, read_phrase
 from valor_ray.tabletop.pretrain.detector_words import SHAPE_WORDS, matches, plural
 from valor_ray.tabletop.scenes import COLOURS, SHAPES
-from valor_ray.tabletop.truth_of_boxes import evaluate_mining, read_phrase
 
 RED_BALL: BBox = (10, 10, 50, 50)
 RED_BOX: BBox = (100, 10, 160, 90)

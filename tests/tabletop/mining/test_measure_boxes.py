@@ -7,10 +7,10 @@ import numpy as np
 from valor_ray.measure.box_stages import PhraseBoxes
 from valor_ray.records import BOX_CHECKS, BBox, BoxDecision, BoxStage, CheckedBox
 from valor_ray.tabletop.judge.boxes.noise import Noise
-from valor_ray.tabletop.measure_boxes import Tally, measure, phrases
+from valor_ray.tabletop.mining.measure_boxes import Tally, measure, phrases
+from valor_ray.tabletop.mining.truth import read_phrase
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import sample_scene
-from valor_ray.tabletop.truth_of_boxes import read_phrase
 
 HERE: BBox = (0.0, 0.0, 10.0, 10.0)
 THERE: BBox = (50.0, 50.0, 60.0, 60.0)
