@@ -59,7 +59,11 @@ def test_valor_commands_in_the_documents_are_accepted(document: str) -> None:
 
 def test_jobs_in_the_documents_take_the_options_shown() -> None:
     shown = [words[2:] for words in commands("README.md") if words[1:2] == ["-m"]]
-    assert {words[0] for words in shown} == {"jobs.sample_replies", "jobs.write_queries"}
+    assert {words[0] for words in shown} == {
+        "jobs.sample_replies",
+        "jobs.write_queries",
+        "jobs.propose_boxes",
+    }
     for module, *words in shown:
         command = f"valor_ray.commands.train.{module.removeprefix('jobs.')}"
         importlib.import_module(command).build_parser().parse_args(words)

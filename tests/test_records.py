@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 from rollout_of import rollout_of
 
-from valor_ray.records import Rollout, Sample
+from valor_ray.records import BoxDecision, BoxStage, CheckedBox, MinedImage, Rollout, Sample
 
 
 def test_rollout_is_its_json_and_comes_back_from_it() -> None:
@@ -51,3 +51,16 @@ def test_rollout_travels_between_processes_and_nobody_changes_it() -> None:
     assert pickle.loads(pickle.dumps(one)) == one
     with pytest.raises(FrozenInstanceError):
         one.advantage = 2.0  # type: ignore[misc]
+
+
+def test_unsure_decision_comes_back_and_is_false_in_records_of_before() -> None:
+    decisions = (BoxDecision(BoxStage.COARSE, True), BoxDecision(BoxStage.CROPS, False, "dark", "vlm", True))
+    box = CheckedBox((0, 0, 9, 9), "cup", 0.5, decisions)
+    image = MinedImage("a.png", "key", 20, 20, ("q",), ("cup",), (box,))
+    record = json.loads(json.dumps(image.to_record()))
+    assert MinedImage.from_record(record) == image
+    assert box.unsure and box.kept is False and not box.passed(BoxStage.CROPS)
+    for each in record["boxes"][0]["decisions"]:
+        del each["unsure"]
+    (older,) = MinedImage.from_record(record).boxes
+    assert older.kept is False and not older.unsure

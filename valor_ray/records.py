@@ -355,6 +355,7 @@ class BoxDecision:
     kept: bool | None  # None: missing, which is no verdict (law 3)
     reason: str = ""  # the verifier's words; why it is missing when it is
     by: str = ""  # the verifier's model; "geometry" where the boxes' places decide
+    unsure: bool = False  # it could not tell: dropped, and no negative
 
 
 @dataclass(frozen=True)
@@ -374,6 +375,11 @@ class CheckedBox:
         if len(self.decisions) < len(BOX_CHECKS) or any(each.kept is None for each in self.decisions):
             return None
         return True
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a check dropped it because it could not tell: its phrase may well be right there."""
+        return any(decision.unsure for decision in self.decisions)
 
     def passed(self, stage: BoxStage) -> bool:
         """Whether it is still there after this stage."""
@@ -415,15 +421,7 @@ class MinedImage:
         """The JSON object that is kept of it."""
         record = {each.name: getattr(self, each.name) for each in fields(self)}
         record["boxes"] = [
-            {
-                "bbox": box.bbox,
-                "label": box.label,
-                "score": box.score,
-                "decisions": [
-                    {"stage": each.stage.value, "kept": each.kept, "reason": each.reason, "by": each.by}
-                    for each in box.decisions
-                ],
-            }
+            vars(box) | {"decisions": [vars(said) | {"stage": said.stage.value} for said in box.decisions]}
             for box in self.boxes
         ]
         return record
@@ -436,14 +434,14 @@ class MinedImage:
         values |= {name: tuple(record[name]) for name in ("query_ids", "phrases")}
         values["boxes"] = tuple(
             CheckedBox(
-                tuple(box["bbox"]),
-                box["label"],
-                box["score"],
-                tuple(
-                    BoxDecision(BoxStage(each["stage"]), each["kept"], each["reason"], each["by"])
-                    for each in box["decisions"]
-                ),
+                tuple(box["bbox"]), box["label"], box["score"], tuple(map(_decision, box["decisions"]))
             )
             for box in record["boxes"]
         )
         return cls(**values)
+
+
+def _decision(record: Mapping[str, Any]) -> BoxDecision:
+    """Records of before there was the word hold no `unsure`. Raises KeyError."""
+    unsure = record.get("unsure", False)
+    return BoxDecision(BoxStage(record["stage"]), record["kept"], record["reason"], record["by"], unsure)

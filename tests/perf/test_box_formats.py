@@ -52,6 +52,7 @@ def test_agreement_and_cost_of_both_formats(run: Path, capsys: pytest.CaptureFix
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--run", str(tmp_path)]) == 2
+    assert "has no config.yaml. Give the folder of a `valor mine` run." in capsys.readouterr().err
     save_settings(tmp_path / "config.yaml", Config.load())
     assert main(["--run", str(tmp_path)]) == 2
     assert "names no picture with candidates" in capsys.readouterr().err

@@ -10,13 +10,19 @@ from PIL import Image
 from valor_ray import images
 from valor_ray.records import BOX_CHECKS, BBox, BoxDecision, CheckedBox, MinedImage
 
-VERDICTS = {"k": True, "d": False, "m": None}
+VERDICTS = {"k": True, "d": False, "u": False, "m": None}
 
 
 def box(said: str, label: str = "red ball", bbox: BBox = (10, 20, 60, 70), **more) -> CheckedBox:
-    """said: a letter a check, k(ept), d(ropped) or m(issing)."""
+    """said: a letter a check, k(ept), d(ropped), u(nsure, dropped) or m(issing)."""
     decisions = (
-        BoxDecision(stage, VERDICTS[each], more.get("reason", f"{stage} said so"), more.get("by", "vlm"))
+        BoxDecision(
+            stage,
+            VERDICTS[each],
+            more.get("reason", f"{stage} said so"),
+            more.get("by", "vlm"),
+            unsure=each == "u",
+        )
         for stage, each in zip(BOX_CHECKS, said, strict=False)
     )
     return CheckedBox(bbox, label, more.get("score", 0.5), tuple(decisions))

@@ -54,7 +54,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from valor_ray.config.tree import Config
 
-    config = Config.load(str(args.run / "config.yaml"), args.overrides)
+    settings = args.run / "config.yaml"
+    if not settings.is_file():
+        raise ConfigError(f"--run {args.run} has no config.yaml. Give the folder of a `valor mine` run.")
+    config = Config.load(str(settings), args.overrides)
     return asyncio.run(_compare(args, config))
 
 

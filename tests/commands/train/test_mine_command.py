@@ -80,7 +80,10 @@ def test_photographs_have_no_precision_and_a_failed_one_exits_1(tmp_path: Path, 
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     assert (result["images"], result["precision_by_stage"], result["recall_lost"]) == (2, None, None)
-    assert "rule-based" in captured.err and "labels by their names: answer" in captured.err
+    assert (
+        captured.err.count("rule-based and knows tabletop scenes only") == 1
+        and "labels by their names: answer" in captured.err
+    )
     assert "7" not in [row.get("answer") for row in map(json.loads, (run / "phrases.jsonl").open())]
 
 

@@ -12,14 +12,14 @@ from valor_ray.config.grounding import GroundingConfig
 from valor_ray.grounding.dataset import export as exporting
 from valor_ray.records import BOX_CHECKS, BoxDecision, CheckedBox, MinedImage
 
-# What the checks said, in order: y kept, n dropped, ? no verdict
-VERDICTS = {"y": True, "n": False, "?": None}
+# What the checks said, in order: y kept, n dropped, u dropped as unsure, ? no verdict
+VERDICTS = {"y": True, "n": False, "u": False, "?": None}
 KEPT, COARSE, CROP, DUPLICATE, MISSING = "yyy", "n", "yn", "yyn", "y?"
 
 
 def _box(label: str, bbox=(10.0, 10.0, 50.0, 50.0), said: str = KEPT, score: float = 0.5) -> CheckedBox:
     decisions = tuple(
-        BoxDecision(stage, VERDICTS[mark], f"because {mark}", "vlm")
+        BoxDecision(stage, VERDICTS[mark], f"because {mark}", "vlm", mark == "u")
         for stage, mark in zip(BOX_CHECKS, said, strict=False)
     )
     return CheckedBox(tuple(map(float, bbox)), label, score, decisions)

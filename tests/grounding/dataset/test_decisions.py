@@ -31,6 +31,21 @@ def test_a_row_for_each_stage_that_a_box_reached(mined, box, tmp_path):
     assert pq.read_schema(tmp_path / "d.parquet").equals(SCHEMA)
 
 
+def test_an_unsure_drop_is_told_from_a_sure_one(mined, box, tmp_path):
+    with DecisionsFile(tmp_path / "d.parquet") as file:
+        file.add(mined("a.png", box("cup", said="yu"), box("dog", said="n"), box("cat", said="?")))
+    said = [(row["stage"], row["kept"], row["unsure"]) for row in read(tmp_path / "d.parquet")]
+    assert said == [
+        ("candidates", True, False),
+        ("coarse", True, False),
+        ("crops", False, True),
+        ("candidates", True, False),
+        ("coarse", False, False),
+        ("candidates", True, False),
+        ("coarse", None, False),
+    ]
+
+
 def test_rows_stream_in_row_groups_of_bounded_size(mined, box, tmp_path):
     boxes = [box("cup", (0, 0, number + 1, 9)) for number in range(900)]
     with DecisionsFile(tmp_path / "d.parquet") as file:

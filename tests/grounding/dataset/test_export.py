@@ -45,7 +45,15 @@ def names(folder: Path) -> list[str]:
 
 def test_pictures_without_a_confirmed_box_are_negatives_and_counted(export, folder, records):
     assert export(*records) == DatasetCounts(
-        images=4, positives=2, absent=5, hard_negatives=3, ignored=2, all_rejected=2, left_out=1, labels=1
+        images=4,
+        positives=2,
+        absent=5,
+        hard_negatives=3,
+        ignored=2,
+        unsure=0,
+        all_rejected=2,
+        left_out=1,
+        labels=1,
     )
     assert names(folder) == ["1", "2", "3", "5"]
     absent = [each.absent for each in training_images(folder)]
@@ -57,15 +65,39 @@ def test_pictures_without_a_confirmed_box_are_negatives_and_counted(export, fold
 
 def test_or_left_out_and_counted(export, folder, records):
     assert export(*records, all_rejected="leave_out") == DatasetCounts(
-        images=2, positives=2, absent=2, hard_negatives=1, ignored=2, all_rejected=2, left_out=3, labels=1
+        images=2,
+        positives=2,
+        absent=2,
+        hard_negatives=1,
+        ignored=2,
+        unsure=0,
+        all_rejected=2,
+        left_out=3,
+        labels=1,
     )
     assert names(folder) == ["1", "5"]
     keys = pq.read_table(folder / "decisions.parquet", columns=["image"]).to_pydict()["image"]
     assert set(keys) == {"/p/1", "/p/2", "/p/4", "/p/5"}  # what was decided is kept of all
 
 
+def test_boxes_dropped_as_unsure_are_counted_and_teach_nothing(export, folder, mined, box):
+    phrase = "box behind the ball"
+    counts = export(
+        mined("/p/1", box("cup", LEFT), box(phrase, RIGHT, "u"), box(phrase, LOW, "yu"), asked=("cat",)),
+        mined("/p/2", box(phrase, LEFT, "u"), box("dog", RIGHT, "n")),
+    )
+    assert counts == DatasetCounts(
+        images=1, positives=1, absent=1, hard_negatives=0, ignored=2, unsure=2, all_rejected=0, left_out=1, labels=1
+    )  # fmt: skip
+    (entry,) = training_images(folder)
+    assert (entry.filename, entry.absent, entry.hard_negatives) == ("1", ("cat",), ())
+    assert [(each.phrase, each.why) for each in entry.ignored] == [(phrase, "unsure")] * 2
+    told = pq.read_table(folder / "decisions.parquet").to_pylist()
+    assert sum(row["unsure"] for row in told) == 3
+
+
 def test_nothing_mined_gives_an_empty_set(export, folder):
-    assert export() == DatasetCounts(0, 0, 0, 0, 0, 0, 0, 0)
+    assert export() == DatasetCounts(0, 0, 0, 0, 0, 0, 0, 0, 0)
     assert set(contents(folder)) == set(FILES)
     assert names(folder) == []
     assert list(training_images(folder)) == []

@@ -30,6 +30,8 @@ def test_a_confirmed_box_is_positive_under_its_normal_form(mined, box):
         (("n", "yy?"), False),
         (("n", ""), False),
         (("yyn",), False),
+        (("u",), False),
+        (("n", "yu"), False),
         (("n", "yyy"), False),
     ],
 )
@@ -71,18 +73,36 @@ def test_a_refused_box_of_another_name_is_ignored_where_that_may_name_the_object
 
 @pytest.mark.parametrize(
     ("said", "why"),
-    [("", Why.UNVERIFIED), ("?", Why.UNVERIFIED), ("y?", Why.UNVERIFIED), ("yyn", Why.DUPLICATE)],
+    [
+        ("", Why.UNVERIFIED),
+        ("?", Why.UNVERIFIED),
+        ("y?", Why.UNVERIFIED),
+        ("yyn", Why.DUPLICATE),
+        ("u", Why.UNSURE),
+        ("yu", Why.UNSURE),
+    ],
 )
-def test_duplicates_and_boxes_without_a_verdict_are_ignored(mined, box, said, why):
+def test_duplicates_and_boxes_without_a_sure_verdict_are_ignored(mined, box, said, why):
     side = known(mined("a", box("cup", LEFT), box("cup", RIGHT, said)))
     assert [(each.bbox, each.why) for each in side.ignored] == [(RIGHT, why)]
     assert side.hard_negatives == ()
 
 
+@pytest.mark.parametrize("said", ["u", "yu"])
+def test_a_phrase_that_the_verifier_is_unsure_of_is_no_negative_anywhere_near(mined, box, said):
+    phrase = "box behind the ball"
+    near, far = (0, 0, 40, 30), (100, 0, 140, 40)  # IoU with LEFT: 0.75, 0
+    boxes = (box(phrase, LEFT, said), box(phrase, near, "n"), box(phrase, far, "n"), box("dog", LEFT, "n"))
+    side = known(mined("a", *boxes, asked=("cat",)))
+    assert side.absent == ("cat", "dog")
+    assert [(each.phrase, each.bbox) for each in side.hard_negatives] == [(phrase, far), ("dog", LEFT)]
+    assert [(each.bbox, each.why) for each in side.ignored] == [(LEFT, Why.UNSURE), (near, Why.INEXACT)]
+
+
 def test_every_box_is_on_exactly_one_side(mined, box):
     boxes = [
         box("cup", (number * 3, 0, number * 3 + 30, 30 + number), said)
-        for number, said in enumerate(("yyy", "n", "yn", "yyn", "?", "y?", "yy?", "yyy"))
+        for number, said in enumerate(("yyy", "n", "yn", "yyn", "?", "y?", "yy?", "u", "yu", "yyy"))
     ]
     side = known(mined("a", *boxes))
     listed = [each.bbox for each in (*side.positives, *side.hard_negatives, *side.ignored)]
@@ -94,3 +114,5 @@ def test_standing_of_a_picture(mined, box):
     assert standing(mined("a", box("cup", said="n"))) is Standing.REJECTED
     assert standing(mined("a", asked=("cup",))) is Standing.REJECTED
     assert standing(mined("a", box("cup", said="n"), box("dog", RIGHT, "?"))) is Standing.UNDECIDED
+    assert standing(mined("a", box("cup", said="n"), box("dog", RIGHT, "yu"))) is Standing.UNDECIDED
+    assert standing(mined("a", box("cup"), box("dog", RIGHT, "u"))) is Standing.CONFIRMED

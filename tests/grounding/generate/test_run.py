@@ -10,9 +10,10 @@ from PIL import Image
 
 from valor_ray.config.judging import JudgeConfig
 from valor_ray.config.service import ImageConfig
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.grounding.generate.calibrate import KnownPicture
-from valor_ray.grounding.generate.frozen import Frozen, frozen_before
+from valor_ray.grounding.generate.frozen import Frozen, as_sent, frozen_before
 from valor_ray.grounding.generate.run import MinedPicture, Proposed, Proposing
 from valor_ray.judges.boxes.proposals import CONVENTIONS
 from valor_ray.runs.record_file import read_records
@@ -89,18 +90,23 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_job_keeps_to_one_model_one_run_and_one_format(tmp_path: Path) -> None:
-    assert frozen_before(tmp_path, "m", tmp_path / "mine", None) is None
-    frozen = Frozen("m", str(tmp_path / "mine"), "xyxy_unit", None, {})
+    sent = as_sent(Config.load())
+    assert frozen_before(tmp_path, "m", tmp_path / "mine", None, sent) is None
+    frozen = Frozen("m", str(tmp_path / "mine"), "xyxy_unit", None, {}, sent)
     frozen.save(tmp_path)
-    assert frozen_before(tmp_path, "m", tmp_path / "mine", None) == frozen
-    assert frozen_before(tmp_path, "m", tmp_path / "mine", "xyxy_unit") == frozen
+    assert frozen_before(tmp_path, "m", tmp_path / "mine", None, sent) == frozen
+    assert frozen_before(tmp_path, "m", tmp_path / "mine", "xyxy_unit", sent) == frozen
     for model, mine, form, what in (
         ("other", "mine", None, "model m, not of other"),
         ("m", "mine2", None, "proposals of run"),
         ("m", "mine", "xyxy_1000", "format xyxy_unit, not of xyxy_1000"),
     ):
         with pytest.raises(ConfigError, match=what):
-            frozen_before(tmp_path, model, tmp_path / mine, form)
+            frozen_before(tmp_path, model, tmp_path / mine, form, sent)
+    for setting in ("vlm.extra={seed: 1}", "vlm.max_side=640", "grounding.picture_format=png"):
+        now = as_sent(Config.load("local", [setting]))
+        with pytest.raises(ConfigError, match=f"another {setting.partition('=')[0]}. Give another --out"):
+            frozen_before(tmp_path, "m", tmp_path / "mine", None, now)
     (tmp_path / "calibration.json").write_text("{}")
     with pytest.raises(ConfigError, match="Give another --out"):
-        frozen_before(tmp_path, "m", tmp_path / "mine", None)
+        frozen_before(tmp_path, "m", tmp_path / "mine", None, sent)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,29 @@ def test_further_queries_are_mined_for_their_new_phrases_alone(tmp_path: Path) -
     report = run(tmp_path / "run", more, host)
     assert host.detector.asked[2:] == [("cup",)]
     assert (report["images"], report["candidates"], report["dataset"]["images"]) == (2, 5, 2)
+
+
+def test_a_picture_whose_file_has_changed_is_refused(tmp_path: Path) -> None:
+    queries, host = mining.pictures(tmp_path, 2), mining.Host(mining.config())
+    run(tmp_path / "run", queries, host)
+    kept = (tmp_path / "0.png").read_bytes()
+    shutil.copy(tmp_path / "1.png", tmp_path / "0.png")
+    with pytest.raises(ConfigError, match=r"0\.png is not the one .* its file has changed since"):
+        run(tmp_path / "run", queries, host)
+    (tmp_path / "0.png").write_bytes(kept)
+    assert run(tmp_path / "run", queries, host)["images"] == 2 and host.started == 1
+
+
+def test_the_set_names_the_pictures_where_the_queries_say_that_they_lie_now(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    queries, host = mining.pictures(tmp_path / "old", 2), mining.Host(mining.config())
+    run(tmp_path / "run", queries, host)
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    moved = [replace(query, image=query.image.replace("/old/", "/new/")) for query in queries]
+    run(tmp_path / "run", moved, host)
+    assert host.started == 1
+    about = json.loads((tmp_path / "run/dataset/dataset.json").read_text(encoding="utf-8"))
+    assert Path(tmp_path / "run/dataset", about["root"]).resolve() == (tmp_path / "new").resolve()
 
 
 def test_missing_verdicts_are_asked_for_again_and_nothing_else_is(tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def test_other_verdicts_and_missing_ones_are_told_apart(verifier, picture, confi
     assert said["kept"]["boxes"] == 1 and said["coarse"]["agreed"] == 2
 
 
+def test_unsure_and_drop_are_the_same_end_of_a_box(verifier, picture, config) -> None:
+    verifier.spoil["box_crop"] = lambda number, right: {**right, "verdict": ("drop", "unsure")[number]}
+    said = compare(verifier, config, (picture, boxes("cup")))
+    assert (said["crops"]["boxes"], said["crops"]["agreed"], said["kept"]["agreed"]) == (1, 1, 1)
+
+
 def test_nothing_to_compare_is_no_share(verifier, picture, config) -> None:
     assert compare(verifier, config, (picture, []))["kept"] == {
         "boxes": 0, "agreed": 0, "share": None, "ci": [0.0, 1.0],

@@ -143,6 +143,18 @@ def test_a_verifier_that_says_the_same_to_all_raises_an_alarm_once(verdict, name
     assert named in audit.report()["alarm"] and "vlm.model" in audit.report()["alarm"]
 
 
+@pytest.mark.parametrize("verdict", ["drop", "unsure"])
+def test_an_unsure_verdict_agrees_with_a_known_no_and_with_no_yes(verdict, verifier, config) -> None:
+    verifier.spoil["box_crop"] = lambda number, right: {**right, "verdict": verdict}
+    said = record(verifier, config, canary_images()[0])
+    expected = [box["expected"]["crops"] for box in said["boxes"] if "crops" in box["expected"]]
+    audit = BoxAudit(config.grounding)
+    audit.add(said)
+    counts = audit.report()["checks"]["crops"]
+    assert 0 < expected.count(False) < len(expected)
+    assert (counts["asked"], counts["agreed"]) == (len(expected), expected.count(False))
+
+
 def test_missing_verdicts_are_no_disagreement(verifier, config) -> None:
     for head in ("box_coarse", "box_crop", "box_duplicates"):
         verifier.spoil[head] = lambda number, right: JudgeReply(None, "down")

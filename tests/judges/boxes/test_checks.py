@@ -150,16 +150,19 @@ def test_a_verifier_that_repeats_its_slip_is_asked_as_often_as_configured(verifi
         assert len(verifier.of("box_coarse")) == 1 + again
 
 
-def test_the_next_start_asks_anew_where_the_stored_answer_cannot_be_used(verifier, picture, config) -> None:
+@pytest.mark.parametrize("again", [0, 1])
+def test_the_next_start_asks_anew_where_the_stored_answer_cannot_be_used(
+    again, verifier, picture, config
+) -> None:
     verifier.spoil["box_coarse"] = lambda number, right: (
-        {"boxes": right["boxes"][:-1]} if number < 2 else right
+        {"boxes": right["boxes"][:-1]} if number < 1 + again else right
     )
     candidates = apart("cup", "plate")
-    assert kept(check(verifier, picture, config, candidates)) == [True, None]
+    assert kept(check(verifier, picture, config, candidates, ask_again=again)) == [True, None]
     verifier.spoil["box_coarse"] = lambda number, right: (
-        {"boxes": right["boxes"][:-1]} if number == 2 else right
+        {"boxes": right["boxes"][:-1]} if number == 1 + again else right
     )
-    checks = check(verifier, picture, config, candidates, start=1)  # the first answer is the stored one
+    checks = check(verifier, picture, config, candidates, start=1, ask_again=again)  # the first is stored
     assert kept(checks) == [True, True]
     assert (checks.cache_hits, checks.calls) == (
         2,
@@ -218,6 +221,24 @@ def test_a_verdict_of_another_word_is_missing(verifier, picture, config) -> None
     verifier.spoil["box_crop"] = lambda number, right: JudgeReply({"reason": "", "verdict": "yes"})
     checks = check(verifier, picture, config, apart("cup"))
     assert kept(checks) == [None] and "'yes'" in checks.boxes[0].decisions[1].reason
+
+
+@pytest.mark.parametrize("head", ["box_coarse", "box_crop"])
+def test_an_unsure_verdict_drops_the_box_and_says_so(head, verifier, picture, config) -> None:
+    def unsure(number, right):
+        if head == "box_crop":
+            return {**right, "verdict": "unsure"} if number == 0 else right
+        first, *others = right["boxes"]
+        return {"boxes": [{**first, "verdict": "unsure"}, *others]}
+
+    verifier.spoil[head] = unsure
+    checks = check(verifier, picture, config, apart("cup", "poor cup"))
+    assert kept(checks) == [False, False] and [box.unsure for box in checks.boxes] == [True, False]
+    last = checks.boxes[0].decisions[-1]
+    assert (last.stage, last.kept, last.unsure, bool(last.reason), last.by) == (
+        BoxStage.COARSE if head == "box_coarse" else BoxStage.CROPS, False, True, True, "scripted",
+    )  # fmt: skip
+    assert not verifier.of("box_duplicates") and checks.slips == {}
 
 
 def test_checks_fit_into_the_record_of_a_picture(verifier, picture, config) -> None:

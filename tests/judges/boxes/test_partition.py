@@ -76,11 +76,11 @@ def test_slips_of_a_coarse_answer(labels, content, slips, counted) -> None:
 
 
 def test_verdicts_are_those_of_their_boxes() -> None:
-    reading = read_coarse(said((3, "plate", "drop"), (1, "red cup"), (2, "blue cup", "drop")), ABC)
-    assert {index: kept for index, (kept, _reason) in reading.verdicts.items()} == {
-        1: True,
-        2: False,
-        3: False,
+    reading = read_coarse(said((3, "plate", "drop"), (1, "red cup"), (2, "blue cup", "unsure")), ABC)
+    assert {index: verdict for index, (verdict, _reason) in reading.verdicts.items()} == {
+        1: "keep",
+        2: "unsure",
+        3: "drop",
     }
 
 

@@ -125,6 +125,20 @@ def test_schemas_are_strict_and_the_same_objects_each_time(picture, config) -> N
             assert each["additionalProperties"] is False and each["required"] == list(each["properties"])
 
 
+def test_the_verdict_is_one_of_three_words_in_schemas_and_prompts(picture, config) -> None:
+    of_box = SCHEMAS["box_coarse"]["properties"]["boxes"]["items"]["properties"]["verdict"]
+    assert (
+        of_box["enum"] == SCHEMAS["box_crop"]["properties"]["verdict"]["enum"] == ["keep", "drop", "unsure"]
+    )
+    sent, (box,) = sent_picture(picture, config.grounding, config.judge), boxes("cup")
+    for request in (
+        coarse_request(sent, [box], config.grounding, config.judge),
+        crop_request(picture, box, config.grounding, config.judge),
+    ):
+        prompt = request.messages[0]["content"]
+        assert '"keep", "drop" or "unsure"' in prompt and "Say unsure when you cannot tell" in prompt
+
+
 def test_the_version_is_of_prompt_and_schema() -> None:
     assert len({prompt_version(head) for head in SCHEMAS}) == 3
 

@@ -65,6 +65,17 @@ def test_a_picture_gets_the_same_boxes_alone_and_in_a_batch(detector):
         np.testing.assert_allclose([box.score for box in alone], [box.score for box in boxes], atol=1e-4)
 
 
+def test_pictures_of_other_sizes_do_not_change_a_pictures_boxes(detector):
+    pictures = [picture(80, 60), picture(60, 90, 1), picture(300, 60, 2), picture(80, 60, 3)]
+    together = detector.detect(pictures, [["red cube"]] * 4, box_threshold=0)
+    for image, boxes in zip(pictures, together, strict=True):
+        (alone,) = detector.detect([image], [["red cube"]], box_threshold=0)
+        np.testing.assert_allclose([box.score for box in alone], [box.score for box in boxes], atol=1e-4)
+        np.testing.assert_allclose(
+            sorted(box.bbox for box in alone), sorted(box.bbox for box in boxes), atol=0.1
+        )
+
+
 def test_the_configured_threshold_holds_unless_told_otherwise(detector):
     assert detector.detect([picture(80, 60)], [["red cube"]], box_threshold=1.0) == [[]]
 

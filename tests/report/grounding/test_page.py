@@ -67,14 +67,13 @@ def test_labels_reasons_and_names_cannot_write_html(tmp_path: Path) -> None:
 
 
 def test_figures_are_those_of_the_records(tmp_path: Path) -> None:
-    record = replace(
-        mined(tmp_path / "a.png", box("kkk"), box("kkd"), box("kd"), box("d"), phrases=("red ball", "cup")),
-        calls=1234,
-        cost_usd=1.5,
-    )
-    text = written(tmp_path, [record], minutes=4.25, failed=7, evaluation=TRUTH, **TRUTH)
+    boxes = (box("kkk"), box("kkd"), box("kd"), box("d"))
+    record = mined(tmp_path / "a.png", *boxes, phrases=("red ball", "cup"))
+    took = {"calls": 1234, "cache_hits": 5678, "cost_usd": 1.5}
+    text = written(tmp_path, [record], minutes=4.25, failed=7, evaluation=TRUTH, in_all=took, **TRUTH)
     for said in (
         "1,234",
+        "5,678",
         "$1.50",
         ">4.2<",
         ">7<",
@@ -87,6 +86,14 @@ def test_figures_are_those_of_the_records(tmp_path: Path) -> None:
     assert "lost 10.0 points (8.0 – 12.5) of the 987" in text and "14 candidates of 3 phrases" in text
     assert "look lamp" in text and "93.8%" in text and "no truth" not in text
     assert "−1" in text and "75%" in text  # of the funnel: after coarse three of four
+
+
+def test_an_unsure_verdict_is_named_and_its_phrase_is_not_absent(tmp_path: Path) -> None:
+    boxes = (box("u", "jug"), box("ku", "jug"), box("d", "cup"))
+    text = written(tmp_path, [mined(tmp_path / "a.png", *boxes, phrases=("jug", "cup"))])
+    words = re.findall(r'<td class="fate"><span class="\w+">([^<]+)', text)
+    assert words == ["unsure: dropped by coarse", "unsure: dropped by crops", "dropped by coarse"]
+    assert "0 kept, 2 unsure" in text and "absent, 1 rejected" in text
 
 
 def test_without_truth_the_page_says_so(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ def picture(*fates: str, phrases: tuple[str, ...] = ("red ball",)) -> MinedImage
         ("kkk", Fate.KEPT, 3),
         ("d", Fate.COARSE, 0),
         ("kd", Fate.CROPS, 1),
+        ("u", Fate.COARSE, 0),
+        ("ku", Fate.CROPS, 1),
         ("kkd", Fate.DUPLICATE, 2),
         ("m", Fate.MISSING, 0),
         ("kkm", Fate.MISSING, 2),
@@ -56,25 +58,30 @@ def test_kinds_of_pictures(fates: tuple[str, ...], kinds: set[Kind]) -> None:
 
 def test_a_phrase_is_absent_when_no_box_of_it_is_left() -> None:
     mined = replace(
-        picture(phrases=("Red Ball", "cup", "blue box", "cone")),
-        boxes=(box("kkk", "red ball"), box("d", "cup"), box("m", "blue box")),
+        picture(phrases=("Red Ball", "cup", "blue box", "cone", "jug")),
+        boxes=(
+            box("kkk", "red ball"),
+            box("d", "cup"),
+            box("m", "blue box"),
+            box("u", "jug"),
+            box("d", "jug"),
+        ),
     )
     assert absent_phrases(mined) == ["cup", "cone"]
 
 
 def test_counts_by_stage() -> None:
     summary = MiningSummary()
-    summary.add(picture("kkk", "kkd", "kd", "d", "km"))
-    summary.add(replace(picture("kkk", "m"), calls=3, cost_usd=0.5, slips={"omitted": 2}))
+    summary.add(picture("kkk", "kkd", "ku", "u", "km"))
+    summary.add(replace(picture("kkk", "m"), slips={"omitted": 2}))
     assert list(summary.stages()) == [
         (BoxStage.CANDIDATES, 7, 0, 0),
         (BoxStage.COARSE, 5, 1, 1),
         (BoxStage.CROPS, 3, 1, 1),
         (BoxStage.DUPLICATES, 2, 1, 0),
     ]
-    counts = summary.as_json()
-    assert counts["images"] == 2 and counts["candidates"] == 7 and counts["slips"] == {"omitted": 2}
-    assert counts["pictures"]["verdict missing"] == 2 and counts["calls"] == 3
+    assert summary.images == 2 and summary.slips == {"omitted": 2}
+    assert summary.kinds[Kind.MISSING] == 2
 
 
 def test_few_pictures_are_all_shown_in_their_order() -> None:

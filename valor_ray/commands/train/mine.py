@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 DATA = "data"  # in the run folder: rendered scenes
 OBJECTS = Path("evaluation", "objects.jsonl")  # in the run folder: what is in them
+OFFLINE = (
+    "vlm.base_url is null: the offline verifier is rule-based and knows tabletop scenes only, as the shipped detector "
+    "does. Boxes of other pictures are no basis for training: for these set vlm.base_url and detector.model."
+)
 HELP = "Mine a detection set from pictures and questions: boxes that a vision verifier confirms, no labels."
 EPILOG = f"""\
 examples:
@@ -76,7 +80,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from valor_ray.config.judging import RULE_BASED
     from valor_ray.grounding.mine.summary import result
 
     interrupt_on_signals()
@@ -85,7 +88,7 @@ def run(args: Namespace) -> int:
         return _plan(args, config)
     config.vlm.check_keys(config.vlm_part)
     if config.vlm.base_url is None and config.grounding.queries is not None:
-        _say(RULE_BASED)
+        _say(OFFLINE)
     with redirect_stdout(sys.stderr):  # Ray prints there; stdout is for the result alone
         report = _mine(args, config)
     if args.json:

@@ -128,10 +128,11 @@ async def _frozen(args: argparse.Namespace, config: Config, judge: Judges) -> Fr
     """What the job keeps to: as an earlier start left it, as the user says, or by calibration."""
     from valor_ray.benchmarks.proposals import KNOWN, known_pictures
     from valor_ray.grounding.generate.calibrate import calibrate
-    from valor_ray.grounding.generate.frozen import Frozen, frozen_before
+    from valor_ray.grounding.generate.frozen import Frozen, as_sent, frozen_before
 
     wanted = None if args.format == "auto" else str(args.format)
-    before = frozen_before(args.out, config.vlm.model, args.run, wanted)
+    sent = as_sent(config)
+    before = frozen_before(args.out, config.vlm.model, args.run, wanted, sent)
     if before is not None:
         return before
     calibration = None
@@ -141,7 +142,7 @@ async def _frozen(args: argparse.Namespace, config: Config, judge: Judges) -> Fr
         calibration = await calibrate(judge, known, config.vlm, config.grounding.picture_format)
         wanted = calibration.format
         _say(_scores(calibration.to_record()))
-    frozen = Frozen(config.vlm.model, str(args.run.absolute()), wanted, calibration, KNOWN)
+    frozen = Frozen(config.vlm.model, str(args.run.absolute()), wanted, calibration, KNOWN, sent)
     frozen.save(args.out)
     return frozen
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
-from valor_ray.records import BoxStage, MinedImage
+from valor_ray.records import BoxDecision, BoxStage, MinedImage
 
 SCHEMA = pa.schema(
     [
@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         pa.field("score", pa.float64(), nullable=False),  # the detector's, 0..1
         pa.field("stage", pa.string(), nullable=False),  # of records.BoxStage; "candidates": one a box
         pa.field("kept", pa.bool_()),  # null: no verdict
+        pa.field("unsure", pa.bool_(), nullable=False),  # dropped as it could not tell: no negative
         pa.field("reason", pa.string(), nullable=False),  # the verifier's words; why there is no verdict
         # version of the detector's weights; the verifier's model; "geometry"
         pa.field("by", pa.string(), nullable=False),
@@ -68,13 +69,19 @@ def _rows(image: MinedImage) -> Iterator[dict[str, Any]]:
             "bbox": box.bbox,
             "score": box.score,
         }
-        yield about | _said(BoxStage.CANDIDATES, True, "", image.detector)
+        yield about | _said(BoxDecision(BoxStage.CANDIDATES, True, by=image.detector))
         for each in box.decisions:
-            yield about | _said(each.stage, each.kept, each.reason, each.by)
+            yield about | _said(each)
 
 
-def _said(stage: BoxStage, kept: bool | None, reason: str, by: str) -> dict[str, Any]:
-    return {"stage": stage.value, "kept": kept, "reason": _text(reason), "by": _text(by)}
+def _said(decision: BoxDecision) -> dict[str, Any]:
+    return {
+        "stage": decision.stage.value,
+        "kept": decision.kept,
+        "unsure": decision.unsure,
+        "reason": _text(decision.reason),
+        "by": _text(decision.by),
+    }
 
 
 def _text(text: str) -> str:

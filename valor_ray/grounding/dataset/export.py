@@ -13,7 +13,7 @@ from valor_ray.grounding.dataset.coco import COCO, write_coco
 from valor_ray.grounding.dataset.decisions import DecisionsFile
 from valor_ray.grounding.dataset.files import replacing
 from valor_ray.grounding.dataset.images import MergedImages
-from valor_ray.grounding.dataset.negatives import Standing, sides, standing
+from valor_ray.grounding.dataset.negatives import Standing, Why, sides, standing
 from valor_ray.grounding.dataset.odvg import LABELS, ODVG, extended, label_map, odvg_record, read_label_map
 from valor_ray.grounding.dataset.pictures import Pictures
 from valor_ray.grounding.dataset.synonyms import Synonyms, confirmed_pairs
@@ -32,6 +32,7 @@ class DatasetCounts:
     absent: int  # (picture, phrase)
     hard_negatives: int  # (box, phrase)
     ignored: int  # (box, phrase)
+    unsure: int  # of the ignored: dropped by a verifier that could not tell
     all_rejected: (
         int  # pictures without a confirmed box though every candidate was decided, or there was none
     )
@@ -104,7 +105,7 @@ def _earlier_ids(folder: Path) -> tuple[dict[str, int], int]:
 def _write(
     merged: Iterable[MinedImage], parts: dict[str, Path], survey: _Survey, config: GroundingConfig
 ) -> DatasetCounts:
-    totals = dict.fromkeys(("images", "positives", "absent", "hard_negatives", "ignored"), 0)
+    totals = dict.fromkeys(("images", "positives", "absent", "hard_negatives", "ignored", "unsure"), 0)
     with (
         DecisionsFile(parts[DECISIONS]) as decisions,
         parts[ODVG].open("w", encoding="utf-8") as odvg,
@@ -120,6 +121,7 @@ def _write(
             totals["images"] += 1
             for name in ("positives", "absent", "hard_negatives", "ignored"):
                 totals[name] += len(getattr(entry, name))
+            totals["unsure"] += sum(each.why == Why.UNSURE for each in entry.ignored)
     rejected, undecided = survey.standings[Standing.REJECTED], survey.standings[Standing.UNDECIDED]
     left_out = undecided + (rejected if config.all_rejected == "leave_out" else 0)
     counts = DatasetCounts(**totals, all_rejected=rejected, left_out=left_out, labels=len(survey.labels))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from valor_ray.grounding.dataset.files import writing
+from valor_ray.judges.boxes.geometry import clipped
 from valor_ray.models.grounding_dino.phrases import normal_form
 from valor_ray.records import CheckedBox, MinedImage
 
@@ -97,17 +98,15 @@ def _by_phrase(record: MinedImage) -> dict[str, list[CheckedBox]]:
     """The boxes of each phrase that was asked, by normal form; a phrase without a candidate has none."""
     boxes: dict[str, list[CheckedBox]] = {normal_form(phrase): [] for phrase in record.phrases}
     for box in record.boxes:
-        clipped = _clipped(box, record.width, record.height)
-        if clipped is not None:
-            boxes.setdefault(normal_form(box.label), []).append(clipped)
+        if (inside := _clipped(box, record.width, record.height)) is not None:
+            boxes.setdefault(normal_form(box.label), []).append(inside)
     boxes.pop("", None)
     return boxes
 
 
 def _clipped(box: CheckedBox, width: int, height: int) -> CheckedBox | None:
-    x1, y1, x2, y2 = box.bbox
-    inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    if inside[0] >= inside[2] or inside[1] >= inside[3]:
+    inside = clipped(box.bbox, width, height)
+    if inside is None:
         return None
     return box if inside == box.bbox else replace(box, bbox=inside)
 

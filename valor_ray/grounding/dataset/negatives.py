@@ -21,7 +21,7 @@ class Standing(StrEnum):
 
     CONFIRMED = "confirmed"  # has a confirmed box
     REJECTED = "rejected"  # every candidate was decided, none is confirmed (or there was none)
-    UNDECIDED = "undecided"  # none is confirmed, and a verdict is missing
+    UNDECIDED = "undecided"  # none is confirmed, and a verdict is missing or was unsure
 
 
 class Why(StrEnum):
@@ -29,9 +29,8 @@ class Why(StrEnum):
 
     UNVERIFIED = "no verdict"
     DUPLICATE = "duplicate"  # of a confirmed box
-    INEXACT = (
-        "inexact"  # rejected, and overlaps a confirmed box of this phrase, or of one that may name the same
-    )
+    UNSURE = "unsure"  # dropped by a verifier that could not tell
+    INEXACT = "inexact"  # rejected, and overlaps a confirmed or unsure box of this or a compatible phrase
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,10 @@ class Sides:
 
 
 def standing(image: MinedImage) -> Standing:
-    verdicts = {box.kept for box in image.boxes}
-    if True in verdicts:
+    if any(box.kept for box in image.boxes):
         return Standing.CONFIRMED
-    return Standing.UNDECIDED if None in verdicts else Standing.REJECTED
+    undecided = any(box.kept is None or box.unsure for box in image.boxes)
+    return Standing.UNDECIDED if undecided else Standing.REJECTED
 
 
 def sides(image: MinedImage, synonyms: Synonyms) -> Sides:
@@ -63,11 +62,12 @@ def sides(image: MinedImage, synonyms: Synonyms) -> Sides:
 
     A phrase is absent when it was asked and each of its candidates was rejected by the coarse check or its crop (or
     there was none), unless a confirmed phrase of the picture may name the same object. A rejected box is a hard
-    negative unless it is a poor box of an object that bears its name, or may.
+    negative unless it is a poor box of an object that bears its name, or may. A box that the verifier was unsure of is
+    not rejected here: its region is ignored, its phrase is not absent, and no hard negative of its name overlaps it.
     """
     kept = [box for box in image.boxes if box.kept]
     rejected = [box for box in image.boxes if _rejected(box)]
-    inexact = _inexact(rejected, kept, synonyms)
+    inexact = _inexact(rejected, [box for box in image.boxes if box.kept or box.unsure], synonyms)
     open_phrases = {normal_form(box.label) for box in image.boxes if not _rejected(box)}
     present = {normal_form(box.label) for box in kept}
     absent = (
@@ -89,23 +89,27 @@ def _region(box: CheckedBox, why: str = "") -> Region:
 
 
 def _rejected(box: CheckedBox) -> bool:
-    """By the coarse check or its crop, which look at the box; a duplicate is a right box that is not needed."""
-    return any(each.kept is False and each.stage is not BoxStage.DUPLICATES for each in box.decisions)
+    """By the coarse check or its crop, which look at the box, and for sure; a duplicate is a right box not needed."""
+    said = [each.kept for each in box.decisions if each.stage is not BoxStage.DUPLICATES and not each.unsure]
+    return False in said
 
 
 def _why(box: CheckedBox) -> Why:
-    return Why.UNVERIFIED if box.kept is None else Why.DUPLICATE
+    if box.kept is None:
+        return Why.UNVERIFIED
+    return Why.UNSURE if box.unsure else Why.DUPLICATE
 
 
 def _inexact(
-    rejected: Iterable[CheckedBox], kept: Iterable[CheckedBox], synonyms: Synonyms
+    rejected: Iterable[CheckedBox], right: Iterable[CheckedBox], synonyms: Synonyms
 ) -> set[CheckedBox]:
-    rejected, kept = list(rejected), list(kept)
-    if not rejected or not kept:
+    """The rejected boxes that may be poor boxes of what `right` ones, confirmed or unsure, frame."""
+    rejected, right = list(rejected), list(right)
+    if not rejected or not right:
         return set()
-    overlap = iou_matrix(np.array([box.bbox for box in rejected]), np.array([box.bbox for box in kept]))
+    overlap = iou_matrix(np.array([box.bbox for box in rejected]), np.array([box.bbox for box in right]))
     return {
         rejected[row]
         for row, column in zip(*np.nonzero(overlap >= INEXACT), strict=True)
-        if synonyms.compatible(normal_form(rejected[row].label), normal_form(kept[column].label))
+        if synonyms.compatible(normal_form(rejected[row].label), normal_form(right[column].label))
     }

@@ -1,17 +1,21 @@
-"""What a job of proposals keeps to from its first start on: one model, one mining run, one convention."""
+"""What a job of proposals keeps to from its first start on: one model, one mining run, one convention,
+one way to send pictures."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import ConfigError
 from valor_ray.grounding.generate.calibrate import Calibration
-from valor_ray.judges.boxes.proposals import CONVENTIONS, Convention
+from valor_ray.judges.boxes.proposals import CONVENTIONS, Convention, prompt_version
 from valor_ray.runs.record_file import replace_text
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
 
 CALIBRATION = "calibration.json"  # in the job's folder
 
@@ -25,6 +29,7 @@ class Frozen:
     format: str  # one of CONVENTIONS
     calibration: Calibration | None  # None: the format was given
     known: Mapping[str, Any]  # which pictures it was calibrated on
+    sent: Mapping[str, Any] = field(default_factory=dict)  # as `as_sent`
 
     @property
     def convention(self) -> Convention:
@@ -35,11 +40,26 @@ class Frozen:
         replace_text(folder / CALIBRATION, json.dumps(asdict(self), indent=2) + "\n")
 
 
-def frozen_before(folder: Path, model: str, run: Path, format_: str | None) -> Frozen | None:
+def as_sent(config: Config) -> dict[str, Any]:
+    """What beside the model decides its answers: settings by name, and the version of the prompt."""
+    vlm = config.vlm
+    return {
+        "vlm.extra": dict(vlm.extra),
+        "vlm.max_side": vlm.max_side,
+        "vlm.jpeg_quality": vlm.jpeg_quality,
+        "vlm.noise": vlm.noise,
+        "grounding.picture_format": config.grounding.picture_format,
+        "prompt": prompt_version(),
+    }
+
+
+def frozen_before(
+    folder: Path, model: str, run: Path, format_: str | None, sent: Mapping[str, Any]
+) -> Frozen | None:
     """What an earlier start of the job has frozen; None when there was none.
 
     format_: that is asked for now, None for any. Raises ConfigError when the folder's proposals are of another model,
-    run or format, or the file cannot be read.
+    run or format, were asked for in another way (`as_sent`), or the file cannot be read.
     """
     path = folder / CALIBRATION
     if not path.exists():
@@ -59,4 +79,8 @@ def frozen_before(folder: Path, model: str, run: Path, format_: str | None) -> F
                 f"--out {folder} holds proposals of {name} {before}, not of {value}. Give another --out: a job keeps "
                 "to one model, one run and one format."
             )
+    if other := [name for name in sent if frozen.sent.get(name) != sent[name]]:
+        raise ConfigError(
+            f"--out {folder} holds proposals that were asked for with another {', '.join(other)}. Give another --out."
+        )
     return frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from valor_ray.errors import StorageError
 from valor_ray.grounding.mine.outcome import COSTS, Kind, Outcome
 from valor_ray.runs.progress import Pace, span
 from valor_ray.runs.record_file import RecordFile
@@ -66,7 +68,10 @@ class Progress:
             seconds = time.monotonic() - self._start
             if self.counts and (seconds < _START_S or seconds - marked >= self._every_s):
                 marked = seconds
-                self._mark()
+                with contextlib.suppress(
+                    StorageError
+                ):  # the driver's next write meets that disk and ends the run
+                    self._mark()
             if seconds - said < self._every_s:
                 continue
             said, trouble = seconds, self._trouble()

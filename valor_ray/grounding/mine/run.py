@@ -189,11 +189,13 @@ class _Run:
         self.took = dict(progress.sums)
 
     def _take(self, record: Mapping[str, Any], images: RecordFile, missing: RecordFile, starts: int) -> bool:
-        """Record a picture, with what earlier starts have paid for it; whether it lacks verdicts."""
+        """Record a picture, with what earlier starts have paid for it and its file's sha256; whether it lacks
+        verdicts."""
         image = MinedImage.from_record(record)
         self._alarm(self.slips.add(image))
         spent = self.pictures.spent[image.query_ids]
-        record = {**record, **{name: record[name] + spent[name] for name in spent}}
+        file = self.pictures.files[image.query_ids]
+        record = {**record, **{name: record[name] + spent[name] for name in spent}, "file": file}
         if image.missing:
             missing.append({**record, "starts": starts})
         else:
@@ -220,7 +222,7 @@ class _Run:
 
     def report(self, start: float, evaluate: Evaluate) -> dict[str, Any]:
         """The report in all its forms; the numbers are of all records, calls and time of this start."""
-        images = RecordedImages(self.folder, [query.query_id for query in self.queries])
+        images = RecordedImages(self.folder, self.queries)
         sums = add_up(images, self.folder.audit)
         self.say("writing the set")
         dataset = export(images, self.folder.dataset, self.config.grounding, self.config.images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from valor_ray.answer import MALFORMED
 from valor_ray.grounding.mine.folder import MineFolder
 from valor_ray.grounding.mine.outcome import COSTS
 from valor_ray.grounding.mine.step import ProgramRecord
-from valor_ray.records import BOX_CHECKS, BoxStage, MinedImage, ProgramStatus
+from valor_ray.records import BOX_CHECKS, BoxStage, MinedImage, ProgramStatus, Query
 from valor_ray.runs.record_file import read_records
 
 
@@ -20,9 +21,11 @@ class RecordedImages(Iterable[MinedImage]):
     """All pictures of a run, as often as one goes through them: in the order of the queries, whatever the workers'
     order was. Memory: a place a record."""
 
-    def __init__(self, folder: MineFolder, query_ids: Sequence[str] = ()) -> None:
-        """query_ids: of the source, in its order; pictures of other queries come first, as they were recorded."""
-        rank = {query_id: place for place, query_id in enumerate(query_ids)}
+    def __init__(self, folder: MineFolder, queries: Sequence[Query] = ()) -> None:
+        """queries: of the source, in its order, which say where their pictures lie now; pictures of other queries
+        come first, as they were recorded."""
+        self._now = {query.query_id: query.image for query in queries}
+        rank = {query_id: place for place, query_id in enumerate(self._now)}
         self._places: list[tuple[int, int, Path, int]] = []
         for path in (folder.images, folder.missing):
             for offset, record in _placed_records(path):
@@ -37,7 +40,8 @@ class RecordedImages(Iterable[MinedImage]):
         for _first, _number, path, offset in self._places:
             with path.open("rb") as file:
                 file.seek(offset)
-                yield MinedImage.from_record(json.loads(file.readline()))
+                image = MinedImage.from_record(json.loads(file.readline()))
+            yield replace(image, image=self._now.get(image.query_ids[0], image.image))
 
 
 def _placed_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -58,7 +62,7 @@ def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
     """
     keys: set[str] = set()
     left: Counter[str] = Counter()
-    checks = {stage.value: Counter({"yes": 0, "no": 0, "missing": 0}) for stage in BOX_CHECKS}
+    checks = {stage.value: Counter({"yes": 0, "no": 0, "unsure": 0, "missing": 0}) for stage in BOX_CHECKS}
     counts: Counter[str] = Counter()
     slips: Counter[str] = Counter()
     sums: Counter[str] = Counter()
@@ -73,6 +77,7 @@ def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
             left.update(stage.value for stage in BoxStage if box.passed(stage))
             for decision in box.decisions:
                 word = {True: "yes", False: "no", None: "missing"}[decision.kept]
+                word = "unsure" if decision.unsure else word
                 checks[decision.stage.value][word] += 1
         slips.update(image.slips)
         sums.update({name: getattr(image, name) for name in COSTS})

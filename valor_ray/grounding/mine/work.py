@@ -79,11 +79,13 @@ class Pictures:
     failed: list[dict[str, Any]] = field(default_factory=list)
     # query_ids of a task -> COSTS of the starts before, whose record takes the place of the missing one
     spent: dict[tuple[str, ...], Counter[str]] = field(default_factory=dict)
+    files: dict[tuple[str, ...], str] = field(default_factory=dict)  # query_ids of a task -> sha256, or URL
 
 
 @dataclass
 class _Picture:
     image: str
+    file: str  # sha256 of a local one, else its URL
     query_ids: list[str] = field(default_factory=list)
     phrases: list[str] = field(default_factory=list)
     mined: set[str] = field(default_factory=set)  # normal forms
@@ -96,6 +98,7 @@ def pictures_left(programs: Sequence[ProgramRecord], images: Path, missing: Path
 
     Queries about one picture are put together: local files by their bytes, so that a copy under another name is the
     same picture; URLs by name. Reads every local picture once. missing: of the last run (missing.jsonl).
+    Raises ConfigError when the file of a recorded picture has other bytes now.
     """
     left = Pictures()
     together: dict[str, _Picture] = {}
@@ -108,12 +111,13 @@ def pictures_left(programs: Sequence[ProgramRecord], images: Path, missing: Path
             problem = f"Cannot read the picture {program.image}: {key.strerror or key}. Check the path."
             left.failed.append(failure(problem, [program.query_id], program.image))
             continue
-        picture = together.setdefault(key, _Picture(program.image))
+        picture = together.setdefault(key, _Picture(program.image, key))
         picture.query_ids.append(program.query_id)
         picture.phrases += program.phrases
         by_query[program.query_id] = picture
     for record in read_records(images):
         for picture in _of(record, by_query):
+            _check_same(picture, record, images)
             picture.mined |= {normal_form(phrase) for phrase in record["phrases"]}
     for record in read_records(missing):
         for picture in _of(record, by_query):
@@ -129,7 +133,17 @@ def pictures_left(programs: Sequence[ProgramRecord], images: Path, missing: Path
             task = MineTask(picture.image, tuple(picture.query_ids), new, picture.starts)
             left.todo.append(task)
             left.spent[task.query_ids] = picture.spent
+            left.files[task.query_ids] = picture.file
     return left
+
+
+def _check_same(picture: _Picture, record: Mapping[str, Any], records: Path) -> None:
+    """The recorded boxes belong to the pixels that lie there. Raises ConfigError."""
+    if local_picture(picture.image) and record.get("file", picture.file) != picture.file:
+        raise ConfigError(
+            f"The picture {picture.image} is not the one that {records} has boxes of: its file has changed since. Put "
+            "the old file back, or give the new one another name and query_ids, or its own --run."
+        )
 
 
 def _of(record: Mapping[str, Any], by_query: Mapping[str, _Picture]) -> list[_Picture]:

@@ -88,14 +88,15 @@ async def open_verifier(
 async def ask_until_read(
     verifier: Verifier, first: Sequence[Members], build: Build, read: Read
 ) -> dict[int, str]:
-    """Asks all requests at a time, then again about whom `read` leaves, grounding.ask_again times.
+    """Asks all requests at a time, then again about whom `read` leaves, grounding.ask_again times; at least once after
+    a start that has left boxes without a verdict, for the first answer is the stored one then.
 
     Returns the boxes without a verdict, each with the reason: a call that failed costs only its own. Raises JudgeError.
     """
     missing: dict[int, str] = {}
     pending = [(members, "") for members in first]
     why: dict[int, str] = {}
-    again = verifier.grounding.ask_again
+    again = max(verifier.grounding.ask_again, min(verifier.start, 1))
     for turn in range(1 + again):
         asked = pending
         replies = await verifier.ask(lambda asked=asked: [build(*each) for each in asked])  # type: ignore[misc]

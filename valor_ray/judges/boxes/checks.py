@@ -15,7 +15,7 @@ from valor_ray.judges.boxes.asking import Members, Slips, Verifier, ask_until_re
 from valor_ray.judges.boxes.duplicates import check_duplicates
 from valor_ray.judges.boxes.geometry import clipped, phrase_key
 from valor_ray.judges.boxes.partition import read_coarse
-from valor_ray.judges.boxes.requests import coarse_request, crop_request
+from valor_ray.judges.boxes.requests import VERDICTS, coarse_request, crop_request
 from valor_ray.ports import Judge
 from valor_ray.records import (
     BBox,
@@ -94,8 +94,8 @@ async def check_coarse(verifier: Verifier, members: Sequence[int]) -> dict[int, 
 
     def read(asked: Members, reply: JudgeReply) -> tuple[Members, Slips]:
         reading = read_coarse(reply.content or {}, [verifier.boxes[member].label for member in asked])
-        for index, (kept, reason) in reading.verdicts.items():
-            decisions[asked[index - 1]] = BoxDecision(BoxStage.COARSE, kept, reason, reply.usage.model)
+        for index, said in reading.verdicts.items():
+            decisions[asked[index - 1]] = _decision(BoxStage.COARSE, *said, reply.usage.model)
         return tuple(member for member in asked if member not in decisions), reading.slips
 
     phrases: dict[str, Members] = {}
@@ -119,16 +119,20 @@ async def check_crops(verifier: Verifier, members: Sequence[int]) -> dict[int, B
 
 
 def _crop_decision(reply: JudgeReply) -> BoxDecision:
-    """Exactly keep or drop; anything else is missing."""
+    """Exactly one of VERDICTS; anything else is missing."""
     if reply.content is None:
         return BoxDecision(BoxStage.CROPS, None, reply.missing or "the verifier gave no answer")
     verdict = reply.content.get("verdict")
-    if verdict not in ("keep", "drop"):
+    if verdict not in VERDICTS:
         return BoxDecision(
             BoxStage.CROPS, None, f"the verifier said {str(verdict)[:40]!r}", reply.usage.model
         )
-    reason = str(reply.content.get("reason", ""))
-    return BoxDecision(BoxStage.CROPS, verdict == "keep", reason, reply.usage.model)
+    return _decision(BoxStage.CROPS, verdict, str(reply.content.get("reason", "")), reply.usage.model)
+
+
+def _decision(stage: BoxStage, verdict: str, reason: str, model: str) -> BoxDecision:
+    """verdict: of VERDICTS. What it is unsure of it does not keep (REFERENCE §1), and that is no negative."""
+    return BoxDecision(stage, verdict == "keep", reason, model, unsure=verdict == "unsure")
 
 
 def _checks(

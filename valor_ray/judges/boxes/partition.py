@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valor_ray.judges.boxes.geometry import Group, phrase_key
-from valor_ray.judges.boxes.requests import clean
+from valor_ray.judges.boxes.requests import VERDICTS, clean
 
 ECHO = 60  # characters of a long label that its echo must hold
 # What may be wrong with an answer -> how it is put to the verifier; {} are box numbers.
@@ -29,7 +29,7 @@ SLIPS: Mapping[str, str] = {
 }
 SHIFT_SLIPS = ("zero_based", "wrong_label")  # that tell of a verifier which numbers boxes in another way
 
-Said = tuple[bool, str]  # keep, reason
+Said = tuple[str, str]  # of requests.VERDICTS, reason
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def read_coarse(content: Mapping[str, Any], labels: Sequence[str]) -> CoarseRead
         return CoarseReading({}, slips)
     once = {number for number, times in Counter(numbers).items() if times == 1} - set(wrong)
     verdicts = {
-        number: (entry["verdict"] == "keep", str(entry["reason"]))
+        number: (entry["verdict"], str(entry["reason"]))
         for number, entry in zip(numbers, said, strict=True)
         if number in once and 1 <= number <= len(labels)
     }
@@ -188,7 +188,7 @@ def _is_verdict(entry: Mapping[str, Any]) -> bool:
         _is_number(entry.get("index"))
         and "label" in entry
         and "reason" in entry
-        and (entry.get("verdict") in ("keep", "drop"))
+        and (entry.get("verdict") in VERDICTS)
     )
 
 

@@ -155,7 +155,7 @@ def proposal_request(
         {"role": "system", "content": _prompt().replace("{{CONVENTION}}", convention.text)},
         {"role": "user", "content": content},
     )
-    request = JudgeRequest(HEAD, _version(), messages, SCHEMA)
+    request = JudgeRequest(HEAD, prompt_version(), messages, SCHEMA)
     original = (picture.width, picture.height)
     return Asked(request, convention, tuple(phrases), original, (width, height))
 
@@ -239,5 +239,6 @@ def _prompt() -> str:
 
 
 @cache
-def _version() -> str:
+def prompt_version() -> str:
+    """Changes with everything that the VLM is told, the convention apart: part of the cache key (law 4)."""
     return hashlib.sha256(f"{_prompt()}\0{json.dumps(SCHEMA, sort_keys=True)}".encode()).hexdigest()[:12]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 COARSE, CROP, DUPLICATES = "box_coarse", "box_crop", "box_duplicates"  # the heads
 _PROMPTS = {COARSE: "coarse", CROP: "crop", DUPLICATES: "duplicates"}
+VERDICTS = ("keep", "drop", "unsure")  # of coarse check and crops; unsure drops, and makes no negative
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # that JSON leaves as they are
 
 
@@ -41,7 +42,7 @@ def _record(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _TEXT, _INDEX = {"type": "string"}, {"type": "integer"}
-_VERDICT = {"type": "string", "enum": ["keep", "drop"]}
+_VERDICT = {"type": "string", "enum": list(VERDICTS)}
 _BOX = _record({"index": _INDEX, "label": _TEXT, "reason": _TEXT, "verdict": _VERDICT})
 _OBJECT = _record({"indices": {"type": "array", "items": _INDEX}, "best": _INDEX, "reason": _TEXT})
 # One object a head for ever: answers are keyed by it (gateway.answers.request_key remembers schemas by their ids).

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -81,11 +82,8 @@ class GroundingDino:
         jobs = [
             _Job(place, caption) for place, asked in enumerate(phrases) for caption in self.captions(asked)
         ]
-        # Equal sizes share a batch, so that little of it is padding.
-        jobs.sort(key=lambda job: (pictures[job.picture].rgb.shape, job.picture))
         detections: list[list[Detection]] = [[] for _ in pictures]
-        for start in range(0, len(jobs), self.config.max_batch):
-            batch = jobs[start : start + self.config.max_batch]
+        for batch in _batches(jobs, pictures, self.config.max_batch):
             for job, (chances, boxes) in zip(batch, self._forward(pictures, batch), strict=True):
                 picture = pictures[job.picture]
                 size = (picture.width, picture.height)
@@ -120,6 +118,18 @@ class GroundingDino:
         corners = torch.cat([centre - half, centre + half], -1).float().cpu().numpy()
         scales = [np.array([rgb.shape[1], rgb.shape[0]] * 2, np.float32) for rgb in shown]
         return [(chances[row], corners[row] * scale) for row, scale in enumerate(scales)]
+
+
+def _batches(jobs: list[_Job], pictures: Sequence[Picture], most: int) -> Iterator[list[_Job]]:
+    """At most `most` jobs a batch, and pictures of one size only: a padded picture would get other boxes (scores moved
+    by 0.1), and so a picture's boxes would depend on its neighbours."""
+
+    def shape(job: _Job) -> tuple[int, ...]:
+        return pictures[job.picture].rgb.shape
+
+    for _shape, same in groupby(sorted(jobs, key=lambda job: (shape(job), job.picture)), key=shape):
+        equal = list(same)
+        yield from (equal[start : start + most] for start in range(0, len(equal), most))
 
 
 def _input_size(side: int | None) -> dict[str, int] | None:

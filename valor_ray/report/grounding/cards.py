@@ -103,16 +103,20 @@ def _row(number: int, box: CheckedBox) -> BoxRow:
         number=number,
         label=clip(box.label),
         score=f"{box.score:.2f}",
-        fate=fate.value,
+        fate=f"unsure: {fate.value}" if box.unsure else fate.value,
         fate_class=CLASSES[fate],
         passed=checks_passed(box),
         stage=decision.stage.value if decision and fate is not Fate.KEPT else "",
         reason=clip(decision.reason) if decision else "not checked yet",
         by=clip(decision.by) if decision else "",
         before="\n".join(
-            f"{each.stage.value}: {_SAID[each.kept]}. {clip(each.reason)}".strip() for each in before
+            f"{each.stage.value}: {_word(each)}. {clip(each.reason)}".strip() for each in before
         ),
     )
+
+
+def _word(decision: BoxDecision) -> str:
+    return "unsure" if decision.unsure else _SAID[decision.kept]
 
 
 def _deciding(box: CheckedBox) -> tuple[BoxDecision | None, list[BoxDecision]]:
@@ -125,17 +129,19 @@ def _deciding(box: CheckedBox) -> tuple[BoxDecision | None, list[BoxDecision]]:
 
 
 def _phrases(picture: MinedImage) -> Iterator[PhraseChip]:
-    asked, kept, missing = Counter[str](), Counter[str](), Counter[str]()
+    asked, kept, missing, unsure = (Counter[str]() for _ in range(4))
     for box in picture.boxes:
         name = phrase_key(box.label)
         asked[name] += 1
         kept[name] += box.kept is True
         missing[name] += box.kept is None
+        unsure[name] += box.unsure
     for phrase in picture.phrases:
         name = phrase_key(phrase)
-        absent = not kept[name] and not missing[name]
+        absent = not (kept[name] or missing[name] or unsure[name])
         said = "absent" if absent else f"{kept[name]} kept"
         said += f", {missing[name]} without verdict" if missing[name] else ""
+        said += f", {unsure[name]} unsure" if unsure[name] else ""
         if absent and asked[name]:
             said += f", {asked[name]} rejected"
         yield PhraseChip(clip(phrase), said, absent)

@@ -27,9 +27,9 @@ def tiles(report: Mapping[str, Any], summary: MiningSummary) -> Iterator[tuple[s
     yield "audit: as known", "–" if agreement is None else f"{agreement:.0%}"
     failed = number(report, "failed")
     yield "failed", "–" if failed is None else f"{failed:,.0f}"
-    yield "calls, all starts", f"{summary.calls:,}"
-    yield "from the cache", f"{summary.cache_hits:,}"
-    yield "cost, all starts", f"${summary.cost_usd:,.2f}"
+    yield "calls, all starts", f"{number(report, 'in_all', 'calls') or 0:,.0f}"
+    yield "from the cache", f"{number(report, 'in_all', 'cache_hits') or 0:,.0f}"
+    yield "cost, all starts", f"${number(report, 'in_all', 'cost_usd') or 0:,.2f}"
     minutes = number(report, "minutes")
     yield "minutes, last start", "–" if minutes is None else f"{minutes:.1f}"
 

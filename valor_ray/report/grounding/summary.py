@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from valor_ray.judges.boxes.geometry import phrase_key
 from valor_ray.records import BOX_CHECKS, BoxStage, CheckedBox, MinedImage
@@ -74,8 +73,8 @@ def kinds_of(picture: MinedImage) -> set[Kind]:
 
 
 def absent_phrases(picture: MinedImage) -> list[str]:
-    """Phrases that were asked and have neither a kept box nor one without a verdict."""
-    there = {phrase_key(box.label) for box in picture.boxes if box.kept is not False}
+    """Phrases that were asked and have no box that is kept, without a verdict, or of an unsure one."""
+    there = {phrase_key(box.label) for box in picture.boxes if box.kept is not False or box.unsure}
     return [phrase for phrase in picture.phrases if phrase_key(phrase) not in there]
 
 
@@ -108,11 +107,6 @@ class MiningSummary:
     missing_at: Counter[BoxStage] = field(default_factory=Counter)  # check whose verdict is missing
     kinds: Counter[Kind] = field(default_factory=Counter)  # pictures
     slips: Counter[str] = field(default_factory=Counter)
-    calls: int = 0  # over all runs, as the records have it, as are the next four
-    cache_hits: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
     _drawn: dict[Kind | None, _Reservoir] = field(default_factory=dict)  # None: of all pictures alike
 
     def add(self, picture: MinedImage) -> None:
@@ -122,11 +116,6 @@ class MiningSummary:
         for box in picture.boxes:
             self._count(box)
         self.slips.update(picture.slips)
-        self.calls += picture.calls
-        self.cache_hits += picture.cache_hits
-        self.prompt_tokens += picture.prompt_tokens
-        self.completion_tokens += picture.completion_tokens
-        self.cost_usd += picture.cost_usd
         kinds = kinds_of(picture)
         self.kinds.update(kinds)
         for kind in (None, *sorted(kinds)):
@@ -160,21 +149,3 @@ class MiningSummary:
         for stage in BoxStage:
             dropped = self.fates[_FATES[stage]] if stage in _FATES else 0
             yield stage, self.boxes[stage], dropped, self.missing_at[stage]
-
-    def as_json(self) -> dict[str, Any]:
-        """The counts; how a report may be filled without a second pass."""
-        return {
-            "images": self.images,
-            "phrases": self.phrases,
-            "absent_phrases": self.absent,
-            "candidates": self.boxes[BoxStage.CANDIDATES],
-            "boxes_by_stage": {stage.value: self.boxes[stage] for stage in BoxStage},
-            "fates": {fate.value: self.fates[fate] for fate in Fate},
-            "pictures": {kind.value: self.kinds[kind] for kind in Kind},
-            "slips": dict(sorted(self.slips.items())),
-            "calls": self.calls,
-            "cache_hits": self.cache_hits,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "cost_usd": round(self.cost_usd, 6),
-        }

@@ -118,11 +118,14 @@ def test_wrong_boxes_and_wrong_labels_are_dropped(wrong: Any, most: float) -> No
     assert (share(wrong) < most).all(), share(wrong)
 
 
-def test_phrase_that_is_not_read_is_dropped_with_the_reason() -> None:
+@pytest.mark.parametrize("noise", [Noise(), Noise(1.0)])
+def test_of_a_phrase_that_is_not_read_it_is_unsure_with_the_reason(noise: Noise) -> None:
     rendering, picture = scenes()[0]
     box = Detection(rendering.objects[0].bbox, "the leftmost thing", 0.9)
-    said = ask(crop_request(picture, box, GROUNDING, VLM))
-    assert said == {"reason": "cannot tell what 'the leftmost thing' names", "verdict": "drop"}
+    told = {"reason": "cannot tell what 'the leftmost thing' names", "verdict": "unsure"}
+    assert ask(crop_request(picture, box, GROUNDING, VLM), noise) == told
+    coarse = coarse_request(sent_picture(picture, GROUNDING, VLM), [box], GROUNDING, VLM)
+    assert ask(coarse, noise) == {"boxes": [{"index": 1, "label": box.label, **told}]}
 
 
 def test_noise_turns_the_same_verdicts_of_each_check_again() -> None:

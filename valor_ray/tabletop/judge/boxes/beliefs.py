@@ -18,8 +18,8 @@ from valor_ray.tabletop.judge.boxes.sight import PADDING, BoxSight, Window, crop
 from valor_ray.tabletop.judge.questions import Thing
 from valor_ray.tabletop.judge.sight import COLOURS, SHAPES, Sight
 
-# The crop's part, chosen on scenes of the val split in tiles, wood, dusk and loud.
-_COLOUR, _SHAPE, _FRAMED = 0.5, 0.75, 1 / 3
+# The crop's part, chosen on scenes of the val split in tiles, wood, dusk, loud and in looks drawn at random.
+_COLOUR, _SHAPE, _FRAMED = 0.5, 0.5, 1 / 3
 _TIGHT, _SOFT = 0.5, 0.05  # overlap at which a box is half believed to be tight, and how soft that is
 
 

@@ -1,7 +1,7 @@
 """`python -m valor_ray.tabletop.judge.boxes.fitting.fit`: fit the coefficients of the offline judge's look at boxes.
 
-Only here does that part of the judge meet labels, once, before it is shipped: of scenes of the train split in the seen
-looks, repainted (`crops.py`). About 11 minutes on one core.
+Only here does that part of the judge meet labels, once, before it is shipped: of scenes of the train split, in the seen
+looks and in looks drawn at random (`crops.py`, `varied.py`). About 22 minutes on one core.
 """
 
 from __future__ import annotations
