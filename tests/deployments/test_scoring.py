@@ -55,6 +55,7 @@ def start(folder: Path, judge: runs.CountingJudge, log: Path) -> subprocess.Pope
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stream, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_kills_lose_no_reply_and_repeat_no_stored_verdict(tmp_path: Path) -> None:
     """The judge is down while something is killed, so that nothing gets ready meanwhile, however slow the machine."""

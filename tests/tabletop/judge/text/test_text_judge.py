@@ -147,6 +147,7 @@ def errors(cases: Iterable[Case]) -> dict[str, Any]:
     return table(asyncio.run(measure(cases)))[-1]
 
 
+@pytest.mark.slow
 def test_few_errors_on_drawn_replies_of_development() -> None:
     row = errors(drawn_cases(96, 2, 1, "development"))
     assert row["head"] == ALL
@@ -154,6 +155,7 @@ def test_few_errors_on_drawn_replies_of_development() -> None:
     assert row["cannot tell"]["share"] <= 0.05
 
 
+@pytest.mark.slow
 def test_few_errors_on_replies_in_the_manner_of_other_models() -> None:
     """60 right and 135 wrong templates, written for this: not the generator's words, nor its flaws."""
     measured = asyncio.run(measure(file_cases(REPLIES, 1, 0)))
