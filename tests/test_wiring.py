@@ -45,20 +45,23 @@ def test_text_heads_go_to_the_judge_and_pictures_to_the_vlm(tmp_path: Path) -> N
 
 
 def test_one_offline_judge_answers_for_both_sections_where_they_are_equal() -> None:
-    async def use() -> list[psutil.Process]:
+    others = offline_judges()  # of a service that other tests share
+
+    async def use() -> set[psutil.Process]:
         config = Config.load(
             "local", ["judge.extra.reasoning_effort=minimal"]
         )  # it takes no notice of such fields
         async with vision(config) as parts:
             assert await parts.judge.vqa(PICTURE, "Which way is north?") == "cannot tell"
-            return [child for child in psutil.Process().children(recursive=True) if offline(child)]
+            return offline_judges() - others
 
     (judge,) = asyncio.run(use())
     assert not judge.is_running()
 
 
-def offline(process: psutil.Process) -> bool:
-    return "valor_ray.tabletop.judge.server" in process.cmdline()
+def offline_judges() -> set[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    return {child for child in children if "valor_ray.tabletop.judge.server" in child.cmdline()}
 
 
 def test_answers_about_pictures_stay_where_an_older_version_kept_them(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_held_out_questions_get_the_same_answers_on_ray_as_in_one_process(tmp_pa
         assert asked["ray"][query] == (same, error), query
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_training_waits_for_a_judge_that_is_down_and_trains_no_zeros(tmp_path: Path) -> None:
     folder = tmp_path / "run"

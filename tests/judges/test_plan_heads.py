@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -79,7 +80,9 @@ def test_version_follows_prompt_and_tool_api(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_prompts_name_no_tool_that_there_is_not() -> None:
     known = {tool.name for tool in TOOLS} | set(SPELLINGS)
-    for path in files("valor_ray").joinpath("prompts").iterdir():
+    prompts = list(Path(str(files("valor_ray").joinpath("prompts"))).rglob("*.txt"))
+    assert len(prompts) >= 15
+    for path in prompts:
         called = set(re.findall(r"\b([a-z_]+)\(", path.read_text(encoding="utf-8")))
         assert called <= known | {"len"}, path.name
 

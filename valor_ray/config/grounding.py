@@ -43,5 +43,7 @@ class GroundingConfig(Section):
         0.7, ge=0, le=1, description="warn when the agreement with the canaries is surely below this"
     )
     all_rejected: Literal["negative", "leave_out"] = Field(
-        "negative", description="a picture without a confirmed box: kept with its absent phrases, or left out"
+        "leave_out",
+        description="a picture without a confirmed box: a negative of the set, or left out. Negatives are as right "
+        "as detector and verifier together: offline half of the phrases that they refuse are in the picture",
     )

@@ -149,6 +149,7 @@ def test_weights_that_do_not_fit_are_withdrawn_everywhere(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_replica_comes_back_with_the_current_version(
     handle: DeploymentHandle, run: Path, weights: list[Path]

@@ -55,7 +55,11 @@ def export(tmp_path: Path) -> Callable[..., exporting.DatasetCounts]:
     """Writes into tmp_path/run/dataset."""
 
     def run(*records: MinedImage, **settings) -> exporting.DatasetCounts:
-        return exporting.export(iter(records), tmp_path / "run/dataset", GroundingConfig(**settings))
+        return exporting.export(
+            iter(records),
+            tmp_path / "run/dataset",
+            GroundingConfig(**{"all_rejected": "negative"} | settings),
+        )
 
     return run
 

@@ -219,7 +219,7 @@ def test_a_kill_between_two_renames_is_mended_by_the_next_export(
             export(*records)
     export(*records)
     mended = contents(folder)
-    fresh = exporting.export(records, tmp_path / "fresh", exporting.GroundingConfig())
+    fresh = exporting.export(records, tmp_path / "fresh", exporting.GroundingConfig(all_rejected="negative"))
     assert fresh.images == 4
     assert contents(tmp_path / "fresh") == mended
 
@@ -257,19 +257,19 @@ def test_a_real_limit_on_file_size_leaves_the_last_export(tmp_path):
     script = """
     folder = Path(sys.argv[1])
     read = lambda: {path.name: path.read_bytes() for path in folder.iterdir()}
-    export(pictures(2), folder, GroundingConfig())
+    export(pictures(2), folder, GroundingConfig(all_rejected="negative"))
     before = read()
     for limit in (1, 100, 10_000, 500_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, -1))
         try:
-            export(pictures(9), folder, GroundingConfig())
+            export(pictures(9), folder, GroundingConfig(all_rejected="negative"))
         except StorageError as error:
             assert "run the same command again" in str(error)
         else:
             raise AssertionError(limit)
         assert read() == before
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, -1))
-    print(export(pictures(9), folder, GroundingConfig()).images)
+    print(export(pictures(9), folder, GroundingConfig(all_rejected="negative")).images)
     """
     assert outcome(PICTURES + script, tmp_path / "set") == "9\n"
 
@@ -278,9 +278,9 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
     """80 MB of reasons more: the export holds one row group of them."""
     script = """
     peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    export(pictures(100), Path(sys.argv[1]), GroundingConfig())
+    export(pictures(100), Path(sys.argv[1]), GroundingConfig(all_rejected="negative"))
     before = peak()
-    export(pictures(800), Path(sys.argv[1]), GroundingConfig())
+    export(pictures(800), Path(sys.argv[1]), GroundingConfig(all_rejected="negative"))
     print(peak() - before)
     """
     grown = float(outcome(PICTURES + script, tmp_path / "set"))

@@ -144,6 +144,29 @@ def test_figures_by_hand(objects: Path) -> None:
     json.dumps(report)
 
 
+def test_phrases_that_no_box_stands_for_and_how_many_of_them_are_there(objects: Path) -> None:
+    """never found: box (there), blue box (not there); refused: blue ball (there), pink cone (not there). The others are
+    confirmed, without a verdict, or dropped as unsure."""
+    unsure = replace(
+        checked(RED_BOX, "red box", 0.4), decisions=(BoxDecision(BOX_CHECKS[0], False, unsure=True),)
+    )
+    picture = mined(
+        "lamp-1.png",
+        ("box", "blue box", "blue ball", "pink cone", "red ball", "object", "red box"),
+        checked(RED_BOX, "blue ball", 0.4, "d"),
+        checked(RED_BOX, "pink cone", 0.4, "kd"),
+        checked(RED_BALL, "red ball", 0.9),
+        checked(RED_BALL, "object", 0.9, "m"),
+        unsure,
+    )
+    report = evaluate_mining([picture], objects)
+    assert report is not None
+    assert report["phrases_without_box"] == {
+        "no candidate": {"phrases": 2, "there": 1},
+        "all refused": {"phrases": 2, "there": 1},
+    }
+
+
 def test_a_picture_that_came_again_counts_once(objects: Path) -> None:
     first = mined("lamp-1.png", ("red ball",), checked(RED_BALL, "red ball", 0.9, "m"))
     again = replace(first, boxes=(checked(RED_BALL, "red ball", 0.9),), phrases=("red ball", "blue ball"))

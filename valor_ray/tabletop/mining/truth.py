@@ -30,6 +30,7 @@ from valor_ray.tabletop.pretrain.detector_words import (
 )
 from valor_ray.tabletop.scenes import ALL_LOOKS, COLOURS
 
+_WITHOUT_BOX = ("no candidate", "all refused")
 LEAST_VISIBLE = 0.3  # share of an object's own pixels; below, a box on it is neither right nor wrong
 
 
@@ -123,6 +124,8 @@ class _Tally:
     by_kind: dict[str, BoxStages] = field(default_factory=dict)
     without_truth: int = 0
     unread: dict[str, int] = field(default_factory=dict)  # phrase -> candidates
+    # phrases that no box stands for -> how many there are, and how many name something in the picture
+    without_box: dict[str, list[int]] = field(default_factory=lambda: {name: [0, 0] for name in _WITHOUT_BOX})
 
     def add(self, picture: MinedImage, objects: Sequence[TrueObject], look: str) -> None:
         """A merged picture."""
@@ -135,6 +138,10 @@ class _Tally:
                 self.unread[phrase] = self.unread.get(phrase, 0) + len(candidates)
                 continue
             named = [each for each in objects if read.names(each.colour, each.shape)]
+            if all(box.kept is False and not box.unsure for box in candidates):
+                count = self.without_box[_WITHOUT_BOX[bool(candidates)]]
+                count[0] += 1
+                count[1] += any(each.visible >= LEAST_VISIBLE for each in named)
             counted = PhraseBoxes(
                 picture.key,
                 tuple(candidates),
@@ -156,6 +163,9 @@ class _Tally:
             "phrases_unread": len(self.unread),
             "candidates_unread": sum(self.unread.values()),
             "unread": sorted(self.unread, key=lambda phrase: (-self.unread[phrase], phrase))[:20],
+            "phrases_without_box": {
+                name: {"phrases": asked, "there": there} for name, (asked, there) in self.without_box.items()
+            },
             "pictures_without_truth": self.without_truth,
         }
 
