@@ -65,8 +65,8 @@ class Audit:
     def __init__(self, config: RewardConfig) -> None:
         self._alarm_below = config.audit_alarm
         self._asked = {Head.FORMAT, *config.weights()}
-        self._heads: dict[str, _Counts] = defaultdict(_Counts)
-        self._kinds: dict[str, _Counts] = defaultdict(_Counts)
+        self._heads: dict[str, AuditCounts] = defaultdict(AuditCounts)
+        self._kinds: dict[str, AuditCounts] = defaultdict(AuditCounts)
         self._alarmed: dict[str, str] = {}  # head -> message
 
     def add(self, record: Mapping[str, Any]) -> str:
@@ -110,7 +110,9 @@ class Audit:
 
 
 @dataclass
-class _Counts:
+class AuditCounts:
+    """How often a judge agreed with canaries; a missing verdict is no disagreement."""
+
     asked: int = 0
     agreed: int = 0
     missing: int = 0

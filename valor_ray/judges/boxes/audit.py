@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from valor_ray.images import from_array
+from valor_ray.judges.audit import AuditCounts
 from valor_ray.judges.boxes.asking import Account, open_verifier
 from valor_ray.judges.boxes.checks import check_coarse, check_crops
 from valor_ray.judges.boxes.duplicates import check_duplicates
@@ -125,8 +126,8 @@ class BoxAudit:
 
     def __init__(self, config: GroundingConfig) -> None:
         self._alarm_below = config.audit_alarm
-        self._checks: dict[str, _Counts] = defaultdict(_Counts)
-        self._kinds: dict[str, _Counts] = defaultdict(_Counts)
+        self._checks: dict[str, AuditCounts] = defaultdict(AuditCounts)
+        self._kinds: dict[str, AuditCounts] = defaultdict(AuditCounts)
         self._alarmed: set[str] = set()
 
     def add(self, record: Mapping[str, Any]) -> str:
@@ -197,22 +198,6 @@ class SlipWatch:
             "that it does not number rightly when it is asked again stay without a verdict. If this goes on, try "
             "another vlm.model."
         )
-
-
-@dataclass
-class _Counts:
-    asked: int = 0
-    agreed: int = 0
-    missing: int = 0
-
-    def report(self) -> dict[str, Any]:
-        low, high = wilson(self.agreed, self.asked)
-        return {
-            "asked": self.asked,
-            "agreed": self.agreed,
-            "missing": self.missing,
-            "ci": [round(low, 4), round(high, 4)],
-        }
 
 
 def _costs(account: Account) -> dict[str, Any]:
