@@ -170,6 +170,7 @@ def test_a_killed_replica_comes_back_with_the_current_version(
 
 @pytest.mark.timeout(900)
 def test_publications_survive_their_actor(handle: DeploymentHandle, run: Path, weights: list[Path]) -> None:
+    assert max(gaps(run, 3, weights[3])) < 1e-4
     ray.kill(ray.get_actor(publications_name(str(run)), NAMESPACE), no_restart=False)
     assert live(run)["version"] == version_name(3)
     until(lambda: len(live(run)["live"]) == 2)
