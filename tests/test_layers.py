@@ -20,7 +20,10 @@ ROOMS = (
     "valor_ray.reasoning.learner",
     "valor_ray.reasoning.scoring",
     "valor_ray.reasoning",
+    "valor_ray.grounding.finetune",
     "valor_ray.grounding.mine",
+    "valor_ray.grounding.learner",
+    "valor_ray.grounding.gate",
     "valor_ray.grounding.dataset",
     "valor_ray.grounding",
     "valor_ray.queries",
@@ -58,7 +61,7 @@ TRUTH = {
     f"valor_ray.tabletop.{name}"
     for name in (
         *("scenes", "render", "questions", "sample_questions", "replies", "dataset", "gold_check"),
-        *("wordings", "truth_of_programs", "measure_scenes", "mining"),
+        *("wordings", "truth_of_programs", "measure_scenes", "mining", "finetune"),
     )
 } | {f"valor_ray.benchmarks.{name}" for name in ("tabletop", "runner", "held_out", "proposals")}
 # Who imports these can reach everything: they find the commands by name, and a command may evaluate.

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from valor_ray.config.files import merge, parse_override, read_profile
+from valor_ray.config.finetune import FinetuneConfig
 from valor_ray.config.grounding import GroundingConfig
 from valor_ray.config.judging import JudgeConfig, Part, RewardConfig, as_judge
 from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
@@ -35,6 +36,7 @@ class Config(Section):
     reward: RewardConfig = RewardConfig()
     grpo: GrpoConfig = GrpoConfig()
     grounding: GroundingConfig = GroundingConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
     images: ImageConfig = ImageConfig()
     server: ServerConfig = ServerConfig()
     ray: RayConfig = RayConfig()
