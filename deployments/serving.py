@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from deployments.app import (
     policy_app,
     policy_name,
 )
+from deployments.parts.following import check_followed
 from deployments.readiness import Progress, came_up, wait_ready
 from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.models import resolve_model
@@ -51,8 +52,16 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
     progress: called with one line whenever a part gets ready, and every few seconds.
     Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
     """
+    follow = config.detector.follow
+    following = None if follow is None else check_followed(follow, "--follow")
     _check(config)
-    with running_ray(config, progress, _wanted_gpus(config)), _ended(config, NAME):
+    if following is not None:
+        progress(following)
+    with (
+        running_ray(config, progress, _wanted_gpus(config)),
+        nullcontext() if follow is None else _closed(config, Path(follow)),
+        _ended(config, NAME),
+    ):
         yield _deploy(config, progress)
 
 

@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 from rollout_of import rollout_of
 
+from valor_ray.ports import Versioned, version_of
 from valor_ray.records import BoxDecision, BoxStage, CheckedBox, MinedImage, Rollout, Sample
 
 
@@ -64,3 +65,11 @@ def test_unsure_decision_comes_back_and_is_false_in_records_of_before() -> None:
         del each["unsure"]
     (older,) = MinedImage.from_record(record).boxes
     assert older.kept is False and not older.unsure
+
+
+def test_what_a_model_has_found_is_a_list_that_keeps_its_version_on_the_way() -> None:
+    for items in ([], [1, 2]):
+        there = pickle.loads(pickle.dumps(Versioned(items, "step-000003")))
+        assert there == items and version_of(there) == "step-000003"
+        assert json.dumps(there) == json.dumps(items)
+    assert version_of([1, 2]) == version_of(None) == ""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from valor_ray.errors import QuestionError
 from valor_ray.ports import Policy
 from valor_ray.program.parse import parse_reply
-from valor_ray.records import Answer, ParsedReply, Picture, ProgramResult, Reply
+from valor_ray.records import Answer, ParsedReply, Picture, ProgramResult, Reply, ToolCall
 from valor_ray.tools import ToolHost
 
 MALFORMED = "malformed"  # Answer.status of a reply without exactly one plan and one answer block
@@ -81,10 +81,16 @@ def to_json(answer: Answer) -> dict[str, Any]:
         "answer": finite(answer.answer),
         "plan": answer.plan,
         "code": answer.code,
-        "trace": [finite(asdict(call)) for call in answer.trace],
+        "trace": [_call(call) for call in answer.trace],
         "error": answer.error,
         "seconds": round(answer.seconds, 3),
     }
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    """A line of the trace; `version` only where the tool has one."""
+    record: dict[str, Any] = finite(asdict(call))
+    return {key: value for key, value in record.items() if key != "version" or value}
 
 
 def finite(value: Any) -> Any:

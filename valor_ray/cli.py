@@ -22,9 +22,10 @@ COMMANDS = {  # and the module of each, in valor_ray.commands
     "tabletop": "tools.tabletop",
     "eval": "evaluate.eval",
     "score": "train.score",
-    "train": "train.reasoning",
+    "train": "train.loops",
     "mine": "train.mine",
     "report": "evaluate.report",
+    "controls": "evaluate.controls",
     "bench": "evaluate.bench",
     "doctor": "tools.doctor",
 }
@@ -37,6 +38,8 @@ first steps:
   valor ask photo.png "How many red boxes are there?"
   valor train reasoning --run runs/first            improve the policy without labels
   valor mine --run runs/boxes                       a detection set that a vision verifier has confirmed
+  valor train grounding --run runs/eyes             fine-tune the detector on it, and publish what a gate lets pass
+  valor controls --run runs/eyes                    what would explain the gain away, measured beside it
 
 `valor COMMAND --help` explains one command, `valor doctor --settings` every setting.
 

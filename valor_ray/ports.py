@@ -5,8 +5,8 @@ What stands behind one (a model in this process, a Serve handle, an HTTP endpoin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from valor_ray.records import (
     DepthMap,
@@ -20,6 +20,21 @@ from valor_ray.records import (
     SymbolicScene,
     Verdict,
 )
+
+T = TypeVar("T")
+
+
+class Versioned(list[T]):
+    """What a model has found, and the version of the weights that found it: a list like any other, also when empty."""
+
+    def __init__(self, items: Iterable[T] = (), version: str = "") -> None:
+        super().__init__(items)
+        self.version = version
+
+
+def version_of(result: object) -> str:
+    """The weights that a result is by; "" where it does not say."""
+    return result.version if isinstance(result, Versioned) else ""
 
 
 class Policy(Protocol):
@@ -58,7 +73,9 @@ class Detector(Protocol):
     async def detect(
         self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
     ) -> list[Detection]:
-        """Boxes of all phrases, best score first; `label` is the phrase as asked. None: the configured threshold."""
+        """Boxes of all phrases, best score first; `label` is the phrase as asked. None: the configured threshold.
+
+        `Versioned` where what stands behind it knows which weights it asks."""
         ...
 
 

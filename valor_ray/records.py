@@ -110,6 +110,7 @@ class ToolCall:
     ms: float
     line: int  # line of the program (1-based)
     error: str | None = None
+    version: str = ""  # of the detector's weights that answered; "": the tool has none, or did not answer
 
 
 @dataclass(frozen=True)
@@ -411,11 +412,13 @@ class MinedImage:
     cost_usd: float = 0.0
     seconds: float = 0.0  # wall-clock
     slips: Mapping[str, int] = field(default_factory=dict)  # judges.boxes.partition.SLIPS -> how often
+    # phrase that no box stands for -> "present", "absent", "unsure", None: no verdict; not in it: was not asked about
+    presence: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
-        """Boxes without a verdict: judged again by the next start."""
-        return sum(box.kept is None for box in self.boxes)
+        """Boxes and phrases without a verdict: judged again by the next start."""
+        return sum(box.kept is None for box in self.boxes) + [*self.presence.values()].count(None)
 
     def to_record(self) -> dict[str, Any]:
         """The JSON object that is kept of it."""

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from valor_ray.errors import ToolError
-from valor_ray.ports import Depth, Detector, Vqa
+from valor_ray.ports import Depth, Detector, Versioned, Vqa, version_of
 from valor_ray.records import BBox, DepthMap, Picture
 
 IMAGE_NAME = "image.png"  # what `img_pth` holds in a program: a name, never a path on this machine
@@ -256,7 +256,8 @@ class ToolHost(Protocol):
     """What answers a program's tool calls."""
 
     async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
-        """The JSON result of a call whose name and arguments come from `check_call`. Raises ToolError or JudgeError."""
+        """The JSON result of a call whose name and arguments come from `check_call`; ports.Versioned where the weights
+        that it is by are known. Raises ToolError or JudgeError."""
         ...
 
 
@@ -278,7 +279,8 @@ class LiveTools:
         if tool == "gd_detect":
             picture = self._crop(args.get("image_bbox"))
             detections = await self._detector.detect(picture, split_phrases(args["prompt"]))
-            return [{"bbox": [float(v) for v in d.bbox], "label": d.label} for d in detections]
+            boxes = ({"bbox": [float(v) for v in d.bbox], "label": d.label} for d in detections)
+            return Versioned(boxes, version_of(detections))
         if tool == "depth":
             from valor_ray.depth_map import depth_at
 

@@ -1,18 +1,20 @@
-"""The weights that a training run has published, in a named actor: every policy replica of the run follows it.
+"""The weights that a training run has published, in a named actor: every replica that follows the run asks it.
 
 Who is who
     weight_channel.FileChannel   the learner's side: writes a folder of weights and has it announced
-    publish (here)               what announces it on Ray: a call of the actor that returns when all replicas carry it
+    publish, publish_detector    what announces it on Ray: a call of the actor that returns when all replicas carry it
     PublicationsActor (here)     keeps what is current, in memory and in RUN/published.json, and wakes who waits for it
     runs.publications            its pure state: Publication (what is current), Carried (a replica's answer to one)
-    parts.policy.Follower        the replica's side: waits for something newer, loads it, answers with its scores
+    parts.following.Follower     the replica's side: waits for something newer, loads it, answers with its scores
+
+Training and service may run on two Rays that see the same run folder. Each then has its actor: the one that publishes
+writes published.json, the other looks at it every second and writes nothing, also when its replicas refuse the weights.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,19 +28,14 @@ from deployments.actors.named import NAMESPACE, open_named
 from deployments.failures import ours_as_raised
 from valor_ray.errors import CheckpointError, PolicyError, ServiceError
 from valor_ray.models.checkpoint import folder_tensors
-from valor_ray.runs.publications import (
-    Carried,
-    Publication,
-    Publications,
-    Sequences,
-    publication_from,
-    publication_record,
-)
-from valor_ray.runs.record_file import replace_text
+from valor_ray.runs.publications import Carried, Publication, Publications, Sequences
+from valor_ray.runs.weight_channel import PublishedFile
 
 BEAT_S = 2.0  # a replica says so often that it lives
 _GONE_S = 15.0  # several beats: a busy machine delays them
 _LOOK_S = 0.5  # how soon a publication notices that a replica is gone
+_FILE_S = 1.0  # how soon it is noticed that another process has published
+_KNOWN_S = 2 * BEAT_S  # after so long, an actor that starts anew has heard of every living replica
 _AT_ONCE = 10_000  # calls, each a coroutine that may wait long
 _LATE_S = 60.0  # for an actor that starts again in the middle of a publication
 
@@ -51,33 +48,50 @@ class PublicationsActor:
     """
 
     def __init__(self, run: str) -> None:
-        self._file = Path(run) / "published.json"
-        self._state = Publications(_GONE_S, self._read())
+        self._run = run
+        self._file = PublishedFile(Path(run))
+        self._trouble = ""  # with the file
+        self._state = Publications(_GONE_S, self._before())
+        self._own: set[int] = set()  # publications of this actor: it alone writes their withdrawal
+        self._born = time.monotonic()
         self._changed = asyncio.Condition()
         self._publishing = asyncio.Lock()
 
-    def _read(self) -> Publication | None:
+    def _before(self) -> Publication | None:
         """The publication before a restart; None when its weights have gone: the learner publishes anew."""
-        record = json.loads(self._file.read_text()) if self._file.exists() else None
-        if record is None:  # nothing was published, or the first publication was refused
-            return None
-        publication = publication_from(record)
-        return publication if Path(publication.folder).is_dir() else None
+        publication = self._read()
+        return publication if publication is not None and Path(publication.folder).is_dir() else None
 
-    def _write(self) -> None:
-        current = self._state.current
-        replace_text(self._file, json.dumps(None if current is None else publication_record(current)))
+    def _read(self) -> Publication | None:
+        try:
+            publication, self._trouble = self._file.read(), ""
+        except CheckpointError as error:
+            publication, self._trouble = None, str(error)
+        return publication
 
-    async def publish(self, version: str, folder: str, probe: Sequences, timeout_s: float) -> list[Carried]:
-        """Make weights current. Returns when all live replicas, at least one, carry them: their answers.
+    async def _look(self) -> None:
+        """Make current what another process has published, if any. A file that says nothing changes nothing."""
+        if not self._file.changed():
+            return
+        published = self._read()
+        if not self._trouble:
+            self._state.adopt(published)
+            await self._tell()
+
+    async def publish(
+        self, version: str, folder: str, probe: Sequences, timeout_s: float, needed: int = 1
+    ) -> list[Carried]:
+        """Make weights current. Returns when all live replicas, at least `needed`, carry them: their answers.
 
         Raises CheckpointError when the folder is broken or a replica refuses it, which changes nothing; PolicyError
         when some do not carry them after timeout_s.
         """
         folder_tensors(Path(folder))
         async with self._publishing:
+            await self._look()
             number = self._state.publish(version, folder, probe).number
-            self._write()
+            self._own.add(number)
+            self._file.write(self._state.current)
             await self._tell()
             end = time.monotonic() + timeout_s
             while True:
@@ -85,22 +99,28 @@ class PublicationsActor:
                 # before all else: when it was refused, another publication is current
                 if reason := self._state.refusal(number):
                     raise CheckpointError(f"{version} was refused by {reason}")
-                if self._state.complete(now):
+                if self._state.complete(now) or (needed == 0 and self._nobody(now)):
                     return self._state.answers(now)
                 if now > end:
                     behind = ", ".join(self._state.behind(now)) or "none lives"
                     raise PolicyError(
-                        f"Not every policy replica carries {version} after {timeout_s:.0f} s ({behind}). "
-                        "Logs: /tmp/ray/session_latest/logs/serve."
+                        f"Not every replica that follows {self._run} carries {version} after {timeout_s:.0f} s "
+                        f"({behind}). Logs: /tmp/ray/session_latest/logs/serve."
                     )
                 await self._change(_LOOK_S)
+
+    def _nobody(self, now: float) -> bool:
+        """Whether no replica follows: one that lives calls within a beat, also an actor that has just started."""
+        return not self._state.live(now) and now - self._born > _KNOWN_S
 
     async def wait_newer(self, replica: str, number: int, hold_s: float) -> Publication | None:
         """What a replica that carries publication `number` (0: none) has to load; waits for it up to hold_s seconds."""
         end = time.monotonic() + hold_s
         self._state.called(replica, number, time.monotonic())
+        await self._look()
         while (news := self._state.newer(number)) is None and (left := end - time.monotonic()) > 0:
-            await self._change(left)
+            await self._change(min(left, _FILE_S))
+            await self._look()
         return news
 
     async def beat(self, replica: str, number: int) -> None:
@@ -115,15 +135,26 @@ class PublicationsActor:
     async def refused(self, replica: str, number: int, reason: str) -> None:
         """The replica cannot carry publication `number`, which is then withdrawn."""
         self._state.refused(replica, number, reason)
-        self._write()
+        if number in self._own:
+            self._file.write(self._state.current)
         await self._tell()
 
     async def status(self) -> dict[str, Any]:
-        """{"version", "live", "behind"}: the current version or None, and replicas."""
+        """{"run", "version", "live", "behind", "withdrawn", "trouble"}: the current version or None, replicas; the
+        version that was refused last, and why, or None; what is wrong with the file, or ""."""
+        await self._look()
         now = time.monotonic()
-        current = self._state.current
-        version = None if current is None else current.version
-        return {"version": version, "live": self._state.live(now), "behind": self._state.behind(now)}
+        current, withdrawn = self._state.current, self._state.withdrawn
+        return {
+            "run": self._run,
+            "version": None if current is None else current.version,
+            "live": self._state.live(now),
+            "behind": self._state.behind(now),
+            "withdrawn": None
+            if withdrawn is None
+            else dict(zip(("version", "reason"), withdrawn, strict=True)),
+            "trouble": self._trouble,
+        }
 
     async def _tell(self) -> None:
         async with self._changed:
@@ -165,7 +196,26 @@ def publish(
     PolicyError as `PublicationsActor.publish`, ServiceError when Ray fails.
     """
     sequences = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in probe)
-    call = open_publications(run).publish.remote(version, str(folder.resolve()), sequences, timeout_s)
+    return _published(run, version, folder, sequences, timeout_s, 1)
+
+
+def publish_detector(run: str, version: str, folder: Path, timeout_s: float) -> list[Carried]:
+    """Publish a detector: written to RUN/published.json, and carried by every living replica that follows the run on
+    this Ray when it returns; at once, with [], where none does. A service on another Ray takes it up by the file.
+
+    Called by the training run, as what a FileChannel announces. Raises CheckpointError when the folder is broken or a
+    replica refuses it, which changes nothing; ServiceError when some do not carry it after timeout_s, or Ray fails.
+    """
+    try:
+        return _published(run, version, folder, (), timeout_s, 0)
+    except PolicyError as error:
+        raise ServiceError(str(error)) from error
+
+
+def _published(
+    run: str, version: str, folder: Path, probe: Sequences, timeout_s: float, needed: int
+) -> list[Carried]:
+    call = open_publications(run).publish.remote(version, str(folder.resolve()), probe, timeout_s, needed)
     try:
         with ours_as_raised():
             return ray.get(call, timeout=timeout_s + _LATE_S)

@@ -20,7 +20,7 @@ from deployments.http.input import read_fields, read_picture
 from valor_ray import images
 from valor_ray.answer import ProgramRunner, answer, check_question, to_json
 from valor_ray.config.tree import Config
-from valor_ray.ports import Depth, Detector, Policy, Vqa
+from valor_ray.ports import Depth, Detector, Policy, Vqa, version_of
 from valor_ray.records import Answer, DepthMap, Picture
 from valor_ray.report.kit.depth_colours import colour_depth
 from valor_ray.tools import LiveTools, split_phrases
@@ -127,7 +127,8 @@ async def _detect(door: Door, request: Request) -> Response:
         {
             "detections": [
                 {"bbox": list(d.bbox), "label": d.label, "score": round(d.score, 4)} for d in detections
-            ]
+            ],
+            "version": version_of(detections),
         }
     )
 

@@ -23,6 +23,11 @@ class ContentCache(Generic[V]):
     def __len__(self) -> int:
         return len(self._kept)
 
+    def forget(self) -> None:
+        """All results, those that are being made included: who waits for one gets it, nobody else does."""
+        self._kept.clear()
+        self._running.clear()
+
     async def get(self, key: Hashable, make: Callable[[], Awaitable[V]]) -> V:
         """The kept result, or that of `make`. Failures are not kept: they reach those who wait now."""
         if key in self._kept:
@@ -41,6 +46,8 @@ class ContentCache(Generic[V]):
         return await asyncio.shield(running)
 
     def _finish(self, key: Hashable, done: asyncio.Future[V]) -> None:
+        if self._running.get(key) is not done:
+            return  # forgotten while it was made
         del self._running[key]
         if done.cancelled() or done.exception() is not None:
             return

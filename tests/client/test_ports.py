@@ -14,6 +14,7 @@ from PIL import Image
 from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteVqa, Service
 from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.images import from_array
+from valor_ray.ports import version_of
 from valor_ray.records import Detection
 
 PICTURE = from_array(np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3))
@@ -92,6 +93,13 @@ def test_the_ports_work_over_http(server: Server) -> None:
     kind, _, data = vqa["image"].partition(",")
     assert kind == "data:image/png;base64"
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), PICTURE.rgb)
+
+
+def test_detections_say_which_weights_they_are_by_where_the_service_does(server: Server) -> None:
+    assert version_of(ask(server.url, "detect")) == ""
+    server.replies["/v1/detect"] = (200, {"detections": [], "version": "step-000003"})
+    found = ask(server.url, "detect")
+    assert found == [] and version_of(found) == "step-000003"
 
 
 def test_a_refusal_carries_the_servers_words(server: Server) -> None:

@@ -88,6 +88,7 @@ def test_the_check_runs_on_a_bare_machine_and_gives_its_figures(bare: dict[str, 
     assert policy["runs"]["float32"]["loss"] == pytest.approx(policy["runs"]["bfloat16"]["loss"], abs=0.05)
     check_gaps(policy["gaps"])
     assert result["detector"]["pictures_per_s"] > 0
+    assert result["finetune"]["skipped"] == "not installed: scipy"
     assert result["depth"]["skipped"] == "not installed: moge, utils3d, scipy, cv2"
 
 

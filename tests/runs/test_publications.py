@@ -4,6 +4,7 @@ import pytest
 
 from valor_ray.errors import PolicyError
 from valor_ray.runs.publications import (
+    NOTHING,
     Carried,
     Publication,
     Publications,
@@ -110,6 +111,37 @@ def test_a_late_refusal_withdraws_nothing(state: Publications) -> None:
     second = state.publish("step-000002", "/w/2")
     state.refused("b", first.number, "no such tensor")
     assert state.current == second and state.refusal(first.number) is None
+
+
+def test_without_a_publication_before_it_a_refused_one_leaves_what_the_settings_name(
+    state: Publications,
+) -> None:
+    state.called("a", NOTHING, 0)
+    assert state.behind(0) == [] and state.newer(NOTHING) is None
+    bad = state.publish("step-000001", "/w/1")
+    carry(state, "a", 1)
+    state.refused("b", bad.number, "no such tensor")
+    assert state.current is None and state.withdrawn == ("step-000001", "b: no such tensor")
+    back = state.newer(bad.number)
+    assert back is not None and back.number == NOTHING and state.behind(1) == ["a"]
+    state.called("a", NOTHING, 2)
+    assert state.behind(2) == []
+    state.publish("step-000002", "/w/2")
+    assert state.withdrawn is None
+
+
+def test_what_another_process_publishes_keeps_its_number_unless_that_is_taken(state: Publications) -> None:
+    state.adopt(Publication(4, "step-000004", "/w/4"))
+    assert state.current == Publication(4, "step-000004", "/w/4")
+    carry(state, "a", 0)
+    state.adopt(Publication(1, "step-000001", "/w/1"))  # of a run that was made anew in the same folder
+    assert state.current == Publication(5, "step-000001", "/w/1") and state.behind(0) == ["a"]
+    state.refused("a", 5, "no such tensor")
+    assert state.current == Publication(4, "step-000004", "/w/4") and state.behind(0) == []
+    state.adopt(Publication(5, "step-000005", "/w/5"))
+    assert state.current == Publication(6, "step-000005", "/w/5")  # 5 was refused
+    state.adopt(None)
+    assert state.current is None
 
 
 def test_after_a_restart_numbers_go_on_and_replicas_need_not_load_again() -> None:

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from valor_ray.errors import PolicyError
-from valor_ray.runs.weight_channel import FileChannel, Probe, Published, to_nobody
+from valor_ray.errors import CheckpointError, PolicyError
+from valor_ray.runs.publications import Publication
+from valor_ray.runs.weight_channel import (
+    FileChannel,
+    Probe,
+    Published,
+    PublishedFile,
+    publish_by_file,
+    to_nobody,
+)
 
 PROBE: Probe = [([1, 2], [3])]
 
@@ -88,3 +96,31 @@ def test_version_that_no_replica_takes_is_an_error_and_forgets_nothing(tmp_path:
     with pytest.raises(PolicyError):
         FileChannel(tmp_path, 1, refuse, first=True).publish(2, Written("two"), PROBE)
     assert names(tmp_path) == ["step-000001", "step-000002"]
+
+
+def test_published_file_tells_others_of_each_publication_once(tmp_path: Path) -> None:
+    file = PublishedFile(tmp_path)
+    assert not file.changed() and file.read() is None
+    for number, version in enumerate(("step-000001", "step-000002", "step-000002"), start=1):
+        assert publish_by_file(tmp_path, version, tmp_path / version) == 0
+        assert file.changed()
+        assert file.read() == Publication(number, version, str(tmp_path / version)) and not file.changed()
+
+
+def test_published_file_that_its_own_process_has_written_is_no_news(tmp_path: Path) -> None:
+    file = PublishedFile(tmp_path)
+    file.write(Publication(1, "step-000001", "/w", (((1, 2), (3,)),)))
+    assert not file.changed()
+    file.write(None)
+    assert not file.changed() and file.read() is None
+    file.path.unlink()
+    assert not file.changed()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"number": 1, "version": "v"}'])
+def test_published_file_of_another_content_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "published.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"published\.json does not say what is published"):
+        PublishedFile(tmp_path).read()
+    with pytest.raises(CheckpointError):
+        publish_by_file(tmp_path, "step-000001", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -36,7 +37,9 @@ def saved_picture(path: Path, width: int = 200, height: int = 100) -> images.Pic
     return images.from_array(rgb)
 
 
-def mined(path: Path, *boxes: CheckedBox, phrases: tuple[str, ...] = ("red ball",)) -> MinedImage:
+def mined(
+    path: Path, *boxes: CheckedBox, phrases: tuple[str, ...] = ("red ball",), **other: Any
+) -> MinedImage:
     """Of a picture that is written there."""
     picture = saved_picture(path)
-    return MinedImage(str(path), picture.key, picture.width, picture.height, ("q",), phrases, boxes)
+    return MinedImage(str(path), picture.key, picture.width, picture.height, ("q",), phrases, boxes, **other)

@@ -76,10 +76,13 @@ class Detector:
 
 
 def keep_all(head: str, text: str) -> dict[str, Any]:
-    """The answer of a verifier that finds every box right and every object another."""
+    """The answer of a verifier that finds every box right, every object another, and nothing where no box is."""
     if head == "box_crop":
         return {"reason": "fits", "verdict": "keep"}
-    boxes = [json.loads(line) for line in read_sections(text)["boxes"].splitlines()]
+    name = "phrases" if head == "box_presence" else "boxes"
+    boxes = [json.loads(line) for line in read_sections(text)[name].splitlines()]
+    if head == "box_presence":
+        return {"phrases": [{**b, "reason": "nowhere", "verdict": "absent"} for b in boxes]}
     if head == "box_duplicates":
         return {"objects": [{"indices": [b["index"]], "best": b["index"], "reason": "one"} for b in boxes]}
     said = {"reason": "fits", "verdict": "keep"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from valor_ray.errors import JudgeError, ServiceError
+from valor_ray.ports import Versioned
 from valor_ray.records import DepthMap, Detection, Picture
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class RemoteDetector:
             body["box_threshold"] = box_threshold
         content = await self._service.post("/v1/detect", body, ServiceError)
         try:
-            return [_detection(item) for item in content["detections"]]
+            version = str(content.get("version", ""))  # a service of an earlier version does not say it
+            return Versioned(map(_detection, content["detections"]), version)
         except (KeyError, TypeError, ValueError) as error:
             raise ServiceError(
                 f"{self._service.url}/v1/detect answers in another format: is it `valor serve`?"

@@ -45,7 +45,7 @@ class FinetuneConfig(Section):
         20, ge=0, description="most phrases of other pictures in a caption: wrong at its targets, else not known"
     )
     replay: float = Field(
-        0.5, ge=0, le=1, description="replayed pictures a step, as a share of `batch`: rehearsal of what is known"
+        0.5, ge=0, description="replayed pictures a step, as a share of `batch`: rehearsal of what is known"
     )
     replay_pictures: str | None = Field(
         None,
@@ -57,7 +57,8 @@ class FinetuneConfig(Section):
         0.1, gt=0, lt=1, description="share of the mined pictures that choose the weights and are not trained on"
     )
     alphas: tuple[float, ...] = Field(
-        (0.25, 0.5, 0.75, 1.0),
+        (0.4, 0.55, 0.7, 0.85, 1.0),
+        min_length=1,
         description="shares of the new weights, the rest start weights, that are tried (WiSE-FT)",
     )
     general: str | None = Field(
@@ -69,6 +70,14 @@ class FinetuneConfig(Section):
     general_limit: int | None = Field(None, ge=1, description="use its first N pictures; null = all")
     gate_limit: float = Field(
         0.2, ge=0, description="mAP points (of 100) that the general set may lose; more, and nothing is published"
+    )
+    gate_goal: float = Field(
+        0.1,
+        ge=0,
+        description="mAP points that it should lose at most: a share of the new weights that keeps to it is preferred",
+    )
+    service: str | None = Field(
+        None, min_length=1, description="URL of a running service to wait for after publishing"
     )
     save_every: int = Field(100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, besides the first")

@@ -10,7 +10,7 @@ from valor_ray.config.section import Section
 
 
 class GroundingConfig(Section):
-    """Phrases from the policy's programs, over-prediction by the detector, three checks by a vision verifier."""
+    """Phrases from the policy's programs, over-prediction by the detector, checks by a vision verifier."""
 
     queries: str | None = Field(
         None,
@@ -36,6 +36,11 @@ class GroundingConfig(Section):
     ask_again: int = Field(
         1, ge=0, description="further requests after an answer that leaves boxes out, repeats or invents some"
     )
+    presence: bool = Field(
+        True,
+        description="ask of each picture which phrases without a confirmed box can be seen in it: only what the "
+        "verifier says is not there is absent in the set. false: one request a picture less, nothing is absent",
+    )
     audit_every: int = Field(
         50, ge=0, description="one canary with known verdicts per so many pictures; 0 = none"
     )
@@ -44,6 +49,6 @@ class GroundingConfig(Section):
     )
     all_rejected: Literal["negative", "leave_out"] = Field(
         "leave_out",
-        description="a picture without a confirmed box: a negative of the set, or left out. Negatives are as right "
-        "as detector and verifier together: offline half of the phrases that they refuse are in the picture",
+        description="a picture of which the verifier says that nothing of what was asked is in it: a negative of the "
+        "set, or left out. Pictures with neither a confirmed box nor that verdict are left out always",
     )

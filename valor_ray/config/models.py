@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from valor_ray.config.section import Section
 from valor_ray.errors import ConfigError
@@ -66,6 +66,17 @@ class DetectorConfig(Section):
     replicas: int = Field(1, ge=1, description="Serve replicas")
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
     cache_entries: int = Field(1024, ge=0, description="(picture, phrases) results kept per replica")
+    follow: str | None = Field(
+        None,
+        min_length=1,
+        description="run folder of `valor train grounding`: replicas load what it publishes; null = `model` alone",
+    )
+
+    @field_validator("follow")
+    @classmethod
+    def _absolute(cls, follow: str | None) -> str | None:
+        """Replicas have another working directory than the command."""
+        return follow if follow is None else str(Path(follow).expanduser().resolve())
 
 
 class DepthConfig(Section):

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _compare(args: argparse.Namespace, config: Config) -> dict[str, Any]:
-    from valor_ray.judges.boxes.agreement import compare_formats
+    from valor_ray.perf.boxes.agreement import compare_formats
     from valor_ray.wiring import judging, vlm_cache
 
     shown, unreadable = await recorded(args.run, config, args.images)

@@ -1,7 +1,7 @@
 """Does our learner run on this card, and how fast? One GPU, no Ray, no vLLM, at most 5 minutes; one JSON object.
 
 `python -m valor_ray.perf.gpu_check` makes models of the published sizes with random weights and takes them through our
-own code: nothing is fetched. Three parts, each of which may fail by itself:
+own code: nothing is fetched. Four parts, each of which may fail by itself:
 
 policy    A Qwen3-0.6B-shaped policy, trained by the whole of valor_ray.reasoning.learner.learn: strict loading, trl's
           GRPO trainer as we subclass it, reference, micro-batches, loss, backward, clipping, AdamW, token figures,
@@ -9,6 +9,9 @@ policy    A Qwen3-0.6B-shaped policy, trained by the whole of valor_ray.reasonin
           and bfloat16 with LoRA; and how far their log-probabilities are apart. Not covered: FSDP, several processes,
           Ray Train, an engine that loads the weights, checkpoints.
 detector  GroundingDINO-tiny behind models.grounding_dino: strict loading, captions, network, boxes; 800 x 1333 px.
+finetune  GroundingDINO-tiny through the whole of valor_ray.grounding.learner.learn in one process: a set, targets, the
+          network with text and backbone frozen, losses, pairing, AdamW, averages, a checkpoint, weights written; 2
+          pictures of 800 x 1333 px a step, float32. Not covered: several processes. Skipped where scipy is missing.
 depth     MoGe-2 ViT-L behind models.moge: strict loading, network, focal length and shift; 800 x 1333 px. Skipped where
           scipy or OpenCV, which MoGe imports, is missing.
 
@@ -17,8 +20,8 @@ Needs torch, transformers, accelerate and peft with what they need, and these wh
     trl==1.16.0 1.0, pandas 12.1, python-dateutil 0.1, six 0.1, pydantic 0.5, pydantic-core 2.3, annotated-types 0.1,
     typing-inspection 0.1, pillow 7.2
 
-23.5 MB in all. For depth also dlr-moge==2.0.0 0.2, dlr-utils3d==1.3 0.2, dlr-pipeline==1.0.0 0.1,
-scipy 35.3 and opencv-python-headless 61.3. transformers before 5.19 wants torchvision too, for the detector.
+23.5 MB in all. For finetune also scipy 35.3; for depth scipy, dlr-moge==2.0.0 0.2, dlr-utils3d==1.3 0.2,
+dlr-pipeline==1.0.0 0.1 and opencv-python-headless 61.3.
 
 Neither pyarrow (48 MB) nor datasets is needed: perf/gpu/lent.py says how. docs/gpu.md: how to run it on a bare machine,
 and how to read the figures.
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
     from valor_ray.perf.gpu.attempt import Say
     from valor_ray.perf.gpu.card import Card
 
-PARTS = ("policy", "detector", "depth")
+PARTS = ("policy", "detector", "finetune", "depth")
+_MODULES = {"policy": "policy", "detector": "eyes", "finetune": "finetune", "depth": "eyes"}  # of perf/gpu
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,7 +98,7 @@ def _part(name: str) -> Callable[[Card, bool, Say], dict[str, Any]]:
     """Imported here, so that a package which only one part needs fails that part alone."""
     from importlib import import_module
 
-    module = import_module(f"valor_ray.perf.gpu.{'policy' if name == 'policy' else 'eyes'}")
+    module = import_module(f"valor_ray.perf.gpu.{_MODULES[name]}")
     return getattr(module, f"check_{name}")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from valor_ray.errors import ProgramError, ToolError, ValorError
+from valor_ray.ports import version_of
 from valor_ray.program.inside import protocol
 from valor_ray.program.zygote_process import Exit
 from valor_ray.records import ProgramStatus, ToolCall
@@ -116,7 +117,7 @@ class Conversation:
             _end(ProgramStatus.ERROR, f"{tool} failed: {failure}", line)
         finally:
             ms = (time.perf_counter() - started) * 1000
-            self.calls.append(ToolCall(tool, args, result, ms, line, error))
+            self.calls.append(ToolCall(tool, args, result, ms, line, error, version_of(result)))
         return {"result": result} if error is None else {"error": error}
 
     def _print(self, text: str) -> None:

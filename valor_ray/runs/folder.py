@@ -41,7 +41,8 @@ REASONING = RunKind(
 SCORE = RunKind("score", "valor score", "--out", ("rewards.jsonl",))
 MINE = RunKind("mine", "valor mine", "--run", ("images.jsonl",))
 PROPOSALS = RunKind("proposals", "python -m jobs.propose_boxes", "--out", ("proposals.jsonl",))
-_KINDS = (SCORE, REASONING, MINE, PROPOSALS)
+GROUNDING = RunKind("grounding", "valor train grounding", "--run", ("selection.json",))
+_KINDS = (SCORE, REASONING, MINE, PROPOSALS, GROUNDING)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Which weights are published, which policy replicas live, and what each of them carries. Pure: time is passed in.
+"""Which weights are published, which replicas live, and what each of them carries. Pure: time is passed in.
 
 Who is who, from the learner to the replicas:
 - `WeightChannel.publish` (runs/weight_channel.py) is the verb: the learner calls it, and goes on when all carry them;
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from valor_ray.errors import PolicyError
@@ -20,6 +20,7 @@ from valor_ray.errors import PolicyError
 Sequences = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # (prompt, completion) token ids
 
 _NAME = re.compile(r"step-(\d{6,})")
+NOTHING = 0  # number of a publication that is none: a replica with the weights that its settings name
 
 
 def version_name(step: int) -> str:
@@ -59,7 +60,7 @@ class Carried:
 
 
 class Publications:
-    """The current publication, and which live replicas carry it.
+    """The current publication, and which live replicas carry it; while there is none, all carry what is current.
 
     A replica that has not called for `gone_after_s` seconds is gone, and nobody waits for it.
     """
@@ -69,16 +70,33 @@ class Publications:
         self.current = current
         self._before: Publication | None = None
         self._called: dict[str, float] = {}  # replica -> when it last called, seconds
-        self._number: dict[str, int] = {}  # replica -> number of the publication that it carries; 0: none
+        self._number: dict[str, int] = {}  # replica -> number of the publication that it carries, or NOTHING
         self._answers: dict[str, Carried] = {}  # to the current publication
         self._refused: dict[int, str] = {}  # number of a publication -> who refused it, and why
+        self.withdrawn: tuple[str, str] | None = (
+            None  # version and reason, until something is current after it
+        )
 
     def publish(self, version: str, folder: str, probe: Sequences = ()) -> Publication:
-        known = (0 if self.current is None else self.current.number, *self._number.values(), *self._refused)
-        self._before = self.current
-        self.current = Publication(max(known) + 1, version, folder, probe)
-        self._answers = {}
-        return self.current
+        new = Publication(self._free_number(), version, folder, probe)
+        self._replace(new)
+        return new
+
+    def adopt(self, published: Publication | None) -> None:
+        """Make current what another process has published, under its number unless that is taken; None: what was
+        current is withdrawn."""
+        free = self._free_number()
+        if published is not None and published.number < free:
+            published = replace(published, number=free)
+        self._replace(published)
+
+    def _free_number(self) -> int:
+        known = (self._current_number(), *self._number.values(), *self._refused)
+        return max(known) + 1
+
+    def _replace(self, new: Publication | None) -> None:
+        self._before, self.current = self.current, new
+        self._answers, self.withdrawn = {}, None
 
     def called(self, replica: str, number: int, now: float) -> None:
         """The replica lives and carries publication `number`."""
@@ -92,19 +110,24 @@ class Publications:
 
     def refused(self, replica: str, number: int, reason: str) -> None:
         """The weights of publication `number` do not fit: the one before is current again, for all replicas."""
-        if self._is_current(number):
+        if self.current is not None and self._is_current(number):
             self._refused[number] = f"{replica}: {reason}"
+            self.withdrawn = self.current.version, self._refused[number]
             self.current, self._before, self._answers = self._before, None, {}
 
     def refusal(self, number: int) -> str | None:
         return self._refused.get(number)
 
     def newer(self, number: int) -> Publication | None:
-        """What a replica that carries publication `number` has to load, if anything."""
-        return None if self._is_current(number) else self.current
+        """What a replica that carries publication `number` has to load, if anything; one of number NOTHING: what its
+        settings name, as all that was published is withdrawn."""
+        return None if self._is_current(number) else self.current or Publication(NOTHING, "", "")
 
     def _is_current(self, number: int) -> bool:
-        return self.current is not None and self.current.number == number
+        return self._current_number() == number
+
+    def _current_number(self) -> int:
+        return NOTHING if self.current is None else self.current.number
 
     def live(self, now: float) -> list[str]:
         return sorted(
@@ -135,6 +158,6 @@ def publication_record(publication: Publication) -> dict[str, Any]:
 
 
 def publication_from(record: Mapping[str, Any]) -> Publication:
-    """The inverse of `publication_record`."""
+    """The inverse of `publication_record`. Raises KeyError, TypeError, ValueError for another record."""
     probe = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in record["probe"])
     return Publication(record["number"], record["version"], record["folder"], probe)

@@ -1,4 +1,4 @@
-"""How new weights reach the policy replicas: a port, and its first implementation, by files.
+"""How new weights reach the replicas that follow a run: a port, and its first implementation, by files.
 
 A publication is not a checkpoint (law 13): it lives until the next few have followed it, and nothing goes on from it.
 runs/publications.py says who is who in it.
@@ -6,13 +6,16 @@ runs/publications.py says who is who in it.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from valor_ray.runs.publications import version_name
+from valor_ray.errors import CheckpointError
+from valor_ray.runs.publications import Publication, publication_from, publication_record, version_name
+from valor_ray.runs.record_file import replace_text
 
 Probe = list[tuple[list[int], list[int]]]  # (prompt, completion) token ids
 
@@ -51,6 +54,58 @@ class WeightChannel(Protocol):
 def to_nobody(step: int, folder: Path, probe: Probe) -> Published:
     """What a FileChannel announces where no replica follows it, as when recorded rollouts are replayed."""
     return Published(0, [])
+
+
+class PublishedFile:
+    """RUN/published.json: what is published last; null: nothing, or all is withdrawn.
+
+    Only the process that publishes writes; all others follow it by `changed` and `read`, which wait for the disk.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "published.json"
+        self._seen: tuple[int, ...] | None = None
+
+    def changed(self) -> bool:
+        """Whether there is something else than at the last `read` or `write`. A file that has gone says nothing."""
+        stamp = self._stamp()
+        return stamp is not None and stamp != self._seen
+
+    def read(self) -> Publication | None:
+        """Raises CheckpointError when the file does not hold a publication."""
+        self._seen = self._stamp()
+        if self._seen is None:
+            return None
+        try:
+            record = json.loads(self.path.read_text(encoding="utf-8"))
+            return None if record is None else publication_from(record)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.path} does not say what is published: {error!r}. Remove it, then publish again."
+            ) from error
+
+    def write(self, current: Publication | None) -> None:
+        """Raises StorageError."""
+        replace_text(self.path, json.dumps(None if current is None else publication_record(current)))
+        self._seen = self._stamp()
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def publish_by_file(run: Path, version: str, folder: Path) -> int:
+    """Publish without Ray: services that follow the run take it up from RUN/published.json, and nobody waits for them.
+
+    Returns 0, the replicas that are known to carry it. Raises CheckpointError, StorageError.
+    """
+    file = PublishedFile(run)
+    before = file.read()
+    file.write(Publication(1 if before is None else before.number + 1, version, str(folder.resolve())))
+    return 0
 
 
 class FileChannel:

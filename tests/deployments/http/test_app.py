@@ -17,6 +17,7 @@ from PIL import Image
 from deployments.http.app import Parts, make_app
 from valor_ray.config.tree import Config
 from valor_ray.errors import JudgeError, PolicyError, ServiceError
+from valor_ray.ports import Versioned
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture, Reply
 
@@ -43,7 +44,8 @@ class Detector:
     async def detect(
         self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
     ) -> list[Detection]:
-        return [Detection((1.0, 2.0, 9.0, 9.0), phrase, box_threshold or 0.35) for phrase in phrases]
+        boxes = (Detection((1.0, 2.0, 9.0, 9.0), phrase, box_threshold or 0.35) for phrase in phrases)
+        return Versioned(boxes if phrases != ("nothing",) else (), "step-000003")
 
 
 class Depth:
@@ -124,6 +126,12 @@ def test_answer_has_the_keys_of_valor_ask_and_a_trace(ask: Ask) -> None:
     assert body["trace"][1]["result"] == 2.0
 
 
+def test_trace_says_which_detector_has_looked(ask: Ask) -> None:
+    detect, depth = ask("/v1/answer", {"image": IMAGE, "question": "How many red cubes?"}).json()["trace"]
+    assert detect["version"] == "step-000003" and "version" not in depth
+    assert detect["result"] == [{"bbox": [1, 2, 9, 9], "label": "red cube"}]
+
+
 def test_answer_takes_an_upload(ask: Ask) -> None:
     for name in ("image", "file"):
         response = ask("/v1/answer", files={name: ("a.png", png())}, data={"question": "How many?"})
@@ -170,6 +178,9 @@ def test_detect_gives_boxes_labels_and_scores(ask: Ask) -> None:
         body = ask("/v1/detect", {"image": IMAGE, "phrases": phrases, "box_threshold": 0.5}).json()
         assert [d["label"] for d in body["detections"]] == ["red cube", "sofa"]
         assert body["detections"][0] == {"bbox": [1, 2, 9, 9], "label": "red cube", "score": 0.5}
+        assert body["version"] == "step-000003"
+    nothing = ask("/v1/detect", {"image": IMAGE, "phrases": "nothing"}).json()
+    assert nothing == {"detections": [], "version": "step-000003"}
 
 
 def test_depth_is_npy_in_metres_or_a_coloured_png(ask: Ask) -> None:

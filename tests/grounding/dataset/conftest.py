@@ -10,6 +10,7 @@ import pytest
 
 from valor_ray.config.grounding import GroundingConfig
 from valor_ray.grounding.dataset import export as exporting
+from valor_ray.judges.boxes.presence import without_box
 from valor_ray.records import BOX_CHECKS, BoxDecision, CheckedBox, MinedImage
 
 # What the checks said, in order: y kept, n dropped, u dropped as unsure, ? no verdict
@@ -26,7 +27,9 @@ def _box(label: str, bbox=(10.0, 10.0, 50.0, 50.0), said: str = KEPT, score: flo
 
 
 def _mined(name: str, *boxes: CheckedBox, asked=(), size=(200, 100), key: str = "", **other) -> MinedImage:
+    """Of phrases without a box the verifier says that nothing is there; presence: what it says instead."""
     phrases = tuple(dict.fromkeys([*asked, *(box.label for box in boxes)]))
+    other.setdefault("presence", dict.fromkeys(without_box(phrases, boxes), "absent"))
     return MinedImage(
         image=name,
         key=key or hashlib.sha256(name.encode()).hexdigest(),

@@ -40,6 +40,31 @@ def test_a_phrase_is_absent_when_the_verifier_refused_all_its_boxes(mined, box, 
     assert known(mined("a", *boxes, asked=("dog",))).absent == (("dog",) if absent else ())
 
 
+@pytest.mark.parametrize("said", ["present", "unsure", None, "absent"])
+def test_only_what_the_verifier_calls_absent_is_absent(mined, box, said):
+    """What it says is there somewhere, or not at all, is no negative beyond its refused boxes."""
+    image = mined("a", box("dog", LEFT, "n"), asked=("cat",), presence={"Dog": said, "cat": said})
+    side = known(image)
+    assert side.absent == (("cat", "dog") if said == "absent" else ())
+    assert [(each.phrase, each.bbox) for each in side.hard_negatives] == [("dog", LEFT)]
+    assert standing(image) is (Standing.REJECTED if said == "absent" else Standing.UNDECIDED)
+
+
+def test_records_of_before_the_question_have_nothing_absent(mined, box):
+    image = mined("a", box("cup", LEFT), box("dog", RIGHT, "n"), asked=("cat",), presence={})
+    assert known(image).absent == ()
+    assert standing(mined("a", asked=("cat",), presence={})) is Standing.UNDECIDED
+
+
+def test_a_phrase_that_may_name_what_is_said_to_be_there_is_not_absent(mined):
+    image = mined(
+        "a",
+        asked=("cube", "red cube", "dog"),
+        presence=dict(cube="absent", dog="absent") | {"red cube": "present"},
+    )
+    assert known(image).absent == ("dog",)
+
+
 @pytest.mark.parametrize("kept", ["red cube", "cubes", "block"])
 def test_a_phrase_that_may_name_a_confirmed_object_is_not_absent(mined, box, kept):
     image = mined("a", box(kept, LEFT), asked=("cube", "dog"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from PIL import Image
 
 from valor_ray.errors import ImageError
 from valor_ray.grounding.mine.step import MineTask, load_picture, mine_image, write_program
-from valor_ray.records import BoxStage, Query
+from valor_ray.ports import Versioned
+from valor_ray.records import BoxStage, MinedImage, Query
 
 
 def mined(path: Path, phrases: tuple[str, ...], detector: Any = None, judge: Any = None, *settings: str):
@@ -57,11 +59,30 @@ def test_a_picture_is_detected_once_with_all_phrases_and_every_box_is_checked(tm
     assert image.detector == "tabletop:detector" and image.missing == 0
 
 
-def test_a_picture_without_a_candidate_costs_nothing_and_is_recorded(tmp_path: Path) -> None:
+def test_of_a_picture_without_a_candidate_is_asked_what_is_there(tmp_path: Path) -> None:
     saved_picture(tmp_path / "a.png")
     judge = mining.Judge()
+    image = mined(tmp_path / "a.png", ("ball", "cone"), mining.Detector(boxes=0), judge)
+    assert (image.boxes, image.calls, image.cost_usd) == ((), 1, pytest.approx(0.01))
+    assert image.presence == {"ball": "absent", "cone": "absent"} and judge.asked == {"box_presence": 1}
+    assert MinedImage.from_record(json.loads(json.dumps(image.to_record()))) == image
+
+
+def test_nobody_is_asked_what_is_there_by_setting_or_where_every_phrase_has_a_box(tmp_path: Path) -> None:
+    saved_picture(tmp_path / "a.png")
+    judge, none = mining.Judge(), mining.Detector(boxes=0)
+    image = mined(tmp_path / "a.png", ("ball",), none, judge, "grounding.presence=false")
+    assert (image.calls, image.presence, image.missing) == (0, {}, 0) and not judge.asked
+    assert mined(tmp_path / "a.png", ("ball",), None, judge).presence == {}
+    assert "box_presence" not in judge.asked
+
+
+def test_a_failed_question_what_is_there_is_no_verdict_and_missing(tmp_path: Path) -> None:
+    saved_picture(tmp_path / "a.png")
+    judge = mining.Judge()
+    judge.missing = {"box_presence"}
     image = mined(tmp_path / "a.png", ("ball",), mining.Detector(boxes=0), judge)
-    assert (image.boxes, image.phrases, image.calls) == ((), ("ball",), 0) and not judge.asked
+    assert image.presence == {"ball": None} and image.missing == 1
 
 
 def test_900_candidates_are_all_recorded_with_their_decisions(tmp_path: Path) -> None:
@@ -126,3 +147,14 @@ def test_boxes_do_not_depend_on_the_last_bits_of_a_forward_pass(tmp_path: Path) 
         detector.off = off
         said.append(mined(tmp_path / "a.png", ("ball", "cone"), detector).boxes)
     assert said[0] == said[1] and len(said[0]) == 6
+
+
+def test_record_names_the_weights_that_have_looked_or_else_the_model(tmp_path: Path) -> None:
+    saved_picture(tmp_path / "a.png")
+
+    class Published(mining.Detector):
+        async def detect(self, *args, **more):
+            return Versioned(await super().detect(*args, **more), "step-000003")
+
+    assert mined(tmp_path / "a.png", ("ball",), Published()).detector == "step-000003"
+    assert mined(tmp_path / "a.png", ("ball",), mining.Detector()).detector == "tabletop:detector"

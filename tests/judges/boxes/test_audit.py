@@ -107,7 +107,11 @@ def test_a_canary_goes_through_every_check_that_it_has_an_expectation_of(verifie
         assert set(box["said"]) == set(box["expected"])
     assert [box["said"].get("coarse") for box in said["boxes"] if box["kind"] == "good"].count(False) >= 3
     assert all(box["said"]["crops"] is True for box in said["boxes"] if "crops" in box["expected"])
-    assert said["calls"] == len(verifier.of("box_crop")) + 2 and said["slips"] == {}
+    assert said["calls"] == len(verifier.of("box_crop")) + 3 and said["slips"] == {}
+    asked = verifier.read(verifier.of("box_presence")[0])["phrases"]
+    there = [box for box in said["boxes"] if "presence" in box["expected"]]
+    assert [box["kind"] == "there" for box in there] == [box["expected"]["presence"] for box in there]
+    assert len(asked) == len(there) and {box["kind"] for box in there} == {"there", "not_there"}
 
 
 def test_a_verifier_that_answers_as_expected_raises_no_alarm(verifier, config) -> None:
@@ -122,7 +126,9 @@ def test_a_verifier_that_answers_as_expected_raises_no_alarm(verifier, config) -
     assert (
         report["alarm"] == "" and report["checks"]["coarse"]["agreed"] == report["checks"]["coarse"]["asked"]
     )
-    assert set(report["kinds"]) == KINDS and report["checks"]["coarse"]["ci"][0] > 0.9
+    assert (
+        set(report["kinds"]) == KINDS | {"there", "not_there"} and report["checks"]["coarse"]["ci"][0] > 0.9
+    )
 
 
 @pytest.mark.parametrize(

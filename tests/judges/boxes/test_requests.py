@@ -140,7 +140,7 @@ def test_the_verdict_is_one_of_three_words_in_schemas_and_prompts(picture, confi
 
 
 def test_the_version_is_of_prompt_and_schema() -> None:
-    assert len({prompt_version(head) for head in SCHEMAS}) == 3
+    assert len({prompt_version(head) for head in SCHEMAS}) == 4
 
 
 def test_prompts_hold_no_example_question() -> None:

@@ -1,103 +1,27 @@
 """Parity with the original GroundingDINO 0.4.0, from the fixture that parity/make_fixture.py wrote."""
 
 import importlib.util
-import json
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, GroundingDinoConfig, SwinConfig
 from transformers.models.grounding_dino import modeling_grounding_dino as hf
 
 from valor_ray.errors import CheckpointError
 from valor_ray.models.grounding_dino.load import load_detector
-from valor_ray.tabletop.pretrain.detector_model import detector_processor
 
-PARITY = Path(__file__).parent / "parity"
 LOGITS, BOXES = 1e-3, 1e-4
 
-_spec = importlib.util.spec_from_file_location("seeded_weights", PARITY / "seeded_weights.py")
-seeded = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(seeded)
 
-
-@pytest.fixture(scope="module")
-def fixture():
-    with np.load(PARITY / "original_outputs.npz") as held:
-        return {**held, "shapes": json.loads(held["shapes"].tobytes())}
-
-
-def original_state(shapes):
-    return {name: torch.from_numpy(seeded.tensor(name, tuple(shape))) for name, shape in shapes.items()}
-
-
-@pytest.fixture(scope="module")
-def checkpoint(fixture, tmp_path_factory):
-    """An original-format file as training tools write it, with config and tokenizer for its sizes beside it."""
-    folder = tmp_path_factory.mktemp("original")
-    state = original_state(fixture["shapes"])
-    for name in [name for name in state if ".bbox_embed." in name or name.startswith("bbox_embed.")]:
-        state[name] = state["bbox_embed.0." + name.split("bbox_embed.")[1].split(".", 1)[1]]
-    torch.save({"model": {f"module.{name}": value for name, value in state.items()}}, folder / "original.pth")
-    GroundingDinoConfig(
-        backbone_config=SwinConfig(
-            embed_dim=seeded.EMBED_DIM,
-            depths=list(seeded.DEPTHS),
-            num_heads=list(seeded.SWIN_HEADS),
-            window_size=seeded.WINDOW,
-            out_indices=[2, 3, 4],
-        ),
-        text_config=BertConfig(
-            vocab_size=seeded.VOCABULARY,
-            hidden_size=seeded.TEXT_HIDDEN,
-            num_hidden_layers=seeded.TEXT_LAYERS,
-            num_attention_heads=seeded.TEXT_HEADS,
-            intermediate_size=2 * seeded.TEXT_HIDDEN,
-        ),
-        d_model=seeded.D_MODEL,
-        encoder_layers=seeded.LAYERS,
-        decoder_layers=seeded.LAYERS,
-        encoder_ffn_dim=seeded.FFN,
-        decoder_ffn_dim=seeded.FFN,
-        encoder_attention_heads=seeded.HEADS,
-        decoder_attention_heads=seeded.HEADS,
-        num_queries=seeded.QUERIES,
-        disable_custom_kernels=True,
-    ).save_pretrained(folder)
-    detector_processor(128).save_pretrained(folder)
-    return folder / "original.pth"
-
-
-@torch.inference_mode()
-def outputs(model):
-    ids = torch.tensor(seeded.CAPTIONS)
-    pixels, mask = seeded.pictures()
-    out = model(
-        pixel_values=torch.from_numpy(pixels),
-        pixel_mask=torch.from_numpy(mask).long(),
-        input_ids=ids,
-        attention_mask=(ids != 0).long(),
-    )
-    return out.logits[..., : ids.shape[1]].numpy(), out.pred_boxes.numpy()
-
-
-def worst(ours, theirs):
-    real = np.isfinite(theirs)
-    assert (np.isfinite(ours) == real).all()
-    return float(np.abs(ours[real] - theirs[real]).max())
-
-
-def test_mended_model_computes_what_the_original_computes(fixture, checkpoint):
+def test_mended_model_computes_what_the_original_computes(computed, checkpoint, outputs, worst):
     logits, boxes = outputs(load_detector(str(checkpoint)).model.eval())
-    assert worst(logits, fixture["logits"]) < LOGITS
-    assert worst(boxes, fixture["boxes"]) < BOXES
+    assert worst(logits, computed["logits"]) < LOGITS
+    assert worst(boxes, computed["boxes"]) < BOXES
 
 
 @pytest.mark.parametrize(
     "name", ["generate_masks_with_special_tokens_and_transfer_map", "encode_sinusoidal_position_embedding"]
 )
-def test_without_a_mend_the_outputs_differ(fixture, checkpoint, monkeypatch, name):
+def test_without_a_mend_the_outputs_differ(computed, checkpoint, outputs, worst, monkeypatch, name):
     model = load_detector(str(checkpoint)).model.eval()
     # A fresh copy of transformers' module has its functions as they were shipped.
     spec = importlib.util.spec_from_file_location(hf.__name__, hf.__file__)
@@ -105,10 +29,10 @@ def test_without_a_mend_the_outputs_differ(fixture, checkpoint, monkeypatch, nam
     spec.loader.exec_module(shipped)
     monkeypatch.setattr(hf, name, getattr(shipped, name))
     logits, _boxes = outputs(model)
-    assert worst(logits, fixture["logits"]) > 10 * LOGITS
+    assert worst(logits, computed["logits"]) > 10 * LOGITS
 
 
-def test_sizes_are_read_off_an_original_file_without_config(fixture, checkpoint, tmp_path):
+def test_sizes_are_read_off_an_original_file_without_config(seeded, checkpoint):
     from valor_ray.models.grounding_dino.original import hub_layout, read_original, sizes_of
 
     sizes = sizes_of(hub_layout(read_original(checkpoint)), checkpoint)

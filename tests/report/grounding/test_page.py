@@ -68,7 +68,7 @@ def test_labels_reasons_and_names_cannot_write_html(tmp_path: Path) -> None:
 
 def test_figures_are_those_of_the_records(tmp_path: Path) -> None:
     boxes = (box("kkk"), box("kkd"), box("kd"), box("d"))
-    record = mined(tmp_path / "a.png", *boxes, phrases=("red ball", "cup"))
+    record = mined(tmp_path / "a.png", *boxes, phrases=("red ball", "cup"), presence={"cup": "absent"})
     took = {"calls": 1234, "cache_hits": 5678, "cost_usd": 1.5}
     text = written(tmp_path, [record], minutes=4.25, failed=7, evaluation=TRUTH, in_all=took, **TRUTH)
     for said in (
@@ -77,7 +77,8 @@ def test_figures_are_those_of_the_records(tmp_path: Path) -> None:
         "$1.50",
         ">4.2<",
         ">7<",
-        "absent of 2 phrases",
+        "absent of 1 phrases without a box",
+        "<td>absent</td>",
         "1 kept of 4 candidates",
         "95.0%",
         "10.0",
@@ -90,10 +91,17 @@ def test_figures_are_those_of_the_records(tmp_path: Path) -> None:
 
 def test_an_unsure_verdict_is_named_and_its_phrase_is_not_absent(tmp_path: Path) -> None:
     boxes = (box("u", "jug"), box("ku", "jug"), box("d", "cup"))
-    text = written(tmp_path, [mined(tmp_path / "a.png", *boxes, phrases=("jug", "cup"))])
+    record = mined(
+        tmp_path / "a.png",
+        *boxes,
+        phrases=("jug", "cup", "hat"),
+        presence={"cup": "absent", "hat": "present"},
+    )
+    text = written(tmp_path, [record])
     words = re.findall(r'<td class="fate"><span class="\w+">([^<]+)', text)
     assert words == ["unsure: dropped by coarse", "unsure: dropped by crops", "dropped by coarse"]
     assert "0 kept, 2 unsure" in text and "absent, 1 rejected" in text
+    assert "there without a box" in text
 
 
 def test_without_truth_the_page_says_so(tmp_path: Path) -> None:

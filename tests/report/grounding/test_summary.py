@@ -11,10 +11,10 @@ from valor_ray.report.grounding.summary import (
     Fate,
     Kind,
     MiningSummary,
-    absent_phrases,
     checks_passed,
     fate_of,
     kinds_of,
+    presence_of,
 )
 
 
@@ -56,7 +56,7 @@ def test_kinds_of_pictures(fates: tuple[str, ...], kinds: set[Kind]) -> None:
     assert kinds_of(picture(*fates)) == kinds
 
 
-def test_a_phrase_is_absent_when_no_box_of_it_is_left() -> None:
+def test_of_phrases_without_a_box_it_counts_what_the_verifier_says() -> None:
     mined = replace(
         picture(phrases=("Red Ball", "cup", "blue box", "cone", "jug")),
         boxes=(
@@ -67,7 +67,12 @@ def test_a_phrase_is_absent_when_no_box_of_it_is_left() -> None:
             box("d", "jug"),
         ),
     )
-    assert absent_phrases(mined) == ["cup", "cone"]
+    assert presence_of(mined) == {"cup": "not asked", "cone": "not asked"}
+    asked = replace(mined, presence={"Cup": None, "cone": "absent"})
+    assert presence_of(asked) == {"cup": "no verdict", "cone": "absent"}
+    summary = MiningSummary()
+    summary.add(asked)
+    assert summary.presence == {"no verdict": 1, "absent": 1}
 
 
 def test_counts_by_stage() -> None:

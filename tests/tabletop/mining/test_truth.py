@@ -161,10 +161,20 @@ def test_phrases_that_no_box_stands_for_and_how_many_of_them_are_there(objects: 
     )
     report = evaluate_mining([picture], objects)
     assert report is not None
-    assert report["phrases_without_box"] == {
-        "no candidate": {"phrases": 2, "there": 1},
-        "all refused": {"phrases": 2, "there": 1},
-    }
+    counted = report["phrases_without_box"]
+    assert counted["no candidate"] == counted["all refused"] == {"phrases": 2, "there": 1}
+    assert counted["without a verdict"] == {"phrases": 4, "there": 2}
+    assert counted["absent_wrong"] == {"share": None} and counted["absent_found"]["share"] == 0.0
+    said = {"box": "present", "blue box": "absent", "blue ball": "absent", "pink cone": "unsure"}
+    report = evaluate_mining([replace(picture, presence=said)], objects)
+    assert report is not None
+    counted = report["phrases_without_box"]
+    assert counted["called absent"] == {"phrases": 2, "there": 1}
+    assert counted["called present"] == {"phrases": 1, "there": 1}
+    assert counted["called unsure"] == {"phrases": 1, "there": 0}
+    assert counted["absent_wrong"] == {"share": 0.5, "ci": [0.0945, 0.9055]}
+    assert counted["absent_found"]["share"] == 0.5  # of blue box and pink cone
+    assert counted["by_look"] == {"lamp": {name: counted[name] for name in counted if name != "by_look"}}
 
 
 def test_a_picture_that_came_again_counts_once(objects: Path) -> None:

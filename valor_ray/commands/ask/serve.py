@@ -15,6 +15,8 @@ examples:
   valor serve --profile gpu --port 9000        the paper's models
   valor serve --set policy.model=runs/first/weights/step-000080      a policy that you have trained
   valor serve --profile judge.yaml             your own judge
+  valor serve --follow runs/boxes              the detector that `valor train grounding --run runs/boxes` publishes:
+                                               now, and whenever it publishes another, without a break
 
 {JUDGE_FILE}
 Ctrl-C stops everything that was started. With RAY_ADDRESS set, the app runs on that cluster instead.
@@ -25,10 +27,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_profile(parser)
     parser.add_argument("--host", default=None, help="address to bind (default 127.0.0.1; 0.0.0.0: everyone)")
     parser.add_argument("--port", default=None, help="TCP port (default 8000)")
+    parser.add_argument(
+        "--follow",
+        default=None,
+        metavar="RUN",
+        help="serve the detector that the run of `valor train grounding` in this folder publishes, and its next ones; "
+        "the run may start later",
+    )
 
 
 def run(args: Namespace) -> int:
-    given = {"server.host": args.host, "server.port": args.port}
+    given = {"server.host": args.host, "server.port": args.port, "detector.follow": args.follow}
     config = load_config(args, *(f"{key}={value}" for key, value in given.items() if value is not None))
     start = time.monotonic()
     interrupt_on_signals()

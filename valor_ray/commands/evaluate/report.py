@@ -18,11 +18,12 @@ examples:
   valor report runs/train --json          its numbers alone, e.g. `| jq .gain_ci`
   valor report runs/score                 the page of a scored file again
   valor report runs/boxes                 the page of a mining run again
+  valor report runs/eyes                  the page of a fine-tuned detector, also while it trains
 
-RUN is the folder given to `valor train reasoning --run`, `valor score --out` or `valor mine --run`. It gets report.html
-(one file, no server needed: copy it anywhere); training also writes report.json anew. gain_ci is the 95 % interval of
-the change of the held-out accuracy over the same questions; a family of questions is significantly worse when its
-interval lies below 0.
+RUN is the folder given to `valor train reasoning --run`, `valor train grounding --run`, `valor score --out` or
+`valor mine --run`. It gets report.html (one file, no server needed: copy it anywhere); `train reasoning` also writes
+report.json anew. gain_ci is the 95 % interval of the change of the held-out accuracy over the same questions, or of
+AP50 over the same scenes; a family of questions is significantly worse when its interval lies below 0.
 
 Exit code 0: the page is written; 1: it cannot be written; 2: RUN is no run folder.
 """
@@ -51,7 +52,7 @@ def run(args: Namespace) -> int:
 
 def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     """The page, the numbers, and the lines that are printed. Raises ConfigError when the folder is no run."""
-    from valor_ray.runs.folder import MINE, REASONING, SCORE, kind_of
+    from valor_ray.runs.folder import GROUNDING, MINE, REASONING, SCORE, kind_of
 
     kind = kind_of(folder)
     if kind is SCORE:
@@ -64,6 +65,11 @@ def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
 
         report = write_mining_page(folder)
         return folder / "report.html", report, _mined(report)
+    if kind is GROUNDING:
+        from valor_ray.report.finetuning.again import write_finetuning_page
+
+        report = write_finetuning_page(folder)
+        return folder / "report.html", report, _fine_tuned(report)
     if kind is REASONING or (kind is None and _holds_training(folder)):
         from valor_ray.report.reasoning.page import write_train_page_again
 
@@ -102,6 +108,19 @@ def _mined(report: Mapping[str, Any]) -> list[str]:
         )
         lines.append(f"precision: {stages}")
     return lines
+
+
+def _fine_tuned(report: Mapping[str, Any]) -> list[str]:
+    if not report:
+        return ["no report yet: training has not come to its end; the page shows how far it is"]
+    lines = []
+    for title, name in (("AP50 held-out", "ap50"), ("general mAP", "general_map")):
+        start, end = report.get(f"{name}_start"), report.get(f"{name}_end")
+        if start is not None:
+            lines.append(f"{title} {start:.1f}" + ("" if end is None else f" -> {end:.1f}"))
+    if lines and (interval := report.get("gain_ci")):
+        lines[0] += f", change {interval[0]:+.1f} … {interval[1]:+.1f} (95 %)"
+    return [*lines, f"published: {report.get('published') or 'nothing'}"]
 
 
 def _trained(report: Mapping[str, Any]) -> list[str]:

@@ -86,11 +86,8 @@ def run(args: Namespace) -> int:
     config = load_config(args, *([f"grounding.queries={args.queries}"] if args.queries else []))
     if args.dry_run:
         return _plan(args, config)
-    config.vlm.check_keys(config.vlm_part)
-    if config.vlm.base_url is None and config.grounding.queries is not None:
-        _say(OFFLINE)
     with redirect_stdout(sys.stderr):  # Ray prints there; stdout is for the result alone
-        report = _mine(args, config)
+        report = mine_into(args.folder, config, in_process=args.in_process)
     if args.json:
         print_json(result(report))
     else:
@@ -123,15 +120,22 @@ def _plan(args: Namespace, config: Config) -> int:
     return 0
 
 
-def _mine(args: Namespace, config: Config) -> dict[str, Any]:
+def mine_into(folder: Path, config: Config, *, in_process: bool) -> dict[str, Any]:
+    """All of the command but its options and what it prints; returns the report. `valor train grounding` calls it too.
+
+    Raises as `grounding.mine.run.mine`, and ConfigError when the verifier's key is not set.
+    """
     from valor_ray.grounding.mine.run import mine
     from valor_ray.runs.folder import MINE, claimed
 
     start = time.monotonic()
-    with claimed(args.folder, MINE):
-        queries = _queries(args.folder, config)
+    config.vlm.check_keys(config.vlm_part)
+    if config.vlm.base_url is None and config.grounding.queries is not None:
+        _say(OFFLINE)
+    with claimed(folder, MINE):
+        queries = _queries(folder, config)
     host: MineHost
-    if args.in_process:
+    if in_process:
         from deployments.http.url_image import fetch
         from valor_ray.grounding.mine.local import LocalMineHost
 
@@ -145,9 +149,9 @@ def _mine(args: Namespace, config: Config) -> dict[str, Any]:
         from valor_ray.tabletop.mining.truth import evaluate_mining
 
         rendered = config.grounding.queries is None
-        return evaluate_mining(images, args.folder / OBJECTS) if rendered else None
+        return evaluate_mining(images, folder / OBJECTS) if rendered else None
 
-    return mine(args.folder, config, queries, host, evaluate=evaluate, start=start, say=_say)
+    return mine(folder, config, queries, host, evaluate=evaluate, start=start, say=_say)
 
 
 def _queries(folder: Path, config: Config) -> list[Query]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -28,15 +28,8 @@ if TYPE_CHECKING:
 
 DATA = "data"  # in the run folder: rendered scenes
 EVALUATION = "evaluation"  # in the run folder: held-out questions and their answers
-HELP = "Improve the policy by reinforcement learning on judged rewards, without labels."
-EPILOG = """\
-examples:
-  valor train reasoning --run runs/first                      the shipped tiny policy, offline, about 15 minutes
-  valor train reasoning --run runs/first --dry-run            what it would do: steps, replies, judge calls
-  valor train reasoning --run runs/mine --profile judge.yaml --queries photos/
-"""
-_REASONING = "Improve the policy by GRPO on judged rewards, without labels."
-_REASONING_EPILOG = f"""\
+HELP = "Improve the policy by GRPO on judged rewards, without labels."
+EPILOG = f"""\
 examples:
   valor train reasoning --run runs/first
   valor train reasoning --run runs/mine --profile judge.yaml --queries photos/ --dry-run
@@ -66,32 +59,26 @@ usage or settings; 130: Ctrl-C.
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    sub = kinds.add_parser(
-        "reasoning",
-        help=_REASONING,
-        description=_REASONING,
-        epilog=_REASONING_EPILOG,
-        formatter_class=RawDescriptionHelpFormatter,
+    parser.add_argument(
+        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder"
     )
-    sub.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder")
-    sub.add_argument(
+    parser.add_argument(
         "--queries", metavar="SOURCE", help="what to train on; the same as --set grpo.queries=SOURCE"
     )
-    sub.add_argument(
+    parser.add_argument(
         "--eval-data",
         type=Path,
         metavar="DIR",
         help="your own held-out questions, see below (default: tabletop questions; "
         "none: --set grpo.eval_questions=0)",
     )
-    modes = sub.add_mutually_exclusive_group()
+    modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     modes.add_argument("--replay", type=Path, metavar="RUN", help="learn from the rollouts that RUN recorded")
     modes.add_argument("--rollouts-only", action="store_true", help="sample and judge, without a learner")
-    sub.add_argument("--in-process", action="store_true", help="one process without Ray, for debugging")
-    add_profile(sub)
-    add_json(sub)
+    parser.add_argument("--in-process", action="store_true", help="one process without Ray, for debugging")
+    add_profile(parser)
+    add_json(parser)
 
 
 def run(args: Namespace) -> int:

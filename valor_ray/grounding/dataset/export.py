@@ -33,9 +33,7 @@ class DatasetCounts:
     hard_negatives: int  # (box, phrase)
     ignored: int  # (box, phrase)
     unsure: int  # of the ignored: dropped by a verifier that could not tell
-    all_rejected: (
-        int  # pictures without a confirmed box though every candidate was decided, or there was none
-    )
+    all_rejected: int  # pictures without a confirmed box of whose every phrase the verifier said "absent"
     left_out: int  # pictures not in the set: of all_rejected by the setting, and those that are undecided
     labels: int  # phrases in label_map.json
 

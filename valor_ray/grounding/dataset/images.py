@@ -61,7 +61,8 @@ def merge(records: Sequence[MinedImage]) -> MinedImage:
 
     A phrase that came twice has the boxes of the latest record that knows a verdict for each of them; when none does,
     those of the latest, with the verdicts that earlier records have of the same boxes. Boxes are clipped to the
-    picture, and left out when nothing of them lies in it.
+    picture, and left out when nothing of them lies in it. Presence: what the latest record says that knows a verdict,
+    by normal form.
     """
     first = records[0]
     phrases: dict[str, str] = {}
@@ -72,6 +73,11 @@ def merge(records: Sequence[MinedImage]) -> MinedImage:
         for normal, boxes in _by_phrase(record).items():
             groups.setdefault(normal, []).append(boxes)
     phrases.pop("", None)
+    presence: dict[str, str | None] = {}
+    for record in records:
+        for phrase, verdict in record.presence.items():
+            normal = normal_form(phrase)
+            presence[normal] = presence.get(normal) if verdict is None else verdict
     boxes = [box for versions in groups.values() for box in _latest(versions)]
     boxes.sort(key=lambda box: -box.score)
     slips: dict[str, int] = {}
@@ -91,6 +97,7 @@ def merge(records: Sequence[MinedImage]) -> MinedImage:
         cost_usd=sum(record.cost_usd for record in records),
         seconds=sum(record.seconds for record in records),
         slips=slips,
+        presence=presence,
     )
 
 

@@ -20,8 +20,8 @@ class Standing(StrEnum):
     """What a picture may be in the set."""
 
     CONFIRMED = "confirmed"  # has a confirmed box
-    REJECTED = "rejected"  # every candidate was decided, none is confirmed (or there was none)
-    UNDECIDED = "undecided"  # none is confirmed, and a verdict is missing or was unsure
+    REJECTED = "rejected"  # has none, and the verifier says of every phrase that nothing there bears it
+    UNDECIDED = "undecided"  # neither
 
 
 class Why(StrEnum):
@@ -45,7 +45,7 @@ class Sides:
     """Boxes best score first, phrases in the order in which they were asked."""
 
     positives: tuple[Region, ...]
-    absent: tuple[str, ...]  # no object of the picture bears this name
+    absent: tuple[str, ...]  # the verifier says that no object of the picture bears this name
     hard_negatives: tuple[Region, ...]  # this name at this place is wrong
     ignored: tuple[Region, ...]
 
@@ -53,27 +53,34 @@ class Sides:
 def standing(image: MinedImage) -> Standing:
     if any(box.kept for box in image.boxes):
         return Standing.CONFIRMED
+    said = _presence(image)
     undecided = any(box.kept is None or box.unsure for box in image.boxes)
-    return Standing.UNDECIDED if undecided else Standing.REJECTED
+    gone = bool(said) and all(said.get(normal_form(phrase)) == "absent" for phrase in image.phrases)
+    return Standing.REJECTED if gone and not undecided else Standing.UNDECIDED
 
 
 def sides(image: MinedImage, synonyms: Synonyms) -> Sides:
     """Sort the boxes and phrases of a merged picture.
 
-    A phrase is absent when it was asked and each of its candidates was rejected by the coarse check or its crop (or
-    there was none), unless a confirmed phrase of the picture may name the same object. A rejected box is a hard
-    negative unless it is a poor box of an object that bears its name, or may. A box that the verifier was unsure of is
-    not rejected here: its region is ignored, its phrase is not absent, and no hard negative of its name overlaps it.
+    A phrase is absent when the verifier said so when it was asked of the whole picture, and no phrase that is there
+    (confirmed, or said to be present) may name the same object. Where no box of a phrase is left and the verifier did
+    not say that, the object may stand anywhere: the phrase is no negative but at its refused boxes. A rejected box is a
+    hard negative unless it is a poor box of an object that bears its name, or may. A box that the verifier was unsure
+    of is not rejected here: its region is ignored, its phrase is not absent, and no hard negative of its name overlaps
+    it.
     """
     kept = [box for box in image.boxes if box.kept]
     rejected = [box for box in image.boxes if _rejected(box)]
     inexact = _inexact(rejected, [box for box in image.boxes if box.kept or box.unsure], synonyms)
     open_phrases = {normal_form(box.label) for box in image.boxes if not _rejected(box)}
-    present = {normal_form(box.label) for box in kept}
+    said = _presence(image)
+    present = {normal_form(box.label) for box in kept} | {each for each in said if said[each] == "present"}
     absent = (
         phrase
         for phrase in map(normal_form, image.phrases)
-        if phrase not in open_phrases and not any(synonyms.compatible(phrase, other) for other in present)
+        if said.get(phrase) == "absent"
+        and phrase not in open_phrases
+        and not any(synonyms.compatible(phrase, other) for other in present)
     )
     ignored = [box for box in image.boxes if box in inexact or not (box.kept or _rejected(box))]
     return Sides(
@@ -82,6 +89,11 @@ def sides(image: MinedImage, synonyms: Synonyms) -> Sides:
         tuple(_region(box) for box in rejected if box not in inexact),
         tuple(_region(box, Why.INEXACT if box in inexact else _why(box)) for box in ignored),
     )
+
+
+def _presence(image: MinedImage) -> dict[str, str | None]:
+    """What was said of the phrases without a box, by normal form; {} in records of before that was asked."""
+    return {normal_form(phrase): verdict for phrase, verdict in image.presence.items()}
 
 
 def _region(box: CheckedBox, why: str = "") -> Region:

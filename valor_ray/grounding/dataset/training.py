@@ -2,8 +2,7 @@
 
 What a learner makes of a prediction for phrase p in a picture, first that fits:
 1. it is matched to a positive of p: positive;
-2. p is absent in the picture: negative, wherever it is (nobody has asked whether it is there: docs/results.md says how
-   often it is);
+2. p is absent in the picture, as the verifier says who was asked: negative, wherever it is;
 3. it overlaps (IoU 0.5) a hard negative of p: negative;
 4. it overlaps a positive of p that another prediction has: negative, as one-to-one training wants;
 5. all else, the ignored regions among it: ignored. Nobody has looked there; it is not background.

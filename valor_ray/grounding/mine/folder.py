@@ -29,7 +29,7 @@ _PROGRAMS = (
 _BOXES = (
     "detector.model", "detector.image_side", "detector.text_threshold",
     *(f"grounding.{name}" for name in (
-        "box_threshold", "boxes_per_picture", "crop_padding", "crop_side", "picture_format")),
+        "box_threshold", "boxes_per_picture", "crop_padding", "crop_side", "picture_format", "presence")),
     "vlm.model", "vlm.extra", "vlm.others", "vlm.combine", "vlm.noise", "vlm.jpeg_quality", "vlm.max_side",
 )  # fmt: skip
 
@@ -45,7 +45,9 @@ class MineFolder:
         self.path = path
         self.programs = path / "phrases.jsonl"  # grows; every query once
         self.images = path / "images.jsonl"  # grows; every picture once for each set of new phrases
-        self.missing = path / "missing.jsonl"  # of the last run: pictures with boxes that have no verdict
+        self.missing = (
+            path / "missing.jsonl"
+        )  # of the last run: pictures with boxes or phrases without a verdict
         self.missing_now = path / "missing.part"  # of this start, while it mines
         self.failed = path / "failed.jsonl"  # of the last run
         self.audit = path / "audit.jsonl"  # grows: canaries
@@ -72,7 +74,8 @@ class MineFolder:
         saved = saved_settings(self.config, "--run", {"grounding": GroundingConfig})
         before, now = meaning(saved, keys), meaning(config.model_dump(mode="json"), keys)
         if _holds(self.images):
-            before, now = before | self._saved_prompts(), now | prompt_versions()
+            # a prompt that came later has made none of the records
+            before, now = before | prompt_versions() | self._saved_prompts(), now | prompt_versions()
         if changed := changes(before, now):
             raise ConfigError(
                 f"{self.path} holds records made with other settings ({changed}). Give another --run; "
@@ -93,7 +96,7 @@ class MineFolder:
 
 
 def prompt_versions() -> dict[str, str]:
-    """Of the three checks."""
+    """Of the three checks and of the question what is there."""
     return {f"prompt of {head}": prompt_version(head) for head in SCHEMAS}
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # Of a picture, where no program has been written yet: with two queries about a scene of six to eight things.
 PHRASES, CANDIDATES, LEFT_BY_COARSE = 3, 14, 0.6
+WITHOUT_BOX = (
+    0.65  # of the pictures: hold a phrase that no box stands for, of which is asked whether it is there
+)
 # Of a request: a picture of 1,024 px is about 1,100 tokens for most models, prompt and list of boxes about 900.
 _PICTURE_TOKENS, _TEXT_TOKENS, _ANSWER_TOKENS = 1100, 900, 60
 
@@ -38,11 +41,14 @@ def plan(path: Path, config: Config, queries: Sequence[Query], scenes: int) -> d
     grounding = config.grounding
     packed = -(-CANDIDATES // grounding.boxes_per_picture)
     crops = round(CANDIDATES * LEFT_BY_COARSE)
-    typical = pictures * (packed + crops + 1)
-    most = pictures * ((1 + grounding.ask_again) * (2 * packed) + CANDIDATES)
+    presence = -(-PHRASES // grounding.boxes_per_picture) if grounding.presence else 0
+    asked = round(pictures * WITHOUT_BOX) * presence
+    typical = pictures * (packed + crops + 1) + asked
+    most = pictures * ((1 + grounding.ask_again) * (2 * packed + presence) + CANDIDATES)
     two = 2 * _PICTURE_TOKENS + _TEXT_TOKENS
     tokens_in = pictures * ((packed + 1) * two + crops * (_PICTURE_TOKENS // 2 + _TEXT_TOKENS // 2))
-    tokens_out = pictures * _ANSWER_TOKENS * (CANDIDATES + 2 * crops)
+    tokens_in += asked * (_PICTURE_TOKENS + _TEXT_TOKENS)
+    tokens_out = pictures * _ANSWER_TOKENS * (CANDIDATES + 2 * crops) + asked * PHRASES * _ANSWER_TOKENS
     vlm = config.vlm
     return {
         "queries": len(queries),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,8 @@ from valor_ray.answer import MALFORMED
 from valor_ray.errors import ImageError
 from valor_ray.grounding.mine.phrases import ProgramPhrases
 from valor_ray.judges.boxes.checks import check_boxes
-from valor_ray.ports import Detector, Judge, Policy
+from valor_ray.judges.boxes.presence import check_presence, without_box
+from valor_ray.ports import Detector, Judge, Policy, version_of
 from valor_ray.program.parse import parse_reply
 from valor_ray.queries.read import local_picture
 from valor_ray.records import Detection, MinedImage, Picture, Query
@@ -91,7 +93,8 @@ class MineTask:
 async def mine_image(
     task: MineTask, detector: Detector, judge: Judge, config: Config, fetch: Fetch | None = None
 ) -> MinedImage:
-    """Detect all phrases of a picture together at the low threshold, and check every box.
+    """Detect all phrases of a picture together at the low threshold, check every box, and ask of the phrases that no
+    box stands for whether they name something there.
 
     Called by the workers, some pictures at a time; waits for the detector, then for the verifier as long as
     `vlm.patience_s`. fetch: how URLs are read; None: not at all.
@@ -104,6 +107,9 @@ async def mine_image(
     proposed = await detector.detect(picture, task.phrases, box_threshold=threshold)
     candidates = sorted(map(_rounded, proposed), key=lambda one: (-one.score, one.label, one.bbox))
     checked = await check_boxes(judge, picture, candidates, config.grounding, config.vlm, task.starts)
+    unplaced = without_box(task.phrases, checked.boxes) if config.grounding.presence else ()
+    asked = await check_presence(judge, picture, unplaced, config.grounding, config.vlm, task.starts)
+    also = asked.account
     return MinedImage(
         image=task.image,
         key=picture.key,
@@ -112,14 +118,15 @@ async def mine_image(
         query_ids=task.query_ids,
         phrases=task.phrases,
         boxes=checked.boxes,
-        detector=config.detector.model,
-        calls=checked.calls,
-        cache_hits=checked.cache_hits,
-        prompt_tokens=checked.prompt_tokens,
-        completion_tokens=checked.completion_tokens,
-        cost_usd=checked.cost_usd,
+        detector=version_of(proposed) or config.detector.model,
+        calls=checked.calls + also.calls,
+        cache_hits=checked.cache_hits + also.cache_hits,
+        prompt_tokens=checked.prompt_tokens + also.prompt_tokens,
+        completion_tokens=checked.completion_tokens + also.completion_tokens,
+        cost_usd=checked.cost_usd + also.cost_usd,
         seconds=round(time.monotonic() - start, 3),
-        slips=dict(checked.slips),
+        slips=dict(also.slips + Counter(checked.slips)),
+        presence=dict(asked.verdicts),
     )
 
 

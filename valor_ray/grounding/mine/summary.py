@@ -13,6 +13,7 @@ from valor_ray.answer import MALFORMED
 from valor_ray.grounding.mine.folder import MineFolder
 from valor_ray.grounding.mine.outcome import COSTS
 from valor_ray.grounding.mine.step import ProgramRecord
+from valor_ray.judges.boxes.requests import PRESENT
 from valor_ray.records import BOX_CHECKS, BoxStage, MinedImage, ProgramStatus, Query
 from valor_ray.runs.record_file import read_records
 
@@ -56,7 +57,8 @@ def _placed_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
-    """Pictures, boxes by stage, verdicts of each check, slips, and what it took in all starts, canaries included.
+    """Pictures, boxes by stage, verdicts of each check, what was said of phrases without a box, slips, and what it took
+    in all starts, canaries included.
 
     audit: audit.jsonl. What a start was killed over is in none of them: it has been recorded nowhere.
     """
@@ -65,6 +67,7 @@ def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
     checks = {stage.value: Counter({"yes": 0, "no": 0, "unsure": 0, "missing": 0}) for stage in BOX_CHECKS}
     counts: Counter[str] = Counter()
     slips: Counter[str] = Counter()
+    presence = Counter(dict.fromkeys(("asked", *PRESENT, "missing"), 0))
     sums: Counter[str] = Counter()
     for image in images:
         new = image.key not in keys
@@ -72,7 +75,9 @@ def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
         counts["without_candidate"] += new and not image.boxes
         counts["without_kept"] += bool(image.boxes) and not any(box.kept for box in image.boxes)
         counts["with_missing"] += bool(image.missing)
-        counts["missing_boxes"] += image.missing
+        counts["missing_boxes"] += sum(box.kept is None for box in image.boxes)
+        presence["asked"] += len(image.presence)
+        presence.update(said or "missing" for said in image.presence.values())
         for box in image.boxes:
             left.update(stage.value for stage in BoxStage if box.passed(stage))
             for decision in box.decisions:
@@ -87,6 +92,7 @@ def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
         "images": len(keys),
         "boxes_left": {stage.value: left[stage.value] for stage in BoxStage},
         "checks": {stage: dict(said) for stage, said in checks.items()},
+        "presence": dict(presence),
         **{
             name: counts[name]
             for name in ("without_candidate", "without_kept", "with_missing", "missing_boxes")

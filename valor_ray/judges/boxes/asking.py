@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from valor_ray.config.grounding import GroundingConfig
     from valor_ray.config.judging import JudgeConfig
 
-Members = tuple[int, ...]  # positions of candidates; in a request, the first is number 1
+Members = tuple[int, ...]  # positions of candidates, or of phrases; in a request, the first is number 1
 Slips = Mapping[str, Sequence[int]]  # of partition.SLIPS -> numbers that it concerns
 Build = Callable[[Members, str], JudgeRequest]  # of these boxes, with a correction
 Read = Callable[[Members, JudgeReply], tuple[Members, Slips]]  # keeps what it believes; who is left, and why
@@ -45,6 +45,15 @@ class Account:
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.cost_usd += usage.cost_usd
+
+    def join(self, other: Account) -> None:
+        """Enter what further questions about the same picture took."""
+        self.calls += other.calls
+        self.cache_hits += other.cache_hits
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.cost_usd += other.cost_usd
+        self.slips.update(other.slips)
 
 
 @dataclass(frozen=True)
@@ -86,12 +95,17 @@ async def open_verifier(
 
 
 async def ask_until_read(
-    verifier: Verifier, first: Sequence[Members], build: Build, read: Read
+    verifier: Verifier,
+    first: Sequence[Members],
+    build: Build,
+    read: Read,
+    named: tuple[str, str] = ("box", "boxes"),
 ) -> dict[int, str]:
     """Asks all requests at a time, then again about whom `read` leaves, grounding.ask_again times; at least once after
     a start that has left boxes without a verdict, for the first answer is the stored one then.
 
-    Returns the boxes without a verdict, each with the reason: a call that failed costs only its own. Raises JudgeError.
+    named: what is asked about, one and several of it. Returns what has no verdict, each with the reason: a call that
+    failed costs only its own. Raises JudgeError.
     """
     missing: dict[int, str] = {}
     pending = [(members, "") for members in first]
@@ -110,7 +124,7 @@ async def ask_until_read(
             if left:
                 now = {members.index(member) + 1: number + 1 for number, member in enumerate(left)}
                 asking = verifier.start * again + turn + 2
-                pending.append((left, correction(slips, now, asking)))
+                pending.append((left, correction(slips, now, asking, *named)))
                 why |= dict.fromkeys(left, f"the answer could not be used: {', '.join(slips)}")
         if not pending:
             break

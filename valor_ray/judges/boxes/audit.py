@@ -18,10 +18,11 @@ from PIL import Image
 
 from valor_ray.images import from_array
 from valor_ray.judges.audit import AuditCounts
-from valor_ray.judges.boxes.asking import Account, open_verifier
+from valor_ray.judges.boxes.asking import Account, Verifier, open_verifier
 from valor_ray.judges.boxes.checks import check_coarse, check_crops
 from valor_ray.judges.boxes.duplicates import check_duplicates
 from valor_ray.judges.boxes.partition import SHIFT_SLIPS
+from valor_ray.judges.boxes.presence import check_presence
 from valor_ray.measure.intervals import wilson
 from valor_ray.ports import Judge
 from valor_ray.records import BBox, BoxStage, Detection, MinedImage, Picture
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from valor_ray.config.judging import JudgeConfig
 
 _FEWEST = 12  # verdicts before an alarm is raised
+_PRESENCE, _THERE, _NOT_THERE = "presence", "there", "not_there"  # a check, and the kinds of its phrases
 _CUTS = 12  # variants of a canary that differ in the px cut off at its left and upper edge
 _RECENT, _FEW = 40, 3  # pictures that a SlipWatch looks back on; so many of them may slip
 
@@ -110,6 +112,7 @@ async def audit_record(
     members = {stage: [at for at in boxes if stage in canary.expected[at]] for stage in checks}
     said = await asyncio.gather(*(check(verifier, members[stage]) for stage, check in checks.items()))
     by_stage = dict(zip(checks, said, strict=True))
+    there = await _presence_rows(verifier, canary) if grounding.presence else []
     rows = [
         {
             "kind": kind,
@@ -118,7 +121,31 @@ async def audit_record(
         }
         for at, (kind, expected) in enumerate(zip(canary.kinds, canary.expected, strict=True))
     ]
-    return {"canary": canary.canary_id, "boxes": rows, **_costs(verifier.account)}
+    return {"canary": canary.canary_id, "boxes": [*rows, *there], **_costs(verifier.account)}
+
+
+async def _presence_rows(verifier: Verifier, canary: BoxCanary) -> list[dict[str, Any]]:
+    """Phrases of good boxes name something in the picture, those of kind wrong_label nothing. "unsure" counts as no
+    verdict: it makes nothing absent."""
+    kinds = {
+        label: kind
+        for wanted, kind in (("good", _THERE), ("wrong_label", _NOT_THERE))
+        for label in (
+            box.label for box, each in zip(canary.candidates, canary.kinds, strict=True) if each == wanted
+        )
+    }
+    asked = await check_presence(
+        verifier.judge, canary.picture, tuple(kinds), verifier.grounding, verifier.vlm
+    )
+    verifier.account.join(asked.account)
+    return [
+        {
+            "kind": kinds[phrase],
+            "expected": {_PRESENCE: kinds[phrase] == _THERE},
+            "said": {_PRESENCE: {"present": True, "absent": False}.get(verdict or "")},
+        }
+        for phrase, verdict in asked.verdicts.items()
+    ]
 
 
 class BoxAudit:

@@ -13,27 +13,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from valor_ray.judges.boxes.geometry import Group, phrase_key
-from valor_ray.judges.boxes.requests import VERDICTS, clean
+from valor_ray.judges.boxes.requests import PRESENT, VERDICTS, clean
 
 ECHO = 60  # characters of a long label that its echo must hold
-# What may be wrong with an answer -> how it is put to the verifier; {} are box numbers.
+# What may be wrong with an answer -> how it is put to the verifier; {} are numbers, {one} and {all} what is numbered.
 SLIPS: Mapping[str, str] = {
-    "omitted": "It left out box {}.",
-    "repeated": "It answered more than once about box {}.",
-    "invented": "It spoke of numbers that no box has: {}.",
-    "zero_based": "It did not number the boxes as the list does: the first is 1, not 0; each has its own label.",
-    "wrong_label": "It gave another label than the listed one for box {}.",
+    "omitted": "It left out {one} {}.",
+    "repeated": "It answered more than once about {one} {}.",
+    "invented": "It spoke of numbers that no {one} has: {}.",
+    "zero_based": "It did not number the {all} as the list does: the first is 1, not 0; each has its own label.",
+    "wrong_label": "It gave another label than the listed one for {one} {}.",
     "wrong_best": "It named a best box that is not among the boxes of its entry, for box {}.",
     "malformed": "It was not of the form that was asked for.",
     "refuted": "It put boxes together that lie apart.",  # counted, never asked again: geometry.believable decides
 }
 SHIFT_SLIPS = ("zero_based", "wrong_label")  # that tell of a verifier which numbers boxes in another way
 
-Said = tuple[str, str]  # of requests.VERDICTS, reason
+Said = tuple[str, str]  # of requests.VERDICTS or requests.PRESENT, reason
 
 
 @dataclass(frozen=True)
-class CoarseReading:
+class ListedReading:
     verdicts: Mapping[int, Said]  # of the indices (1-based) whose verdict counts
     slips: Mapping[str, tuple[int, ...]]  # of SLIPS -> the indices that it concerns; () = all
 
@@ -45,15 +45,24 @@ class DuplicatesReading:
     slips: Mapping[str, tuple[int, ...]]
 
 
-def read_coarse(content: Mapping[str, Any], labels: Sequence[str]) -> CoarseReading:
-    """A reply to `coarse_request` about boxes of these labels. Raises nothing, whatever was said.
+def read_coarse(content: Mapping[str, Any], labels: Sequence[str]) -> ListedReading:
+    """A reply to `coarse_request` about boxes of these labels. Raises nothing, whatever was said."""
+    return _read_listed(content, "boxes", labels, VERDICTS)
 
-    Verdicts count for indices that are there once, with the right label; for none when there is a number that no box
-    has, or when the echoed labels cannot rule out that numbers are shifted by one.
-    """
-    said = _entries(content, "boxes")
-    if said is None or not all(_is_verdict(entry) for entry in said):
-        return CoarseReading({}, {"malformed": ()})
+
+def read_presence(content: Mapping[str, Any], phrases: Sequence[str]) -> ListedReading:
+    """A reply to `presence_request` about these phrases. Raises nothing, whatever was said."""
+    return _read_listed(content, "phrases", phrases, PRESENT)
+
+
+def _read_listed(
+    content: Mapping[str, Any], name: str, labels: Sequence[str], verdicts: Sequence[str]
+) -> ListedReading:
+    """Verdicts count for indices that are there once, with the right label; for none when there is a number that
+    nothing has, or when the echoed labels cannot rule out that numbers are shifted by one."""
+    said = _entries(content, name)
+    if said is None or not all(_is_verdict(entry, verdicts) for entry in said):
+        return ListedReading({}, {"malformed": ()})
     numbers = [_number(entry["index"]) for entry in said]
     slips = _count(numbers, len(labels))
     echoes = [(number, str(entry["label"])) for number, entry in zip(numbers, said, strict=True)]
@@ -69,14 +78,14 @@ def read_coarse(content: Mapping[str, Any], labels: Sequence[str]) -> CoarseRead
         slips.pop("wrong_label", None)
         slips["zero_based"] = ()
     if "zero_based" in slips or "invented" in slips or (slips and shifted >= right):
-        return CoarseReading({}, slips)
+        return ListedReading({}, slips)
     once = {number for number, times in Counter(numbers).items() if times == 1} - set(wrong)
-    verdicts = {
+    counted = {
         number: (entry["verdict"], str(entry["reason"]))
         for number, entry in zip(numbers, said, strict=True)
         if number in once and 1 <= number <= len(labels)
     }
-    return CoarseReading(verdicts, slips)
+    return ListedReading(counted, slips)
 
 
 def read_duplicates(content: Mapping[str, Any], clusters: Sequence[Sequence[int]]) -> DuplicatesReading:
@@ -113,20 +122,27 @@ def read_duplicates(content: Mapping[str, Any], clusters: Sequence[Sequence[int]
     return DuplicatesReading(tuple(groups), tuple(index for cluster in left for index in cluster), slips)
 
 
-def correction(slips: Mapping[str, Iterable[int]], numbers: Mapping[int, int], asking: int) -> str:
+def correction(
+    slips: Mapping[str, Iterable[int]],
+    numbers: Mapping[int, int],
+    asking: int,
+    one: str = "box",
+    several: str = "boxes",
+) -> str:
     """What is said to a verifier that is asked again: what was wrong, by the numbers that the boxes have now.
 
     numbers: earlier -> now. asking: which asking of this start of the run it is; it makes the request a new one.
+    one, several: what is numbered.
     """
     lines = []
     for slip, indices in slips.items():
         now = sorted(numbers.get(index, index) for index in indices if index in numbers or slip == "invented")
         if slip != "refuted" and (now or not indices):
-            lines.append(SLIPS[slip].format(", ".join(map(str, now))))
+            lines.append(SLIPS[slip].format(", ".join(map(str, now)), one=one, all=several))
     told = " ".join(lines) or "It left doubts."
     return (
-        f"You were asked about these boxes before, and that answer could not be used. {told} "
-        f"Answer anew, by the numbers that the boxes have here. (Asking {asking}.)"
+        f"You were asked about these {several} before, and that answer could not be used. {told} "
+        f"Answer anew, by the numbers that the {several} have here. (Asking {asking}.)"
     )
 
 
@@ -183,12 +199,12 @@ def _entries(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]] |
     return entries
 
 
-def _is_verdict(entry: Mapping[str, Any]) -> bool:
+def _is_verdict(entry: Mapping[str, Any], verdicts: Sequence[str]) -> bool:
     return (
         _is_number(entry.get("index"))
         and "label" in entry
         and "reason" in entry
-        and (entry.get("verdict") in VERDICTS)
+        and entry.get("verdict") in verdicts
     )
 
 

@@ -1,4 +1,5 @@
-"""What the vision verifier is asked: the whole picture with numbered boxes, a single crop, doubles among boxes.
+"""What the vision verifier is asked: the whole picture with numbered boxes, a single crop, doubles among boxes, and
+which of the things that no box stands for are there.
 
 The text beside a numbered picture holds index, label and corners of every box, so that a number that cannot be read is
 no loss. Equal material gives equal requests, and so equal cache keys (law 4).
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from valor_ray.config.grounding import GroundingConfig
     from valor_ray.config.judging import JudgeConfig
 
-COARSE, CROP, DUPLICATES = "box_coarse", "box_crop", "box_duplicates"  # the heads
-_PROMPTS = {COARSE: "coarse", CROP: "crop", DUPLICATES: "duplicates"}
+COARSE, CROP, DUPLICATES, PRESENCE = "box_coarse", "box_crop", "box_duplicates", "box_presence"  # the heads
+_PROMPTS = {COARSE: "coarse", CROP: "crop", DUPLICATES: "duplicates", PRESENCE: "presence"}
 VERDICTS = ("keep", "drop", "unsure")  # of coarse check and crops; unsure drops, and makes no negative
+PRESENT = ("present", "absent", "unsure")  # of a phrase in a picture
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}  # that JSON leaves as they are
 
 
@@ -44,12 +46,14 @@ def _record(properties: Mapping[str, Any]) -> dict[str, Any]:
 _TEXT, _INDEX = {"type": "string"}, {"type": "integer"}
 _VERDICT = {"type": "string", "enum": list(VERDICTS)}
 _BOX = _record({"index": _INDEX, "label": _TEXT, "reason": _TEXT, "verdict": _VERDICT})
+_PHRASE = _record({**_BOX["properties"], "verdict": {"type": "string", "enum": list(PRESENT)}})
 _OBJECT = _record({"indices": {"type": "array", "items": _INDEX}, "best": _INDEX, "reason": _TEXT})
 # One object a head for ever: answers are keyed by it (gateway.answers.request_key remembers schemas by their ids).
 SCHEMAS: dict[str, dict[str, Any]] = {
     COARSE: _record({"boxes": {"type": "array", "items": _BOX}}),
     CROP: _record({"reason": _TEXT, "verdict": _VERDICT}),
     DUPLICATES: _record({"objects": {"type": "array", "items": _OBJECT}}),
+    PRESENCE: _record({"phrases": {"type": "array", "items": _PHRASE}}),
 }
 
 
@@ -105,6 +109,16 @@ def crop_request(
     return _request(CROP, [uri], text)
 
 
+def presence_request(sent: SentPicture, phrases: Sequence[str], correction: str = "") -> JudgeRequest:
+    """Which of these phrases name something in the clean picture? Indices are 1 to len(phrases).
+
+    Read by `partition.read_presence`.
+    """
+    lines = [_line({"index": number, "label": clean(phrase)}) for number, phrase in enumerate(phrases, 1)]
+    text = write_sections({"phrases": "\n".join(lines), "picture": _size(sent.rgb)})
+    return _request(PRESENCE, [sent.uri], f"{text}\n\n{correction}" if correction else text)
+
+
 def clean(label: str) -> str:
     """The label without what no JSON text can hold (halves of surrogate pairs)."""
     return label.encode("utf-8", "replace").decode("utf-8")
@@ -136,7 +150,8 @@ def _numbered(
     draw_numbered(drawn, corners)
     uri = data_uri(drawn, grounding.picture_format, vlm.jpeg_quality)
     lines = [
-        _line(number + 1, box.label, at) for number, (box, at) in enumerate(zip(boxes, corners, strict=True))
+        _line({"index": number, "label": clean(box.label), "box": list(at)})
+        for number, (box, at) in enumerate(zip(boxes, corners, strict=True), 1)
     ]
     text = write_sections({"boxes": "\n".join(lines), "picture": _size(sent.rgb)})
     return _request(head, [sent.uri, uri], f"{text}\n\n{correction}" if correction else text)
@@ -151,9 +166,8 @@ def _as_sent(bbox: BBox, sent: SentPicture) -> tuple[int, int, int, int]:
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def _line(index: int, label: str, corners: Sequence[int]) -> str:
-    line = json.dumps({"index": index, "label": clean(label), "box": list(corners)}, ensure_ascii=False)
-    return line.translate(_LINE_ENDS)
+def _line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry, ensure_ascii=False).translate(_LINE_ENDS)
 
 
 def _size(rgb: np.ndarray) -> str:

@@ -28,6 +28,16 @@ class _Job:
     caption: Caption
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What the network says of one picture under one caption."""
+
+    picture: int  # place in the call
+    caption: Caption
+    chances: np.ndarray  # (queries, tokens), 0..1
+    boxes: np.ndarray  # (queries, 4): x1, y1, x2, y2 px, not clipped
+
+
 class GroundingDino:
     """A loaded detector: labelled boxes of any phrases in any pictures.
 
@@ -47,7 +57,7 @@ class GroundingDino:
         self._pictures = loaded.image_processor
         self._tokenizer = loaded.tokenizer
         self._budget = int(self.model.config.max_text_len)
-        self._size = _input_size(config.image_side)
+        self._size = input_size(config.image_side)
         self.input_side = config.image_side or int(self._pictures.size["shortest_edge"])  # px
         special = SpecialTokens(
             self._tokenizer.cls_token_id,
@@ -79,16 +89,24 @@ class GroundingDino:
         thresholds = Thresholds(
             self.config.box_threshold if box_threshold is None else box_threshold, self.config.text_threshold
         )
-        jobs = [
-            _Job(place, caption) for place, asked in enumerate(phrases) for caption in self.captions(asked)
-        ]
         detections: list[list[Detection]] = [[] for _ in pictures]
+        for each in self.score(pictures, phrases):
+            picture = pictures[each.picture]
+            size = (picture.width, picture.height)
+            detections[each.picture] += caption_detections(
+                each.chances, each.boxes, each.caption, size, thresholds
+            )
+        return [sorted(boxes, key=lambda box: -box.score) for boxes in detections]
+
+    def score(self, pictures: Sequence[Picture], phrases: Sequence[Sequence[str]]) -> Iterator[Scored]:
+        """Each picture under each caption of its own phrases, batch after batch: pictures of one size come together."""
+        captions = {asked: self.captions(asked) for asked in set(map(tuple, phrases))}
+        jobs = [
+            _Job(place, caption) for place, asked in enumerate(phrases) for caption in captions[tuple(asked)]
+        ]
         for batch in _batches(jobs, pictures, self.config.max_batch):
             for job, (chances, boxes) in zip(batch, self._forward(pictures, batch), strict=True):
-                picture = pictures[job.picture]
-                size = (picture.width, picture.height)
-                detections[job.picture] += caption_detections(chances, boxes, job.caption, size, thresholds)
-        return [sorted(boxes, key=lambda box: -box.score) for boxes in detections]
+                yield Scored(job.picture, job.caption, chances, boxes)
 
     def _tokens(self, phrase: str) -> list[int]:
         return list(self._tokenizer(phrase, add_special_tokens=False)["input_ids"])
@@ -98,7 +116,7 @@ class GroundingDino:
         self, pictures: Sequence[Picture], batch: Sequence[_Job]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Token scores (queries, tokens) and corner boxes (queries, 4) in pixels of every job."""
-        shown = [_at_most_elongated(pictures[job.picture].rgb) for job in batch]
+        shown = [at_most_elongated(pictures[job.picture].rgb) for job in batch]
         options = {"size": self._size} if self._size else {}
         inputs = self._pictures(
             images=shown, return_tensors="pt", input_data_format="channels_last", **options
@@ -132,11 +150,11 @@ def _batches(jobs: list[_Job], pictures: Sequence[Picture], most: int) -> Iterat
         yield from (equal[start : start + most] for start in range(0, len(equal), most))
 
 
-def _input_size(side: int | None) -> dict[str, int] | None:
+def input_size(side: int | None) -> dict[str, int] | None:
     return None if side is None else {"shortest_edge": side, "longest_edge": round(side * _LONG_SIDE)}
 
 
-def _at_most_elongated(rgb: np.ndarray) -> np.ndarray:
+def at_most_elongated(rgb: np.ndarray) -> np.ndarray:
     """The picture, padded below or on the right with black when one side is more than eight times the other."""
     height, width = rgb.shape[:2]
     tall, wide = max(height, -(-width // _MOST_ELONGATED)), max(width, -(-height // _MOST_ELONGATED))

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoImageProcessor,
     AutoTokenizer,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
-    GroundingDinoImageProcessor,
+    GroundingDinoImageProcessorPil,  # transformers' own choice resizes with torchvision where there is one
 )
 
 from valor_ray.config.models import resolve_model
@@ -28,7 +27,7 @@ _SHOWN = 4  # keys named in a message
 @dataclass(frozen=True)
 class LoadedDetector:
     model: GroundingDinoForObjectDetection
-    image_processor: Any
+    image_processor: GroundingDinoImageProcessorPil
     tokenizer: Any
 
 
@@ -42,7 +41,7 @@ def load_detector(name: str) -> LoadedDetector:
         folder_tensors(Path(place))
     try:
         config = GroundingDinoConfig.from_pretrained(place)
-        image_processor = AutoImageProcessor.from_pretrained(place)
+        image_processor = GroundingDinoImageProcessorPil.from_pretrained(place)
         tokenizer = AutoTokenizer.from_pretrained(place)
     except (OSError, ValueError) as error:
         raise CheckpointError(
@@ -103,7 +102,7 @@ def _load_original(path: Path) -> LoadedDetector:
             "Put the tokenizer's files (tokenizer.json or vocab.txt) beside the checkpoint."
         ) from error
     if any((beside / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
-        pictures = AutoImageProcessor.from_pretrained(beside)
+        pictures = GroundingDinoImageProcessorPil.from_pretrained(beside)
     else:
-        pictures = GroundingDinoImageProcessor()
+        pictures = GroundingDinoImageProcessorPil()
     return LoadedDetector(_weights(str(path), config, state), pictures, tokenizer)

@@ -75,8 +75,8 @@ def match(logits: torch.Tensor, boxes: torch.Tensor, target: Targets) -> tuple[t
     cost = CLASS_WEIGHT * (positive - negative) @ share.T
     cost = cost + BOX_WEIGHT * torch.cdist(boxes, target.boxes, p=1)
     cost = cost - GIOU_WEIGHT * giou(boxes[:, None], target.boxes[None])
-    queries, chosen = linear_sum_assignment(cost.numpy())
-    return torch.as_tensor(queries), torch.as_tensor(chosen)
+    queries, chosen = linear_sum_assignment(cost.cpu().numpy())
+    return torch.as_tensor(queries, device=cost.device), torch.as_tensor(chosen, device=cost.device)
 
 
 def _query_loss(heads: Heads, layer: int, targets: Sequence[Targets], count: float) -> torch.Tensor:
@@ -101,7 +101,7 @@ def place_targets(centres: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Ten
     Near means within a fifth of the box's side or 0.6 cells, so every box has at least one place on each level.
     """
     if len(boxes) == 0:
-        empty = torch.zeros(0, dtype=torch.long)
+        empty = torch.zeros(0, dtype=torch.long, device=boxes.device)
         return empty, empty
     reach = torch.maximum(0.2 * boxes[None, :, 2:], 0.6 * centres[:, None, 2:])
     near = ((centres[:, None, :2] - boxes[None, :, :2]).abs() < reach).all(-1)

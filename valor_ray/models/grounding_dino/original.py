@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ IGNORED = re.compile(
     r"relative_position_index|attn_mask|position_ids|^bert\.pooler\.|^label_enc\.|_normalizer"
 )
 
-_SWIN = r"^backbone\.0\.layers\.(\d+)\.blocks\.(\d+)\."
-_SWIN_TO = r"model.backbone.conv_encoder.model.encoder.layers.\1.blocks.\2."
-_ENCODER = "model.encoder.layers."
+# Names of modules here and there; `#` stands for the number of a layer or block.
+_ENCODER = "model.encoder.layers.#."
+_SWIN = "model.backbone.conv_encoder.model."
 _FUSION = {
     "gamma_v": "vision_param", "gamma_l": "text_param", "layer_norm_v": "layer_norm_vision",
     "layer_norm_l": "layer_norm_text", "attn.v_proj": "attn.vision_proj", "attn.l_proj": "attn.text_proj",
@@ -51,37 +52,56 @@ _BLOCK = {
     "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense",
 }  # fmt: skip
 _SINGLE = {
-    r"^backbone\.0\.patch_embed\.proj": "model.backbone.conv_encoder.model.embeddings.patch_embeddings.projection",
-    r"^backbone\.0\.patch_embed\.norm": "model.backbone.conv_encoder.model.embeddings.norm",
-    r"^backbone\.0\.layers\.(\d+)\.downsample": r"model.backbone.conv_encoder.model.encoder.layers.\1.downsample",
-    r"^input_proj": "model.input_proj_vision",
-    r"^bert": "model.text_backbone",
-    r"^feat_map": "model.text_projection",
-    r"^transformer\.decoder\.ref_point_head": "model.decoder.reference_points_head",
-    r"^transformer\.decoder\.bbox_embed": "model.decoder.bbox_embed",
-    r"^transformer\.decoder\.norm": "model.decoder.layer_norm",
-    r"^transformer\.enc_out_bbox_embed": "model.encoder_output_bbox_embed",
-    r"^transformer\.(enc_output|enc_output_norm|level_embed)\b": r"model.\1",
-    r"^transformer\.tgt_embed": "model.query_position_embeddings",
+    "backbone.0.patch_embed.proj": _SWIN + "embeddings.patch_embeddings.projection",
+    "backbone.0.patch_embed.norm": _SWIN + "embeddings.norm",
+    "backbone.0.layers.#.downsample": _SWIN + "encoder.layers.#.downsample",
+    "input_proj": "model.input_proj_vision",
+    "bert": "model.text_backbone",
+    "feat_map": "model.text_projection",
+    "bbox_embed": "bbox_embed",
+    "transformer.decoder.ref_point_head": "model.decoder.reference_points_head",
+    "transformer.decoder.bbox_embed": "model.decoder.bbox_embed",
+    "transformer.decoder.norm": "model.decoder.layer_norm",
+    "transformer.enc_out_bbox_embed": "model.encoder_output_bbox_embed",
+    "transformer.enc_output": "model.enc_output",
+    "transformer.enc_output_norm": "model.enc_output_norm",
+    "transformer.level_embed": "model.level_embed",
+    "transformer.tgt_embed": "model.query_position_embeddings",
 }
+_GROUPS = (
+    ("transformer.encoder.fusion_layers.#.", _ENCODER + "fusion_layer.", _FUSION),
+    ("transformer.encoder.layers.#.", _ENCODER + "deformable_layer.", _DEFORMABLE),
+    ("transformer.encoder.text_layers.#.", _ENCODER + "text_enhancer_layer.", _TEXT),
+    ("transformer.decoder.layers.#.", "model.decoder.layers.#.", _DECODER),
+    ("backbone.0.layers.#.blocks.#.", _SWIN + "encoder.layers.#.blocks.#.", _BLOCK),
+)
+# (original, hub), each once: to_original.py reads them the other way round.
+NAMES = (
+    *_SINGLE.items(),
+    *((old + name, new + names[name]) for old, new, names in _GROUPS for name in names),
+)
 
 
-def _rules() -> list[tuple[re.Pattern[str], str]]:
-    rules = [(re.compile(pattern), target) for pattern, target in _SINGLE.items()]
-    groups = [
-        (r"^transformer\.encoder\.fusion_layers\.(\d+)\.", _ENCODER + r"\1.fusion_layer.", _FUSION),
-        (r"^transformer\.encoder\.layers\.(\d+)\.", _ENCODER + r"\1.deformable_layer.", _DEFORMABLE),
-        (r"^transformer\.encoder\.text_layers\.(\d+)\.", _ENCODER + r"\1.text_enhancer_layer.", _TEXT),
-        (r"^transformer\.decoder\.layers\.(\d+)\.", r"model.decoder.layers.\1.", _DECODER),
-        (_SWIN, _SWIN_TO, _BLOCK),
-    ]
-    for start, to, names in groups:
-        rules += [(re.compile(start + re.escape(old) + r"\b"), to + new) for old, new in names.items()]
-    return rules
+def renaming(names: Iterable[tuple[str, str]]) -> Callable[[str], str | None]:
+    """A function from a key that starts with the first name of a pair to the key that starts with the second.
+
+    It gives None for a key that starts with none of them.
+    """
+    rules = []
+    for old, new in names:
+        pattern = r"(\d+)".join(map(re.escape, old.split("#"))) + r"\b"
+        pieces = new.split("#")
+        target = pieces[0] + "".join(f"\\{at}{piece}" for at, piece in enumerate(pieces[1:], 1))
+        rules.append((re.compile(pattern), target))
+
+    def rename(key: str) -> str | None:
+        return next((rule.sub(target, key, count=1) for rule, target in rules if rule.match(key)), None)
+
+    return rename
 
 
-_RULES = _rules()
-_STAGE_NORM = re.compile(r"^backbone\.0\.norm(\d+)\.")
+_renamed = renaming(NAMES)
+_STAGE_NORM = re.compile(r"backbone\.0\.norm(\d+)\.")
 
 
 def read_original(path: Path) -> dict[str, torch.Tensor]:
@@ -123,12 +143,8 @@ def hub_layout(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _rename(key: str) -> str:
     stage = _STAGE_NORM.match(key)
     if stage:  # transformers counts the stem as stage 0
-        to = f"model.backbone.conv_encoder.model.hidden_states_norms.stage{int(stage.group(1)) + 1}."
-        return to + key[stage.end() :]
-    for pattern, target in _RULES:
-        if pattern.match(key):
-            return pattern.sub(target, key)
-    return key
+        return f"{_SWIN}hidden_states_norms.stage{int(stage.group(1)) + 1}.{key[stage.end() :]}"
+    return _renamed(key) or key
 
 
 def _count(state: dict[str, torch.Tensor], pattern: str) -> int:
@@ -161,13 +177,12 @@ def sizes_of(state: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
 
 
 def _swin_config(state: dict[str, torch.Tensor]) -> SwinConfig:
-    swin = "model.backbone.conv_encoder.model."
-    inside = re.escape(swin)
-    layers = [f"{swin}encoder.layers.{n}." for n in range(_count(state, inside + r"encoder\.layers\.(\d+)"))]
+    inside = re.escape(_SWIN)
+    layers = [f"{_SWIN}encoder.layers.{n}." for n in range(_count(state, inside + r"encoder\.layers\.(\d+)"))]
     tables = [state[f"{at}blocks.0.attention.self.relative_position_bias_table"] for at in layers]
     stages = (re.match(inside + r"hidden_states_norms\.stage(\d)", key) for key in state)
     return SwinConfig(
-        embed_dim=len(state[f"{swin}embeddings.patch_embeddings.projection.bias"]),
+        embed_dim=len(state[f"{_SWIN}embeddings.patch_embeddings.projection.bias"]),
         depths=[_count(state, re.escape(at) + r"blocks\.(\d+)") for at in layers],
         num_heads=[table.shape[1] for table in tables],
         window_size=(round(len(tables[0]) ** 0.5) + 1) // 2,

@@ -33,7 +33,7 @@ def check_detector(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
 
     start_counting_memory(card)
     with tempfile.TemporaryDirectory() as folder:
-        parameters = _write_detector(shapes.detector(tiny), Path(folder), tiny)
+        parameters = write_detector(shapes.detector(tiny), Path(folder), tiny)
         say(f"detector: {parameters / 1e6:.0f} M parameters")
         share = 0.25 if card.on_gpu else 0
         config = Config.load("gpu", [f"detector.model={folder}", f"detector.num_gpus={share}"]).detector
@@ -74,7 +74,7 @@ def check_depth(card: Card, tiny: bool, say: Say) -> dict[str, Any]:
     }
 
 
-def _write_detector(shape: Any, folder: Path, tiny: bool) -> int:
+def write_detector(shape: Any, folder: Path, tiny: bool) -> int:
     """Random weights with the tabletop's tokenizer, in transformers format; the number of parameters."""
     import torch
     from transformers import GroundingDinoForObjectDetection
@@ -86,7 +86,7 @@ def _write_detector(shape: Any, folder: Path, tiny: bool) -> int:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(shipped / name, folder)
     processor = json.loads((shipped / "processor_config.json").read_text())
-    height, width = _TINY_SIDES if tiny else _SIDES
+    height, width = picture_sides(tiny)
     processor["image_processor"]["size"] = {"shortest_edge": height, "longest_edge": width}
     (folder / "processor_config.json").write_text(json.dumps(processor))
     return sum(weight.numel() for weight in model.parameters())
@@ -107,9 +107,14 @@ def _write_depth(shape: dict[str, Any], folder: Path) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
+def picture_sides(tiny: bool) -> tuple[int, int]:
+    """Height and width, px."""
+    return _TINY_SIDES if tiny else _SIDES
+
+
 def _pictures(count: int, tiny: bool) -> list[Picture]:
     draw = np.random.default_rng(0)
-    height, width = _TINY_SIDES if tiny else _SIDES
+    height, width = picture_sides(tiny)
     return [
         Picture(draw.integers(0, 256, (height, width, 3), dtype=np.uint8), f"noise-{number}")
         for number in range(count)

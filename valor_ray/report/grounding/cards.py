@@ -12,11 +12,18 @@ from markupsafe import Markup
 from valor_ray.judges.boxes.geometry import phrase_key
 from valor_ray.records import BoxDecision, CheckedBox, MinedImage
 from valor_ray.report.grounding.overlay import CLASSES, drawing, thumbnail
-from valor_ray.report.grounding.summary import Fate, Kind, checks_passed, fate_of, kinds_of
+from valor_ray.report.grounding.summary import Fate, Kind, checks_passed, fate_of, kinds_of, presence_of
 
 MOST_BOXES = 60  # of a picture that are shown
 _MOST_PHRASES = 80
 _LONGEST = 300  # characters of a phrase, reason or name
+_PRESENCE = {
+    "absent": "absent",
+    "present": "there without a box",
+    "unsure": "unsure whether there",
+    "no verdict": "no verdict whether there",
+    "not asked": "no box",
+}
 _SAID = {True: "kept", False: "dropped", None: "no verdict"}
 
 
@@ -37,8 +44,8 @@ class BoxRow:
 @dataclass(frozen=True)
 class PhraseChip:
     text: str
-    said: str  # "2 of 3", "absent", "1 of 3, 1 without verdict"
-    absent: bool
+    said: str  # "2 kept", "absent, 1 rejected", "there without a box", "1 kept, 1 without verdict"
+    absent: bool  # as the verifier says
 
 
 @dataclass(frozen=True)
@@ -136,15 +143,16 @@ def _phrases(picture: MinedImage) -> Iterator[PhraseChip]:
         kept[name] += box.kept is True
         missing[name] += box.kept is None
         unsure[name] += box.unsure
+    presence = presence_of(picture)
     for phrase in picture.phrases:
         name = phrase_key(phrase)
-        absent = not (kept[name] or missing[name] or unsure[name])
-        said = "absent" if absent else f"{kept[name]} kept"
+        unplaced = name in presence
+        said = _PRESENCE[presence[name]] if unplaced else f"{kept[name]} kept"
         said += f", {missing[name]} without verdict" if missing[name] else ""
         said += f", {unsure[name]} unsure" if unsure[name] else ""
-        if absent and asked[name]:
+        if unplaced and asked[name]:
             said += f", {asked[name]} rejected"
-        yield PhraseChip(clip(phrase), said, absent)
+        yield PhraseChip(clip(phrase), said, presence.get(name) == "absent")
 
 
 STAGE_BUTTONS = ((0, "candidates"), (1, "after coarse"), (2, "after crops"), (3, "kept"))  # checks passed

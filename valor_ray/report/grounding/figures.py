@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from valor_ray.judges.boxes.requests import PRESENT
 from valor_ray.records import BoxStage
 from valor_ray.report.grounding.summary import Fate, MiningSummary
 from valor_ray.report.kit.rows import number
@@ -22,7 +23,10 @@ def tiles(report: Mapping[str, Any], summary: MiningSummary) -> Iterator[tuple[s
     lost = number(report, "recall_lost")
     yield "recall lost, points", "no truth" if lost is None else f"{lost:.1f}"
     yield "no verdict", f"{summary.fates[Fate.MISSING]:,}"
-    yield f"absent of {summary.phrases:,} phrases", f"{summary.absent:,}"
+    without = summary.presence.total()
+    yield f"absent of {without:,} phrases without a box", f"{summary.presence['absent']:,}"
+    wrong = number(report, "evaluation", "phrases_without_box", "absent_wrong", "share")
+    yield "wrong of the absent", "–" if wrong is None else f"{wrong:.1%}"
     agreement = _agreement(report)
     yield "audit: as known", "–" if agreement is None else f"{agreement:.0%}"
     failed = number(report, "failed")
@@ -82,6 +86,15 @@ def programs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     statuses = counts.get("by_status")
     if isinstance(statuses, Mapping):
         yield from ((f"ended: {name}", said) for name, said in _numbers(statuses) if said != "0")
+
+
+def presence(report: Mapping[str, Any], summary: MiningSummary) -> Iterator[tuple[str, str, str]]:
+    """(what was said, phrases of which it was said, how many of them name something there) of phrases without a box."""
+    for said, count in sorted(summary.presence.items()):
+        named = f"called {said}" if said in PRESENT else "without a verdict"
+        there = number(report, "evaluation", "phrases_without_box", named, "there")
+        of = number(report, "evaluation", "phrases_without_box", named, "phrases")
+        yield said, f"{count:,}", "–" if there is None or not of else f"{there:,.0f} of {of:,.0f}"
 
 
 def dataset_counts(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from valor_ray.records import MinedImage
 from valor_ray.report.grounding.cards import STAGE_BUTTONS, card, clip
-from valor_ray.report.grounding.figures import alarms, dataset_counts, evaluations, programs, tiles
+from valor_ray.report.grounding.figures import alarms, dataset_counts, evaluations, presence, programs, tiles
 from valor_ray.report.grounding.overlay import CLASSES
 from valor_ray.report.grounding.plots import NO_TRUTH, STAGES, funnel, shares
 from valor_ray.report.grounding.summary import Kind, MiningSummary
@@ -46,6 +46,7 @@ def write_page(folder: Path, report: Mapping[str, Any], records: Iterable[MinedI
         evaluations=list(evaluations(report)),
         stages=list(STAGES.values()),
         audit=_audit(report),
+        presence=list(presence(report, summary)),
         programs=list(programs(report)),
         dataset=list(dataset_counts(report)),
         failed=[

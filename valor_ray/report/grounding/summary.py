@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from valor_ray.judges.boxes.geometry import phrase_key
+from valor_ray.judges.boxes.presence import without_box
 from valor_ray.records import BOX_CHECKS, BoxStage, CheckedBox, MinedImage
 
 SHOWN = 150  # pictures on the page
@@ -72,10 +73,12 @@ def kinds_of(picture: MinedImage) -> set[Kind]:
     return kinds
 
 
-def absent_phrases(picture: MinedImage) -> list[str]:
-    """Phrases that were asked and have no box that is kept, without a verdict, or of an unsure one."""
-    there = {phrase_key(box.label) for box in picture.boxes if box.kept is not False or box.unsure}
-    return [phrase for phrase in picture.phrases if phrase_key(phrase) not in there]
+def presence_of(picture: MinedImage) -> dict[str, str]:
+    """Of the phrases that no box stands for what the verifier said of them, by phrase_key; "not asked" of those that it
+    was not asked about, "no verdict" where its answer is missing."""
+    said = {phrase_key(phrase): verdict or "no verdict" for phrase, verdict in picture.presence.items()}
+    unplaced = without_box(picture.phrases, picture.boxes)
+    return {phrase_key(phrase): said.get(phrase_key(phrase), "not asked") for phrase in unplaced}
 
 
 @dataclass
@@ -101,7 +104,7 @@ class MiningSummary:
 
     images: int = 0
     phrases: int = 0  # (picture, phrase)
-    absent: int = 0  # of these
+    presence: Counter[str] = field(default_factory=Counter)  # of these without a box: what was said of them
     boxes: Counter[BoxStage] = field(default_factory=Counter)  # still there after each stage
     fates: Counter[Fate] = field(default_factory=Counter)
     missing_at: Counter[BoxStage] = field(default_factory=Counter)  # check whose verdict is missing
@@ -112,7 +115,7 @@ class MiningSummary:
     def add(self, picture: MinedImage) -> None:
         self.images += 1
         self.phrases += len(picture.phrases)
-        self.absent += len(absent_phrases(picture))
+        self.presence.update(presence_of(picture).values())
         for box in picture.boxes:
             self._count(box)
         self.slips.update(picture.slips)

@@ -16,7 +16,9 @@ from typing import Any
 
 from valor_ray.errors import ConfigError
 from valor_ray.grounding.dataset.images import merge
+from valor_ray.judges.boxes.requests import PRESENT
 from valor_ray.measure.box_stages import BoxStages, PhraseBoxes
+from valor_ray.measure.intervals import wilson
 from valor_ray.models.grounding_dino.phrases import normal_form
 from valor_ray.records import BBox, CheckedBox, MinedImage
 from valor_ray.runs.record_file import read_records
@@ -31,6 +33,7 @@ from valor_ray.tabletop.pretrain.detector_words import (
 from valor_ray.tabletop.scenes import ALL_LOOKS, COLOURS
 
 _WITHOUT_BOX = ("no candidate", "all refused")
+_SAID = (*(f"called {said}" for said in PRESENT), "without a verdict")  # of the same phrases, by the verifier
 LEAST_VISIBLE = 0.3  # share of an object's own pixels; below, a box on it is neither right nor wrong
 
 
@@ -118,20 +121,49 @@ def read_objects(path: Path) -> dict[str, tuple[TrueObject, ...]]:
 
 
 @dataclass
+class WithoutBox:
+    """Phrases that no box stands for: how many there are, and how many name something in the picture all the same."""
+
+    counts: dict[str, list[int]] = field(
+        default_factory=lambda: {name: [0, 0] for name in (*_WITHOUT_BOX, *_SAID)}
+    )
+
+    def add(self, refused: bool, said: str | None, there: bool) -> None:
+        """refused: it had candidates. said: of requests.PRESENT; None: not asked, or no verdict."""
+        for name in (_WITHOUT_BOX[refused], f"called {said}" if said else _SAID[-1]):
+            self.counts[name][0] += 1
+            self.counts[name][1] += there
+
+    def report(self) -> dict[str, Any]:
+        """Counts; of the phrases called absent the share that is wrong, of those of which nothing is there the share
+        that was called absent, 0..1 with 95 % intervals, None of nothing."""
+        called, wrong = self.counts["called absent"]
+        not_there = sum(asked - there for asked, there in (self.counts[name] for name in _WITHOUT_BOX))
+        counts: dict[str, Any] = {
+            name: {"phrases": asked, "there": there} for name, (asked, there) in self.counts.items()
+        }
+        return counts | {
+            "absent_wrong": _share(wrong, called),
+            "absent_found": _share(called - wrong, not_there),
+        }
+
+
+@dataclass
 class _Tally:
     every: BoxStages = field(default_factory=BoxStages)
     by_look: dict[str, BoxStages] = field(default_factory=dict)
     by_kind: dict[str, BoxStages] = field(default_factory=dict)
     without_truth: int = 0
     unread: dict[str, int] = field(default_factory=dict)  # phrase -> candidates
-    # phrases that no box stands for -> how many there are, and how many name something in the picture
-    without_box: dict[str, list[int]] = field(default_factory=lambda: {name: [0, 0] for name in _WITHOUT_BOX})
+    without_box: WithoutBox = field(default_factory=lambda: WithoutBox())
+    without_box_by_look: dict[str, WithoutBox] = field(default_factory=dict)
 
     def add(self, picture: MinedImage, objects: Sequence[TrueObject], look: str) -> None:
         """A merged picture."""
         boxes: dict[str, list[CheckedBox]] = {normal_form(phrase): [] for phrase in picture.phrases}
         for box in picture.boxes:
             boxes.setdefault(normal_form(box.label), []).append(box)
+        said = {normal_form(phrase): verdict for phrase, verdict in picture.presence.items()}
         for phrase, candidates in boxes.items():
             read = read_phrase(phrase)
             if read is None:
@@ -139,9 +171,9 @@ class _Tally:
                 continue
             named = [each for each in objects if read.names(each.colour, each.shape)]
             if all(box.kept is False and not box.unsure for box in candidates):
-                count = self.without_box[_WITHOUT_BOX[bool(candidates)]]
-                count[0] += 1
-                count[1] += any(each.visible >= LEAST_VISIBLE for each in named)
+                there = any(each.visible >= LEAST_VISIBLE for each in named)
+                for part in (self.without_box, self.without_box_by_look.setdefault(look, WithoutBox())):
+                    part.add(bool(candidates), said.get(phrase), there)
             counted = PhraseBoxes(
                 picture.key,
                 tuple(candidates),
@@ -163,11 +195,15 @@ class _Tally:
             "phrases_unread": len(self.unread),
             "candidates_unread": sum(self.unread.values()),
             "unread": sorted(self.unread, key=lambda phrase: (-self.unread[phrase], phrase))[:20],
-            "phrases_without_box": {
-                name: {"phrases": asked, "there": there} for name, (asked, there) in self.without_box.items()
-            },
+            "phrases_without_box": self.without_box.report()
+            | {"by_look": {look: part.report() for look, part in sorted(self.without_box_by_look.items())}},
             "pictures_without_truth": self.without_truth,
         }
+
+
+def _share(count: int, of: int) -> dict[str, Any]:
+    low, high = wilson(count, of)
+    return {"share": round(count / of, 4), "ci": [round(low, 4), round(high, 4)]} if of else {"share": None}
 
 
 def _reports(parts: Mapping[str, BoxStages]) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import GroundingDinoForObjectDetection
 
-from valor_ray.models.grounding_dino.losses import Heads, detection_loss
+from valor_ray.models.grounding_dino.heads import Forward
+from valor_ray.models.grounding_dino.losses import detection_loss
 from valor_ray.models.grounding_dino.mends import apply_mends
 from valor_ray.tabletop.pretrain.detector_model import frozen_copy, new_detector, save_detector
-from valor_ray.tabletop.pretrain.detector_scenes import Batch, cached_scenes, sample_batch
+from valor_ray.tabletop.pretrain.detector_scenes import cached_scenes, sample_batch
 from valor_ray.tabletop.pretrain.detector_words import vocabulary
 from valor_ray.tabletop.pretrain.measure_detector import class_ap
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, UNSEEN_LOOKS
@@ -49,51 +49,6 @@ def learning_rate(step: int, done: float) -> float:
     warm = min(1.0, (step + 1) / WARM_UP)
     fall = max(0.0, min(1.0, 2 * done - 1))
     return PEAK_LR * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
-
-
-class Forward:
-    """Runs the detector for training: every decoder layer's heads, and the dense heads on the encoder's places."""
-
-    def __init__(self, model: GroundingDinoForObjectDetection) -> None:
-        self.model = model
-        self._raw: list[torch.Tensor] = []  # each decoder layer's features before the shared norm
-        for layer in model.model.decoder.layers:
-            layer.register_forward_hook(lambda _module, _inputs, output: self._raw.append(output[0]))
-
-    def __call__(self, batch: Batch) -> Heads:
-        self._raw.clear()
-        out = self.model.model(
-            pixel_values=batch.pixels,
-            input_ids=batch.input_ids,
-            attention_mask=batch.text_mask,
-            return_dict=True,
-        )
-        mask, length = batch.text_mask.bool(), batch.input_ids.shape[1]
-        logits, boxes, refined = [], [], []
-        start = out.init_reference_points
-        for layer in range(len(self._raw)):
-            hidden = out.intermediate_hidden_states[:, layer]
-            origin = torch.special.logit(start, eps=1e-5)
-            scores = self.model.class_embed[layer](hidden, out.encoder_last_hidden_state_text, mask)
-            logits.append(scores[..., :length])
-            boxes.append((self.model.bbox_embed[layer](hidden) + origin).sigmoid())
-            if layer + 1 < len(self._raw):
-                refined.append((self.model.bbox_embed[layer](self._raw[layer]) + origin).sigmoid())
-            start = out.intermediate_reference_points[:, layer]
-        dense_boxes = out.enc_outputs_coord_logits.sigmoid()
-        centres = place_centres(batch.pixels.shape[-1])
-        return Heads(logits, boxes, refined, out.enc_outputs_class[..., :length], dense_boxes, centres, mask)
-
-
-def place_centres(side: int, strides: Sequence[int] = (8, 16)) -> torch.Tensor:
-    """Centre x, y and cell side of the encoder's places for a square picture, relative, (places, 3)."""
-    levels = []
-    for stride in strides:
-        cells = math.ceil(side / stride)
-        middle = (torch.arange(cells) + 0.5) / cells
-        y, x = torch.meshgrid(middle, middle, indexing="ij")
-        levels.append(torch.stack([x.flatten(), y.flatten(), torch.full((cells * cells,), 1 / cells)], 1))
-    return torch.cat(levels)
 
 
 class Run:
@@ -165,7 +120,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(at.step, at.seconds / self.limit)
         batch = sample_batch(self.train, BATCH, self.side, rng, tokens)
-        parts = detection_loss(self.forward(batch), batch.targets)
+        parts = detection_loss(self.forward(batch.pixels, batch.input_ids, batch.text_mask), batch.targets)
         self.optimizer.zero_grad()
         torch.stack(list(parts.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)

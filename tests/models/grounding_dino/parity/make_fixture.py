@@ -3,11 +3,11 @@
 Run it in an environment of its own, since the original does not run beside transformers 5:
 
     python3.11 -m venv .venv-oracle
-    .venv-oracle/bin/pip install "setuptools<81" wheel torch torchvision transformers==4.46.3 timm
+    .venv-oracle/bin/pip install "setuptools<81" wheel torch==2.14.1 torchvision==0.29.1 transformers==4.46.3 timm
     .venv-oracle/bin/pip install --no-build-isolation groundingdino-py==0.4.0
     .venv-oracle/bin/python tests/models/grounding_dino/parity/make_fixture.py
 
-The file holds logits, boxes and the names and shapes of the original's weights;
+It takes 6 GB of disk. The file holds logits, boxes and the names and shapes of the original's weights;
 tests/models/grounding_dino/test_parity.py reads it. On a CPU the original uses its own pure PyTorch attention.
 """
 
@@ -71,10 +71,34 @@ def small_bert(_name: str) -> BertModel:
     return BertModel(config, add_pooling_layer=True)
 
 
-def main() -> None:
+def without_downloads() -> None:
+    """Make the original build its small Swin and BERT where it would fetch published ones."""
     original_backbone.build_swin_transformer = small_swin
     original.get_tokenlizer.get_tokenlizer = lambda _name: Tokens()
     original.get_tokenlizer.get_pretrained_language_model = small_bert
+
+
+def outputs(model: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Logits of the caption's tokens and boxes, of both pictures.
+
+    One picture a call: in a batch the original's text layers mix the masks of different captions (it repeats them in
+    another order than its attention reads them). Padding of picture and caption is kept.
+    """
+    pixels, mask = (torch.from_numpy(array) for array in seeded.pictures())
+    with torch.no_grad():
+        outs = [
+            model(NestedTensor(pixels[row : row + 1], ~mask[row : row + 1]), captions=[str(row)])
+            for row in range(len(pixels))
+        ]
+    length = len(seeded.CAPTIONS[0])
+    return {
+        "logits": torch.cat([out["pred_logits"] for out in outs])[..., :length].numpy(),
+        "boxes": torch.cat([out["pred_boxes"] for out in outs]).numpy(),
+    }
+
+
+def main() -> None:
+    without_downloads()
     model = original.build_groundingdino(SimpleNamespace(**SETTINGS)).eval()
     shapes = {}
     with torch.no_grad():
@@ -86,18 +110,9 @@ def main() -> None:
         shared = {n: v for n, v in model.state_dict().items() if n.startswith("bbox_embed.0.")}
         for name in shared:
             shared[name].copy_(torch.from_numpy(seeded.tensor(name, tuple(shared[name].shape))))
-        pixels, mask = (torch.from_numpy(array) for array in seeded.pictures())
-        # One picture a call: in a batch the original's text layers mix the masks of different captions (it repeats them
-        # in another order than its attention reads them). Padding of picture and caption is kept.
-        outs = [
-            model(NestedTensor(pixels[row : row + 1], ~mask[row : row + 1]), captions=[str(row)])
-            for row in range(len(pixels))
-        ]
-    length = len(seeded.CAPTIONS[0])
     np.savez_compressed(
         Path(__file__).parent / "original_outputs.npz",
-        logits=torch.cat([out["pred_logits"] for out in outs])[..., :length].numpy(),
-        boxes=torch.cat([out["pred_boxes"] for out in outs]).numpy(),
+        **outputs(model),
         shapes=np.frombuffer(json.dumps(shapes).encode(), np.uint8),
     )
 

@@ -14,6 +14,11 @@ def placed(box: Sequence[float], inner: Box) -> Box:
     return box[0] + x1 * wide, box[1] + y1 * tall, box[0] + x2 * wide, box[1] + y2 * tall
 
 
+def clipped(box: Box, width: int, height: int) -> Box:
+    """Its edges moved into a picture."""
+    return max(0.0, box[0]), max(0.0, box[1]), min(float(width), box[2]), min(float(height), box[3])
+
+
 def overlap(a: Box, b: Box) -> float:
     """Intersection over union of two boxes."""
     wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from valor_ray.tabletop.judge.boxes.beliefs import believed, fits
-from valor_ray.tabletop.judge.boxes.geometry import Box, overlap, placed
+from valor_ray.tabletop.judge.boxes.geometry import Box, clipped, overlap, placed
 from valor_ray.tabletop.judge.boxes.phrases import read_phrase
 from valor_ray.tabletop.judge.boxes.sight import BoxSight
 from valor_ray.tabletop.judge.scene import propose, working_size
@@ -50,7 +50,7 @@ def find_boxes(rgb: np.ndarray) -> list[Proposed]:
     first = _looked([tuple(float(edge) for edge in box) for box in regions], small)  # type: ignore[misc]
     moved = [placed(each.box, each.sight.object) for each in first if each.sight.overlap > 0.3]
     height, width = small.shape[:2]
-    inside = [_clipped(box, width, height) for box in moved]
+    inside = [clipped(box, width, height) for box in moved]
     looked = _looked([box for box in inside if min(box[2] - box[0], box[3] - box[1]) >= 4], small)
     kept: list[Proposed] = []
     for one in sorted(looked, key=lambda each: each.sight.framed * each.sight.overlap, reverse=True):
@@ -76,7 +76,3 @@ def written(box: Box, size: tuple[int, int], convention: str) -> list[float]:
 
 def _looked(boxes: Sequence[Box], rgb: np.ndarray) -> list[Proposed]:
     return [Proposed(box, sight) for box, sight in zip(boxes, believed(rgb, boxes), strict=True)]
-
-
-def _clipped(box: Box, width: int, height: int) -> Box:
-    return max(0.0, box[0]), max(0.0, box[1]), min(float(width), box[2]), min(float(height), box[3])

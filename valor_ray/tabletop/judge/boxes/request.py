@@ -10,7 +10,14 @@ from typing import Any
 from valor_ray.judges.sections import read_sections
 
 COARSE, CROP, DUPLICATES, PROPOSALS = "box_coarse", "box_crop", "box_duplicates", "box_proposals"
-PICTURES = {COARSE: 2, CROP: 1, DUPLICATES: 2, PROPOSALS: 1}  # head -> pictures that its message holds
+PRESENCE = "box_presence"
+PICTURES = {
+    COARSE: 2,
+    CROP: 1,
+    DUPLICATES: 2,
+    PROPOSALS: 1,
+    PRESENCE: 1,
+}  # head -> pictures that its message holds
 HEADS = tuple(PICTURES)
 CONVENTIONS = ("xyxy_pixels", "xyxy_1000", "yxyx_1000", "xyxy_unit")  # in which box_proposals may be answered
 
@@ -28,6 +35,14 @@ class Listed:
     box: tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the picture as sent
 
 
+@dataclass(frozen=True)
+class Named:
+    """A phrase of the list in a request."""
+
+    index: int
+    label: str
+
+
 def read_boxes(message: str, size: tuple[int, int]) -> list[Listed]:
     """Sections `boxes` and `picture` of box_coarse and box_duplicates. size: width, height of the picture that came.
 
@@ -37,10 +52,22 @@ def read_boxes(message: str, size: tuple[int, int]) -> list[Listed]:
     _check_size(sections, size)
     lines = _section(sections, "boxes").split("\n")
     listed = [_listed(line, number, size) for number, line in enumerate(lines, start=1)]
-    if [each.index for each in listed] != list(range(1, len(listed) + 1)):
-        said = [each.index for each in listed]
-        raise BoxRequestError(f"Section boxes: indices must count from 1 without gaps, not {said[:30]}.")
+    _check_indices([each.index for each in listed], "boxes")
     return listed
+
+
+def read_phrases(message: str, size: tuple[int, int]) -> list[Named]:
+    """Sections `phrases` and `picture` of box_presence. Raises BoxRequestError."""
+    sections = read_sections(message)
+    _check_size(sections, size)
+    lines = _section(sections, "phrases").split("\n")
+    named = [
+        Named(*_named(_object(line, where), where))
+        for number, line in enumerate(lines, start=1)
+        for where in (f"Section phrases, line {number}",)
+    ]
+    _check_indices([each.index for each in named], "phrases")
+    return named
 
 
 def read_label(message: str, size: tuple[int, int]) -> str:
@@ -79,11 +106,8 @@ def _check_size(sections: Mapping[str, str], size: tuple[int, int]) -> None:
 def _listed(line: str, number: int, size: tuple[int, int]) -> Listed:
     where = f"Section boxes, line {number}"
     said = _object(line, where)
-    index, label, box = said.get("index"), said.get("label"), said.get("box")
-    if type(index) is not int:
-        raise BoxRequestError(f"{where}: no whole number as index.")
-    if not isinstance(label, str):
-        raise BoxRequestError(f"{where}: no text as label.")
+    index, label = _named(said, where)
+    box = said.get("box")
     if not isinstance(box, list) or len(box) != 4 or any(type(edge) is not int for edge in box):
         raise BoxRequestError(f"{where}: box must be four whole numbers [x1, y1, x2, y2].")
     x1, y1, x2, y2 = box
@@ -92,6 +116,21 @@ def _listed(line: str, number: int, size: tuple[int, int]) -> Listed:
             f"{where}: the box {box} does not lie inside the picture of {size[0]}x{size[1]} pixels."
         )
     return Listed(index, label, (x1, y1, x2, y2))
+
+
+def _named(said: Mapping[str, Any], where: str) -> tuple[int, str]:
+    """Index and label of an entry."""
+    index, label = said.get("index"), said.get("label")
+    if type(index) is not int:
+        raise BoxRequestError(f"{where}: no whole number as index.")
+    if not isinstance(label, str):
+        raise BoxRequestError(f"{where}: no text as label.")
+    return index, label
+
+
+def _check_indices(said: list[int], section: str) -> None:
+    if said != list(range(1, len(said) + 1)):
+        raise BoxRequestError(f"Section {section}: indices must count from 1 without gaps, not {said[:30]}.")
 
 
 def _object(text: str, where: str) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from valor_ray.judges.boxes.agreement import compare_formats
+from valor_ray.perf.boxes.agreement import compare_formats
 from valor_ray.records import Detection, JudgeReply
 
 

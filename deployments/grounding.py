@@ -1,0 +1,156 @@
+"""Fine-tunes the detector on Ray: what carries `valor train grounding`, and the same thing as a job.
+
+    valor train grounding --run runs/finetuned
+    ray job submit -- python -m jobs.train_grounding --run /shared/runs/finetuned
+
+On a cluster, the run folder and the pictures of the set must be such that all nodes see them.
+
+Ray Train runs the learner, in as many processes as finetune.workers says; what they note (lines, step records, the end)
+comes back through an actor. The first of them also makes the replay set before, and chooses the weights after: the
+driver needs no GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployments.actors.notes import Notes
+from deployments.ray_train import LearnerTask, RayLearner, noting
+from valor_ray.errors import ConfigError, ValorError
+from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask, Record, Say
+from valor_ray.grounding.finetune.process import learner_work
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+    from valor_ray.config.tree import Config
+
+_PARTING_S = 5.0  # for the learner's threads to end when it has failed
+_PUBLISH_S = 600.0  # for all replicas to carry new weights; one that starts again takes minutes
+
+
+class RayFinetuneHost:
+    """grounding.finetune.host.FinetuneHost on this machine's own Ray, or on the cluster of RAY_ADDRESS.
+
+    `valor train grounding` makes one. Entering `running` waits until Ray is up; leaving ends what was started.
+    """
+
+    @contextmanager
+    def running(self, config: Config, run: Path, say: Say) -> Iterator[_RayFinetune]:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        from deployments.serving import running_ray
+
+        local, wanted = config.ray.address() is None, config.finetune.workers * config.finetune.num_gpus
+        with running_ray(config, say, 0 if local else wanted):
+            if local:
+                _check_gpus(config, wanted)
+            yield _RayFinetune(config, run, say)
+
+
+def _check_gpus(config: Config, wanted: float) -> None:
+    """Raises ConfigError when this machine has too few."""
+    import ray
+
+    present = ray.cluster_resources().get("GPU", 0)
+    if wanted > present:
+        settings = config.finetune
+        raise ConfigError(
+            f"finetune.workers {settings.workers} x finetune.num_gpus {settings.num_gpus:g} want {wanted:g} GPUs, and "
+            f"this machine has {present:g}. Give --set finetune.workers=N --set finetune.num_gpus=M that fit (0: the "
+            "CPU learns), or --profile local."
+        )
+
+
+class _RayFinetune:
+    """host.Finetuning."""
+
+    def __init__(self, config: Config, run: Path, say: Say) -> None:
+        self._config, self._run, self._say = config, run, say
+
+    def learn(self, task: FinetuneTask, step_done: Callable[[Record], None]) -> FinetuneEnd:
+        """Ends as soon as a process says that it cannot go on; a process that dies is begun again by Ray Train."""
+        notes = _new_notes()
+        over, failures = threading.Event(), list[ValorError]()
+
+        def failed(error: ValorError) -> None:
+            failures.append(error)
+            over.set()
+
+        settings = task.config.finetune
+        learner = RayLearner(
+            LearnerTask(
+                learner_process,
+                {"task": task, "notes": notes},
+                settings.workers,
+                settings.num_gpus,
+                self._run / "ray_train",
+            ),
+            notes,
+            {"say": self._say, "step": step_done, "failed": failed},
+            lambda reason: over.set(),
+        )
+        self._say(
+            f"starting {settings.workers} learner {'process' if settings.workers == 1 else 'processes'}"
+        )
+        learner.start()
+        over.wait()
+        learner.join(_PARTING_S)
+        if failures:
+            raise failures[0]
+        end: FinetuneEnd = learner.end()
+        return end
+
+    def announce(self, version: str, folder: Path) -> int:
+        from deployments.actors.publications import publish_detector
+
+        return len(publish_detector(str(self._run), version, folder, _PUBLISH_S))
+
+
+def _new_notes() -> ActorHandle:
+    """For one start of the learner; it ends with its handle."""
+    import ray
+
+    return ray.remote(Notes).options(num_cpus=0).remote()
+
+
+def learner_process(given: dict[str, Any]) -> None:
+    """What each process of Ray Train runs."""
+    from ray.train import get_context
+
+    task: FinetuneTask = given["task"]
+    notes: ActorHandle = given["notes"]
+    note, context = noting(notes), get_context()
+    try:
+        end = learner_work(
+            task,
+            context.get_world_rank() == 0,
+            _together,
+            lambda line: note("say", line),
+            lambda record: note("step", dict(record)),
+        )
+    except ValorError as error:  # what the user must know, by its class; to try again would not help
+        _tell(notes, "failed", error)
+        if context.get_world_size() == 1:
+            return
+        raise  # the other processes wait for this one
+    note("end", end)
+
+
+def _tell(notes: ActorHandle, kind: str, content: Any) -> None:
+    """A note of whichever process."""
+    import ray
+
+    ray.get(notes.note.remote(kind, content))
+
+
+def _together() -> None:
+    """Returns when every process is here."""
+    from torch import distributed
+
+    if distributed.is_initialized() and distributed.get_world_size() > 1:
+        distributed.barrier()

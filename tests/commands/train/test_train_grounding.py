@@ -1,0 +1,150 @@
+"""`valor train grounding`: what it teaches, prints and refuses, exit codes; the learner is scripted."""
+
+import json
+from pathlib import Path
+
+import finetuning as tuning
+import pytest
+from finetuning import Host, World, make_set
+
+from valor_ray.cli import main
+from valor_ray.errors import ServiceError
+from valor_ray.runs.folder import MINE, claimed
+
+FIRST = [
+    *("ap50_start", "ap50_end", "gain_ci", "general_map_start", "general_map_end", "published", "minutes")
+]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    """In place of the learner, and of rendering, mining and truth."""
+    scripted = Host()
+    monkeypatch.setattr("valor_ray.grounding.finetune.local.LocalFinetuneHost", lambda: scripted)
+    monkeypatch.setattr(
+        "valor_ray.commands.train.offline.OfflineWorld", lambda folder, *more, **options: World(folder)
+    )
+    return scripted
+
+
+def words(run: Path, *more: str | Path) -> list[str]:
+    small = [word for value in ("finetune.steps=6", "finetune.batch=2") for word in ("--set", value)]
+    return ["train", "grounding", "--run", str(run), "--in-process", *small, *map(str, more)]
+
+
+def test_help_teaches_by_examples(capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "grounding", "--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    for word in (
+        "--mined",
+        "--dry-run",
+        "finetune.workers=2",
+        "--follow",
+        "general_images",
+        "exit code 0",
+        "130",
+    ):
+        assert word in said
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    assert "reasoning" in said and "grounding" in said
+
+
+def test_json_is_the_report_alone_and_the_page_is_made_again(tmp_path: Path, host: Host, capsys) -> None:
+    assert main(words(tmp_path / "run", "--json")) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert captured.out.count("\n") == 1 and list(report)[:7] == FIRST
+    assert "step 6/6: loss 1.667, 4 boxes, 8.0 pictures/s" in captured.err
+    (tmp_path / "run/report.html").unlink()
+    assert main(["report", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "AP50 held-out 50.0 -> 64.0, change +11.0 … +17.0 (95 %)" in said and "published: step-000006" in said
+    )
+    assert (tmp_path / "run/report.html").exists()
+    assert main(["report", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == report
+
+
+def test_without_json_the_result_is_told_with_what_to_do_next(tmp_path: Path, host: Host, capsys) -> None:
+    assert main(words(tmp_path / "run")) == 0
+    said = capsys.readouterr().out
+    assert "AP50 held-out     50.0 -> 64.0   gain +14.0 [+11.0, +17.0]" in said
+    assert f"valor serve --follow {tmp_path / 'run'}" in said and "report.html" in said
+
+
+def test_a_failed_gate_exits_0_and_says_that_nothing_is_published(tmp_path: Path, host: Host, capsys) -> None:
+    host.passed = False
+    assert main(words(tmp_path / "run")) == 0
+    assert "published: nothing; services keep the detector they have" in capsys.readouterr().out
+    assert main(words(tmp_path / "run", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["published"] is None
+
+
+def test_errors_exit_1_and_2_and_ctrl_c_130(tmp_path: Path, host: Host, capsys) -> None:
+    host.trouble = ServiceError("nobody answers")
+    assert main(words(tmp_path / "run", "--json")) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == {"code": "service", "message": "nobody answers"}
+    assert main(words(tmp_path / "run", "--set", "finetune.ema=0.5")) == 2
+    assert "-> 0.5). Give them again" in capsys.readouterr().err
+    host.stop_at = 3
+    assert main(words(tmp_path / "other")) == 130
+    empty = make_set(tmp_path / "empty", confirmed=False)
+    assert main(words(tmp_path / "new", "--mined", empty)) == 2
+    assert "no confirmed box" in capsys.readouterr().err
+    for option in ("--dry-run", "--json"):
+        with claimed(tmp_path / "mine", MINE):
+            pass
+        assert main(words(tmp_path / "mine", option)) == 2
+    assert main(words(tmp_path / "new", "--mined", tmp_path / "run")) == 2
+    assert (
+        "folder of `valor train grounding`, not of `valor mine`. Give another --mined"
+        in capsys.readouterr().err
+    )
+
+
+def test_the_plan_counts_and_does_nothing(tmp_path: Path, capsys) -> None:
+    mined, general = make_set(tmp_path / "set"), tuning.make_general(tmp_path / "general")
+    run = tmp_path / "run"
+    own = ("--mined", mined, "--set", f"finetune.general={general}", "--json")
+    assert main(words(run, "--dry-run", *own)) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert not run.exists()
+    wanted = {
+        "set": str(mined), "scenes_to_mine": 0, "pictures": 7, "held_back": 1, "boxes": 8, "phrases": 2, "steps": 6,
+        "steps_to_make": 6, "pictures_per_step": 2, "replayed_per_step": 2, "gate_set": str(general),
+        "gate_pictures": 2,
+    }  # fmt: skip
+    assert {name: planned[name] for name in wanted} == wanted
+    assert planned["minutes_estimated"] > 0 and planned["disk_mib_estimated"] > 0
+    assert main(words(run, "--dry-run", "--set", "grounding.query_limit=24")) == 0
+    said = capsys.readouterr().out
+    assert "scenes_to_mine            12" in said and "tabletop scenes in the looks" in said
+    assert main(words(run, "--dry-run", "--mined", tmp_path / "no")) == 2
+
+
+def test_a_plan_over_a_run_that_has_begun_counts_what_is_left(tmp_path: Path, host: Host, capsys) -> None:
+    host.stop_at = 5
+    save = ("--set", "finetune.save_every=2")
+    assert main(words(tmp_path / "run", *save)) == 130
+    capsys.readouterr()
+    assert main(words(tmp_path / "run", "--dry-run", "--json", *save)) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["steps"], planned["steps_to_make"], planned["boxes"]) == (6, 2, 8)
+
+
+def test_evaluation_is_of_rendered_sets_only(tmp_path: Path) -> None:
+    from valor_ray.commands.train.offline import rendered
+
+    mine = make_set(tmp_path / "mine", mine=True)
+    config = tuning.config(f"finetune.mined={mine}")
+    assert not rendered(tmp_path / "run", config)
+    (mine / "evaluation").mkdir()
+    (mine / "evaluation/objects.jsonl").write_text("")
+    assert rendered(tmp_path / "run", config)
+    assert rendered(tmp_path / "run", tuning.config(f"finetune.mined={mine / 'dataset'}"))
+    assert not rendered(tmp_path / "run", tuning.config(f"finetune.mined={make_set(tmp_path / 'bare')}"))

@@ -1,0 +1,226 @@
+"""Fine-tuning of GroundingDINO, in one process or several (torch.distributed), resumable at any step.
+
+A step, in each process: draw this process's pictures (examples.py) -> forward, a batch a size (models.grounding_dino.
+heads) -> sums of the loss and counts (loss.py) -> counts, then gradients are summed over the processes -> AdamW ->
+averages follow. So several processes have the loss and the step of one. The first process writes checkpoints, notes
+records, and at the end the averaged weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import distributed
+
+from valor_ray.errors import CheckpointError, ConfigError
+from valor_ray.grounding.learner.averages import follow
+from valor_ray.grounding.learner.examples import Batch, ExampleSet, Reader, batches
+from valor_ray.grounding.learner.loss import COUNTS, Sums, loss_sums, means
+from valor_ray.grounding.learner.schedule import learning_rate
+from valor_ray.grounding.learner.weights import copied, freeze, write_detector
+from valor_ray.models.grounding_dino.heads import Forward
+from valor_ray.models.grounding_dino.load import load_detector
+from valor_ray.runs.checkpoints import FolderCheckpoints, write_metrics
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+
+AVERAGED = "averaged"  # in the run folder: the averaged weights when learning is over
+_STATE = "state.pt"
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LearnTask:
+    """What is to be learnt. Goes to other processes."""
+
+    config: Config
+    dataset: Path  # the mined set (grounding.dataset)
+    replay: Path | None  # a set of the start detector's own boxes; None: no replay
+    run: Path  # gets checkpoints/ and averaged/
+
+
+@dataclass(frozen=True)
+class LearnEnd:
+    steps: int
+    resumed_from: int  # updates that a checkpoint held at this start; 0: none
+    weights: Path  # hub format
+    pictures: int  # trained on, without replay
+    held_back: int
+
+
+def learn(task: LearnTask, say: Callable[[str], None], step_done: Callable[[Record], None]) -> LearnEnd:
+    """Train until the last step, from the newest checkpoint on; returns the averaged weights.
+
+    Collective: every process calls it. step_done: given each step's record (after a checkpoint those since are given
+    anew). Blocks for all of the training. Raises ConfigError (no confirmed box, a picture that cannot be had),
+    CheckpointError, StorageError.
+    """
+    learner = _Learner(task)
+    resumed = learner.resume(say, step_done)
+    if learner.steps > learner.step and resumed == 0:
+        say(f"fine-tuning on {len(learner.mined)} pictures, {len(learner.mined.held_back)} held back")
+    while learner.step < learner.steps:
+        learner.advance()
+        step_done(learner.records[-1])
+        if learner.step % task.config.finetune.save_every == 0 or learner.step == learner.steps:
+            learner.save()
+    weights = task.run / AVERAGED
+    if learner.first:
+        write_detector(learner.loaded, learner.average, weights)
+    return LearnEnd(learner.steps, resumed, weights, len(learner.mined), len(learner.mined.held_back))
+
+
+class _Learner:
+    """One process."""
+
+    def __init__(self, task: LearnTask) -> None:
+        config = task.config.finetune
+        self.config = config
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self.device = "cuda" if config.num_gpus and torch.cuda.is_available() else "cpu"
+        up = distributed.is_available() and distributed.is_initialized()
+        self.rank = distributed.get_rank() if up else 0
+        self.world = distributed.get_world_size() if up else 1
+        self.first = self.rank == 0
+        self.loaded = load_detector(task.config.detector.model)
+        reader = Reader(self.loaded, task.config)
+        self.mined = ExampleSet(task.dataset, reader, config, held_back=config.held_back)
+        self.replay = ExampleSet(task.replay, reader, config) if task.replay and config.replay else None
+        if not any(image.positives for image in self.mined.images):
+            raise ConfigError(
+                f"{task.dataset} holds no confirmed box to train on. Mine more pictures, or look at its report."
+            )
+        self.steps = config.number_of_steps(len(self.mined))
+        model = self.loaded.model.to(self.device)
+        self.forward = Forward(model)
+        self.trained = freeze(model, config.freeze)
+        self.average = copied(self.trained)
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self.checkpoints = FolderCheckpoints(task.run / "checkpoints")
+        self.step = 0
+        self.records: list[Record] = []
+
+    def resume(self, say: Callable[[str], None], step_done: Callable[[Record], None]) -> int:
+        """Updates that the newest checkpoint holds, which is loaded."""
+        if not (newest := self.checkpoints.newest()):
+            return 0
+        path = self.checkpoints.checkpoint(newest) / _STATE
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read: {error}. Remove that folder: an older checkpoint goes on."
+            ) from error
+        with torch.no_grad():
+            for name, value in state["trained"].items():
+                self.trained[name].copy_(value)
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = newest
+        self.records = list[Record](self.checkpoints.metrics(newest))
+        for record in self.records:
+            step_done(record)
+        say(f"going on after step {newest} of {self.steps}")
+        return newest
+
+    def advance(self) -> None:
+        """One update."""
+        begun = time.monotonic()
+        rate = learning_rate(self.config, self.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        examples = self._examples(self.mined, self.config.batch * self.world)
+        if self.replay is not None:
+            examples += self._examples(
+                self.replay, round(self.config.replay * self.config.batch * self.world)
+            )
+        parts, counts = self._gradients(list(batches(examples, self.config.hard_negatives)))
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise CheckpointError(
+                f"The gradient of step {self.step + 1} is not finite. Lower finetune.learning_rate."
+            )
+        self.optimizer.step()
+        self.step += 1
+        follow(self.average, self.trained, self.config.ema, self.step)
+        seconds = time.monotonic() - begun
+        self.records.append(
+            {
+                "step": self.step,
+                "loss": round(sum(parts.values()), 6),
+                "parts": {name: round(value, 6) for name, value in parts.items()},
+                "learning_rate": rate,
+                "grad_norm": round(float(norm), 6),
+                "boxes": counts["targets"],
+                "seconds": round(seconds, 3),
+                "pictures_per_s": round(len(examples) * self.world / seconds, 2),
+            }
+        )
+
+    def _examples(self, source: ExampleSet, count: int) -> list[Any]:
+        """This process's share of the `count` pictures of a step."""
+        first, past = count * self.rank // self.world, count * (self.rank + 1) // self.world
+        return source.draw(self.step, count, first, past)
+
+    def _gradients(self, groups: Sequence[Batch]) -> tuple[dict[str, float], dict[str, int]]:
+        """Leaves the gradients of the loss of all processes; the loss's parts, and its counts."""
+        self.optimizer.zero_grad(set_to_none=False)
+        dense = self.config.encoder_loss == "one_to_many"
+        done = [self._sums(group, dense) for group in groups]
+        own = torch.tensor([float(sum(count[name] for _, count in done)) for name in COUNTS])
+        counts = {name: int(value) for name, value in zip(COUNTS, self._summed(own).tolist(), strict=True)}
+        parts: Sums = {}
+        for sums, _count in done:
+            for name, value in means(sums, counts).items():
+                parts[name] = parts[name] + value if name in parts else value
+        torch.stack(list(parts.values())).sum().backward()
+        if self.world > 1:
+            self._sum_gradients()
+        values = self._summed(torch.stack([value.detach() for value in parts.values()]).cpu())
+        return dict(zip(parts, values.tolist(), strict=True)), counts
+
+    def _sums(self, group: Batch, dense: bool) -> tuple[Sums, dict[str, int]]:
+        heads = self.forward(
+            group.pixels.to(self.device), group.input_ids.to(self.device), group.text_mask.to(self.device)
+        )
+        return loss_sums(heads, [target.to(self.device) for target in group.targets], dense=dense)
+
+    def _summed(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over the processes."""
+        if self.world == 1:
+            return values
+        values = values.to(self.device)
+        distributed.all_reduce(values)
+        return values.cpu()
+
+    def _sum_gradients(self) -> None:
+        gradients = [parameter.grad for parameter in self.trained.values() if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        for gradient, part in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def save(self) -> None:
+        """A checkpoint, written by the first process."""
+        if not self.first:
+            return
+        part = self.checkpoints.part
+        self.checkpoints.forget_part()
+        part.mkdir(parents=True)
+        state = {
+            "trained": copied(self.trained),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, part / _STATE)
+        write_metrics(part, self.records)
+        self.checkpoints.keep(part, self.step, self.config.keep_checkpoints)

@@ -1,0 +1,106 @@
+"""Held-out questions with programs that are fixed once, so that only what tools see can change. For evaluation only."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from valor_ray.errors import ConfigError
+from valor_ray.images import from_array
+from valor_ray.records import Picture
+from valor_ray.runs.at_once import each
+from valor_ray.runs.record_file import read_records, replace_text
+from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, items
+from valor_ray.tabletop.replies.write import gold
+from valor_ray.tabletop.scenes import GROUNDING_LOOKS
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
+
+SEED = 0  # of the held-out set
+_AT_ONCE = 16  # that the policy writes side by side
+
+
+@dataclass(frozen=True)
+class Question:
+    """A held-out question with its truth."""
+
+    query_id: str
+    question: str
+    family: str
+    look: str
+    text: str  # "seen" in training or "unseen"
+    truth: Any
+    picture: Picture
+    gold: str  # the right reply
+
+
+def questions(count: int, looks: Sequence[str] = GROUNDING_LOOKS) -> list[Question]:
+    """The first `count` questions of the held-out set in these looks, families in turn; renders two a scene."""
+    made = []
+    scenes = -(-count // QUESTIONS_PER_SCENE)
+    for item in items(scenes, SEED, split="held_out", looks=tuple(looks)):
+        picture = from_array(item.rendering.rgb)
+        for number, ((words, asked), part) in enumerate(zip(item.questions, item.parts, strict=True)):
+            made.append(
+                Question(
+                    f"{item.look}-{item.scene_seed}-q{number}",
+                    words,
+                    asked.blueprint.family,
+                    item.look,
+                    "seen" if part == "training" else "unseen",
+                    asked.answer,
+                    picture,
+                    gold(asked.blueprint),
+                )
+            )
+    return made[:count]
+
+
+def greedy_replies(
+    config: Config, asked: Sequence[Question], path: Path, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Replies by query_id, of `config.policy` at temperature 0; from `path` where they are there, else kept there.
+
+    Raises ConfigError when the file is of other questions, PolicyError.
+    """
+    known = {row["query_id"]: row for row in read_records(path)}
+    for question in asked:
+        row = known.get(question.query_id)
+        if row is not None and row["question"] != question.question:
+            raise ConfigError(f"{path} holds replies to other questions. Remove it: it is made anew.")
+    todo = [question for question in asked if question.query_id not in known]
+    if todo:
+        say(f"{len(todo)} replies of {config.policy.model}, once")
+        texts = asyncio.run(_sampled(config, [question.question for question in todo]))
+        rows = [
+            {"query_id": question.query_id, "question": question.question, "reply": text}
+            for question, text in zip(todo, texts, strict=True)
+        ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known |= {row["query_id"]: row for row in rows}
+        replace_text(path, "".join(json.dumps(row) + "\n" for row in known.values()))
+    return {question.query_id: known[question.query_id]["reply"] for question in asked}
+
+
+async def _sampled(config: Config, asked: Sequence[str]) -> list[str]:
+    from valor_ray.models.vllm.policy import VllmPolicy
+
+    policy = VllmPolicy(config.policy.model_copy(update={"temperature": 0.0}))
+    texts = [""] * len(asked)
+
+    async def one(place: int) -> None:
+        texts[place] = (await policy.generate(asked[place]))[0].text
+
+    try:
+        await policy.start()
+        await each(range(len(asked)), one, _AT_ONCE)
+    finally:
+        policy.close()
+        gc.collect()  # vLLM's engine is a cycle
+    return texts
