@@ -127,7 +127,7 @@ def _finetune(args: Namespace, config: Config) -> dict[str, Any]:
 
         host = LocalFinetuneHost()
     else:
-        from deployments.grounding import RayFinetuneHost
+        from deployments.finetune.host import RayFinetuneHost
 
         host = RayFinetuneHost()
     world = OfflineWorld(args.folder, config, args.eval_scenes, in_process=args.in_process, say=_say)

@@ -59,7 +59,7 @@ class Finetuning(Protocol):
 
 
 class FinetuneHost(Protocol):
-    """Implemented by deployments.grounding.RayFinetuneHost and local.LocalFinetuneHost."""
+    """Implemented by deployments.finetune.host.RayFinetuneHost and local.LocalFinetuneHost."""
 
     def running(self, config: Config, run: Path, say: Say) -> AbstractContextManager[Finetuning]:
         """Entering starts what both methods need, leaving ends all. Raises ConfigError, ServiceError."""

@@ -15,7 +15,7 @@ Who does what, in which process, and what it goes on from after a kill:
 
 Nothing of `evaluate` reaches training: it comes last, and only the report has it (law 8). A gate that fails publishes
 nothing and is a result: the run has worked. With `--in-process` (local.py) the learner is the driver. On Ray:
-deployments/grounding.py.
+deployments/finetune/host.py.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Fine-tunes the detector on Ray: what carries `valor train grounding`."""
