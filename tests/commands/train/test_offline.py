@@ -36,12 +36,12 @@ def test_mining_goes_into_the_run_and_what_it_left_is_told(
 
     def mine_into(folder: Path, config: object, *, in_process: bool) -> dict[str, int]:
         asked.append((folder, in_process))
-        return {"missing_boxes": 3, "failed": 1}
+        return {"with_missing": 3, "failed": 1}
 
     monkeypatch.setattr(mining, "mine_into", mine_into)
     said: list[str] = []
     assert world(tmp_path, said).mine() == tmp_path / "mined" and asked == [(tmp_path / "mined", True)]
-    assert "3 boxes without a verdict and 1 failures" in said[0]
+    assert "3 pictures that lack verdicts and 1 failures" in said[0]
 
 
 def test_truth_is_asked_of_rendered_sets_only_and_not_where_nobody_wants_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from tokenizers import Tokenizer
@@ -221,6 +222,20 @@ def test_names_that_may_fit_a_target_are_not_known_there():
         for target in caption.targets
     }
     assert unknown == {"sofa": {"couch", "cat", "bed"}, "couch": {"sofa"}, "cat": {"sofa", "bed"}}
+
+
+def test_a_phrase_without_a_kind_may_name_any_target():
+    (caption,) = captions(entry([("cone", LEFT), ("lamp", RIGHT)], [], [("red object", LOW)]))
+    for target in caption.targets:
+        assert [caption.phrases[place] for place in target.unknown] == ["red object"]
+
+
+def test_an_open_phrase_is_not_known_at_any_target_and_no_further_phrase():
+    image = replace(entry([("sofa", LEFT), ("lamp", RIGHT)], [], [("couch", LOW)]), open=("couch", "bed"))
+    (caption,) = captions(image, further=["bed", "cat"])
+    assert set(caption.phrases) == {"sofa", "lamp", "couch", "cat"}
+    for target in caption.targets:
+        assert [caption.phrases[place] for place in target.unknown] == ["couch"]
 
 
 def test_a_phrase_of_300_tokens_is_cut_as_at_inference():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from valor_ray.grounding.dataset.synonyms import Synonyms, confirmed_pairs, words_nest
+from valor_ray.grounding.dataset.synonyms import Synonyms, confirmed_pairs, says_no_kind, words_nest
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,18 @@ def test_compatible_is_symmetric_and_not_transitive():
     assert synonyms.compatible("sofa", "couch")
     assert not synonyms.compatible("sofa", "bench")
     assert synonyms.pairs() == [("bench", "couch"), ("couch", "sofa")]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "kindless"),
+    [
+        ("red object", True),
+        ("things", True),
+        ("object", True),
+        ("red cube", False),
+        ("object holder", False),
+        ("", False),
+    ],
+)
+def test_a_noun_that_says_no_kind_may_name_any_object(phrase: str, kindless: bool) -> None:
+    assert says_no_kind(phrase) is kindless

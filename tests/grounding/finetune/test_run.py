@@ -40,7 +40,7 @@ def test_scenes_are_mined_rendered_learnt_gated_published_and_measured(tmp_path:
     assert json.loads((tmp_path / "run/report.json").read_text()) == report
     assert kind_of(tmp_path / "run") is GROUNDING and (tmp_path / "run/report.html").exists()
     task = host.tasks[0]
-    assert task.phrases == ("red ball", "blue cube") and task.dataset == tmp_path / "run/mined/dataset"
+    assert task.phrases == ("red ball",) and task.dataset == tmp_path / "run/mined/dataset"
     assert task.general.exists() and task.replay_pictures == tmp_path / "run/replay/pictures"
 
 

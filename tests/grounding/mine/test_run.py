@@ -153,6 +153,21 @@ def test_missing_verdicts_are_asked_for_again_and_nothing_else_is(tmp_path: Path
     assert report["calls"] == 2 * 3
 
 
+def test_a_phrase_is_absent_only_when_the_verifier_has_said_so(tmp_path: Path) -> None:
+    queries = mining.pictures(tmp_path, 2)
+    host = mining.Host(mining.config("grounding.all_rejected=negative"), detector=mining.Detector(boxes=0))
+    host.judge.missing = {"box_presence"}
+    report = run(tmp_path / "run", queries, host)
+    assert (report["with_missing"], report["missing_boxes"], report["presence"]["missing"]) == (2, 0, 4)
+    assert report["dataset"]["absent"] == 0 and host.judge.asked["box_presence"] == 2
+    host.judge.missing = set()
+    report = run(tmp_path / "run", queries, host)
+    assert report["presence"] == {"asked": 4, "present": 0, "absent": 4, "unsure": 0, "missing": 0}
+    assert report["dataset"]["absent"] == 4 and host.judge.asked["box_presence"] == 4
+    run(tmp_path / "run", queries, host)
+    assert host.judge.asked["box_presence"] == 4  # all is known
+
+
 def test_pictures_that_cannot_be_had_fail_alone_and_are_tried_again(tmp_path: Path) -> None:
     queries = mining.pictures(tmp_path, 1)
     (tmp_path / "bad.png").write_bytes(b"no picture")

@@ -92,7 +92,7 @@ def run(args: Namespace) -> int:
         print_json(result(report))
     else:
         _show(report, args.folder)
-    return 1 if report["missing_boxes"] or report["failed"] else 0
+    return 1 if report["with_missing"] or report["failed"] else 0
 
 
 def _plan(args: Namespace, config: Config) -> int:
@@ -184,7 +184,7 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     if lost is not None:
         print(f"recall lost by the checks: {lost:.1f} points")
     print(
-        f"{report['images']} pictures, {report['missing_boxes']} boxes without a verdict, {report['failed']} failed; "
+        f"{report['images']} pictures, {report['with_missing']} of them lack verdicts, {report['failed']} failed; "
         f"{report['calls']} calls, {report['cache_hits']} answers from the cache, ${report['cost_usd']:.4f}; "
         f"{report['minutes']:.1f} min\nset: {(folder / 'dataset').resolve()}\n"
         f"page: {(folder / 'report.html').resolve()}"

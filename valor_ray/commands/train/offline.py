@@ -31,9 +31,9 @@ class OfflineWorld:
 
         mined = self._folder / "mined"
         report = mine_into(mined, self._config, in_process=self._in_process)
-        if report["missing_boxes"] or report["failed"]:
+        if report["with_missing"] or report["failed"]:
             self._say(
-                f"mining left {report['missing_boxes']} boxes without a verdict and {report['failed']} failures behind "
+                f"mining left {report['with_missing']} pictures that lack verdicts and {report['failed']} failures behind "
                 f"({mined}): training goes on with what is confirmed"
             )
         return mined

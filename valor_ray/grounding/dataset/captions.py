@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 
 from valor_ray.grounding.dataset.negatives import INEXACT, Region
-from valor_ray.grounding.dataset.synonyms import SAME_OBJECT, Synonyms
+from valor_ray.grounding.dataset.synonyms import SAME_OBJECT, Synonyms, says_no_kind
 from valor_ray.grounding.dataset.training import TrainingImage
 from valor_ray.measure.detection_ap import iou_matrix
 from valor_ray.models.grounding_dino.phrases import Caption, SpecialTokens, plan_captions
@@ -88,7 +88,7 @@ def training_captions(
     """
     roles = _roles(image)
     drawn = [further[place] for place in rng.permutation(len(further))]
-    barred = [*roles, *dict.fromkeys(each.phrase for each in image.ignored)]
+    barred = [*roles, *dict.fromkeys(each.phrase for each in image.ignored), *image.open]
     free = (phrase for phrase in drawn if not any(synonyms.compatible(phrase, other) for other in barred))
     chosen = list(islice(free, most_further))
     ordered = [phrase for role in (Role.POSITIVE, Role.ABSENT, Role.HARD) for phrase in _of(roles, role, rng)]
@@ -134,6 +134,11 @@ def _of(roles: dict[str, Role], role: Role, rng: np.random.Generator) -> list[st
     return [phrases[place] for place in rng.permutation(len(phrases))]
 
 
+def _may_be_one(a: str, b: str, synonyms: Synonyms) -> bool:
+    """Whether one object may bear both names, as far as anybody knows."""
+    return synonyms.compatible(a, b) or says_no_kind(a) or says_no_kind(b)
+
+
 def _marked(regions: Sequence[Region], places: dict[str, int]) -> list[Marked]:
     return [Marked(each.bbox, places[each.phrase]) for each in regions if each.phrase in places]
 
@@ -150,7 +155,10 @@ def _targets(image: TrainingImage, places: dict[str, int], synonyms: Synonyms) -
     for number, rows in enumerate(objects):
         named = {shown[row].phrase for row in rows}
         unknown = {around[row].phrase for row in np.flatnonzero(near[number])}
-        unknown |= {phrase for phrase in places if any(synonyms.compatible(phrase, other) for other in named)}
+        unknown |= {phrase for phrase in image.open if phrase in places}
+        unknown |= {
+            phrase for phrase in places if any(_may_be_one(phrase, other, synonyms) for other in named)
+        }
         targets.append(
             Target(
                 shown[rows[0]].bbox,

@@ -147,6 +147,7 @@ def _entry(image: MinedImage, survey: _Survey) -> TrainingImage:
         known.absent,
         known.hard_negatives,
         known.ignored,
+        known.open,
     )
 
 

@@ -48,6 +48,7 @@ class Sides:
     absent: tuple[str, ...]  # the verifier says that no object of the picture bears this name
     hard_negatives: tuple[Region, ...]  # this name at this place is wrong
     ignored: tuple[Region, ...]
+    open: tuple[str, ...]  # asked, without a confirmed box, and nobody says that it is not there
 
 
 def standing(image: MinedImage) -> Standing:
@@ -75,19 +76,22 @@ def sides(image: MinedImage, synonyms: Synonyms) -> Sides:
     open_phrases = {normal_form(box.label) for box in image.boxes if not _rejected(box)}
     said = _presence(image)
     present = {normal_form(box.label) for box in kept} | {each for each in said if said[each] == "present"}
-    absent = (
+    absent = tuple(
         phrase
         for phrase in map(normal_form, image.phrases)
         if said.get(phrase) == "absent"
         and phrase not in open_phrases
         and not any(synonyms.compatible(phrase, other) for other in present)
     )
+    settled = {*absent, *(normal_form(box.label) for box in kept)}
+    asked = dict.fromkeys(map(normal_form, image.phrases))
     ignored = [box for box in image.boxes if box in inexact or not (box.kept or _rejected(box))]
     return Sides(
         tuple(_region(box) for box in kept),
-        tuple(absent),
+        absent,
         tuple(_region(box) for box in rejected if box not in inexact),
         tuple(_region(box, Why.INEXACT if box in inexact else _why(box)) for box in ignored),
+        tuple(phrase for phrase in asked if phrase and phrase not in settled),
     )
 
 

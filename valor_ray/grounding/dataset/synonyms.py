@@ -14,6 +14,7 @@ from valor_ray.records import CheckedBox
 
 SAME_OBJECT = 0.7  # IoU of two confirmed boxes that are one object
 _ARTICLES = frozenset(("a", "an", "the"))
+_NO_KIND = frozenset(("object", "thing", "item", "shape", "one", "piece"))
 
 
 class Synonyms:
@@ -33,6 +34,11 @@ class Synonyms:
     def pairs(self) -> list[tuple[str, str]]:
         """The confirmed ones, sorted."""
         return sorted(self._confirmed)
+
+
+def says_no_kind(phrase: str) -> bool:
+    """Whether its noun says nothing of what a thing is ("red object"): any object may bear such a name."""
+    return phrase.split()[-1:] != [] and singular(phrase.split()[-1]) in _NO_KIND
 
 
 def words_nest(a: str, b: str) -> bool:

@@ -4,8 +4,9 @@ What a learner makes of a prediction for phrase p in a picture, first that fits:
 1. it is matched to a positive of p: positive;
 2. p is absent in the picture, as the verifier says who was asked: negative, wherever it is;
 3. it overlaps (IoU 0.5) a hard negative of p: negative;
-4. it overlaps a positive of p that another prediction has: negative, as one-to-one training wants;
-5. all else, the ignored regions among it: ignored. Nobody has looked there; it is not background.
+4. it overlaps a positive of p that another prediction has, or one of another name that p is surely not: negative;
+5. all else, the ignored regions among it: ignored. Nobody has looked there; it is not background. Open phrases are
+   ignored everywhere but at their hard negatives: their object may be any.
 """
 
 from __future__ import annotations
@@ -40,13 +41,16 @@ class TrainingImage:
     absent: tuple[str, ...]  # phrases that name nothing in the picture
     hard_negatives: tuple[Region, ...]  # rejected boxes
     ignored: tuple[Region, ...]  # neither; Region.why
+    open: tuple[
+        str, ...
+    ] = ()  # phrases that were asked and may name any object of the picture: no box, no "absent"
     path: str = ""  # absolute path or URL; `training_images` fills it in, the file does not hold it
 
     def to_record(self) -> dict[str, Any]:
         """The JSON object that is kept of it."""
         record: dict[str, Any] = {
             name: getattr(self, name)
-            for name in ("image_id", "key", "filename", "width", "height", "copied", "absent")
+            for name in ("image_id", "key", "filename", "width", "height", "copied", "absent", "open")
         }
         for name in _REGIONS:
             regions: tuple[Region, ...] = getattr(self, name)
@@ -68,7 +72,8 @@ class TrainingImage:
             )
             for name in _REGIONS
         }
-        return cls(**values, **regions, absent=tuple(record["absent"]))
+        # sets of before have no open phrases
+        return cls(**values, **regions, absent=tuple(record["absent"]), open=tuple(record.get("open", ())))
 
 
 def training_images(folder: Path) -> Iterator[TrainingImage]:

@@ -46,6 +46,11 @@ class MinedSet:
             named.update(dict.fromkeys(image.absent))
         return list(named)
 
+    @property
+    def confirmed_phrases(self) -> list[str]:
+        """Those with a confirmed box: names of things, by the verifier's word."""
+        return sorted({each.phrase for image in self.images for each in image.positives})
+
     def record(self) -> dict[str, Any]:
         """For plan and report."""
         return {

@@ -156,7 +156,7 @@ class _Run:
             config=self.config,
             run=self.folder.path.resolve(),
             dataset=self.mined.dataset,
-            phrases=tuple(self.mined.phrases),
+            phrases=tuple(self.mined.confirmed_phrases),
             replay_pictures=None if pictures is None else pictures.absolute(),
             general=general.expanduser().absolute(),
             general_images=images,

@@ -23,9 +23,10 @@ from valor_ray.grounding.dataset.files import writing
 from valor_ray.grounding.dataset.negatives import Region
 from valor_ray.grounding.dataset.training import ABOUT, TRAIN, TrainingImage
 from valor_ray.grounding.learner.examples import COMPLETE
-from valor_ray.models.grounding_dino.detector import GroundingDino
+from valor_ray.models.grounding_dino.boxes import Thresholds, phrase_scores, unsuppressed
+from valor_ray.models.grounding_dino.detector import GroundingDino, Scored
 from valor_ray.models.grounding_dino.phrases import normal_form
-from valor_ray.records import Detection
+from valor_ray.records import BBox
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -81,16 +82,16 @@ def _images(
     if config.finetune.threads is not None:
         torch.set_num_threads(config.finetune.threads)
     detector = GroundingDino(config.detector)
+    sure = Thresholds(config.detector.box_threshold, config.detector.text_threshold)
     size = config.detector.max_batch
     for start in range(0, len(files), size):
         loaded = [_load(path, config) for path in files[start : start + size]]
         asked = [_drawn(phrases, picture.key, config.finetune.seed) for picture in loaded]
-        boxes = detector.detect(loaded, asked, LOWEST)
+        views: list[list[Scored]] = [[] for _ in loaded]
+        for scored in detector.score(loaded, asked):
+            views[scored.picture].append(scored)
         for place, picture in enumerate(loaded):
-            path = files[start + place]
-            yield _image(
-                start + place + 1, path, picture, asked[place], boxes[place], config.detector.box_threshold
-            )
+            yield _image(start + place + 1, files[start + place], picture, views[place], sure)
         if (start + size) % _EVERY < size:
             say(f"{min(start + size, len(files))} of {len(files)} pictures to rehearse")
 
@@ -109,9 +110,22 @@ def _drawn(phrases: Sequence[str], key: str, seed: int) -> list[str]:
 
 
 def _image(
-    number: int, path: Path, picture: Picture, asked: Sequence[str], boxes: Sequence[Detection], sure: float
+    number: int, path: Path, picture: Picture, views: Sequence[Scored], sure: Thresholds
 ) -> TrainingImage:
-    shown = {box.label for box in boxes}
+    positives: list[Region] = []
+    ignored: list[Region] = []
+    absent: list[str] = []
+    for view in views:
+        best, mean = phrase_scores(view.chances, view.caption)
+        boxes = view.boxes.clip(0, [picture.width, picture.height] * 2)
+        for place, phrase in enumerate(view.caption.phrases):
+            rows = _shown(boxes, best[:, place], mean[:, place])
+            right = (best[rows, place] >= sure.box) & (mean[rows, place] >= sure.text)
+            positives += [Region(_bbox(boxes[row]), phrase) for row in rows[right]]
+            ignored += [Region(_bbox(boxes[row]), phrase, "weak") for row in rows[~right]]
+            # a phrase of which one word shows and no box does is left alone: "cone left of the box"
+            if not len(rows) and best[:, place].max() < sure.box:
+                absent.append(phrase)
     return TrainingImage(
         image_id=number,
         key=picture.key,
@@ -119,8 +133,21 @@ def _image(
         width=picture.width,
         height=picture.height,
         copied=True,  # whatever EXIF says: the reader turns it as it was turned here
-        positives=tuple(Region(box.bbox, box.label) for box in boxes if box.score >= sure),
-        absent=tuple(phrase for phrase in asked if phrase not in shown),
+        positives=tuple(positives),
+        absent=tuple(absent),
         hard_negatives=(),
-        ignored=tuple(Region(box.bbox, box.label, "weak") for box in boxes if box.score < sure),
+        ignored=tuple(ignored),
     )
+
+
+def _shown(boxes: np.ndarray, best: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Rows of a phrase's boxes, best first. Other phrases do not matter: one object may bear several names."""
+    wide = (boxes[:, 2:] - boxes[:, :2] >= 1).all(1)
+    rows = np.flatnonzero((best >= LOWEST) & (mean >= LOWEST) & wide)
+    rows = rows[np.argsort(-best[rows], kind="stable")]
+    return rows[unsuppressed(boxes[rows])] if len(rows) else rows
+
+
+def _bbox(sides: np.ndarray) -> BBox:
+    x1, y1, x2, y2 = (round(float(side), 1) for side in sides)
+    return (x1, y1, x2, y2)

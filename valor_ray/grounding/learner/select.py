@@ -39,7 +39,9 @@ Say = Callable[[str], None]
 class Selection:
     alpha: float | None  # None: no share passed the gate
     held_back: list[dict[str, float]]  # {"alpha", "ap50", "map"}, points; alpha 0 is the start
-    general: dict[str, Any]  # "start", "end" (None: none passed): GeneralScore's fields; "baseline_map"; tried: "0.5"
+    general: dict[
+        str, Any
+    ]  # "start", "end" (None: none passed): GeneralScore's fields; "baseline_map"; tried: "0.5"
     passed: bool
     words: str  # the gate's verdict
     weights: Path | None  # hub format; None: none passed

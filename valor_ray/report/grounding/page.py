@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from valor_ray.errors import ConfigError
 from valor_ray.records import MinedImage
 from valor_ray.report.grounding.cards import STAGE_BUTTONS, card, clip
 from valor_ray.report.grounding.figures import alarms, dataset_counts, evaluations, presence, programs, tiles
@@ -18,6 +19,7 @@ from valor_ray.report.grounding.summary import Kind, MiningSummary
 from valor_ray.report.kit.rows import number, rows_of
 from valor_ray.report.kit.templates import as_text, render
 from valor_ray.report.score.plots import curve
+from valor_ray.runs.folder import GROUNDING, kind_of
 from valor_ray.runs.record_file import replace_text
 
 PAGE, REPORT = "report.html", "report.json"  # in the run folder
@@ -39,6 +41,7 @@ def write_page(folder: Path, report: Mapping[str, Any], records: Iterable[MinedI
     page = render(
         "report/grounding/templates/page.html",
         folder=str(folder),
+        training=_training(folder),
         summary=summary,
         tiles=dict(tiles(report, summary)),
         alarms=list(alarms(report)),
@@ -63,6 +66,15 @@ def write_page(folder: Path, report: Mapping[str, Any], records: Iterable[MinedI
         fates=[(CLASSES[fate], fate.value, summary.fates[fate]) for fate in CLASSES],
     )
     replace_text(folder / PAGE, page)
+
+
+def _training(folder: Path) -> str:
+    """Where the page lies of the run that mined this set for itself (RUN/mined); "" when none did."""
+    try:
+        ours = kind_of(folder.absolute().parent) is GROUNDING
+    except ConfigError:  # somebody else's folder
+        ours = False
+    return "../report.html" if ours else ""
 
 
 def _panels(
