@@ -14,15 +14,19 @@ class FinetuneConfig(Section):
 
     mined: str | None = Field(
         None,
-        description="run folder of `valor mine`, or a dataset folder that it exported; null = tabletop scenes are mined "
-        "first, into RUN/mined",
+        description="run folder of `valor mine`, or a dataset folder that it exported; null = tabletop scenes are "
+        "mined first, into RUN/mined",
     )
-    epochs: int = Field(10, ge=1, description="passes over the mined pictures, where `steps` is null; paper: 10")
+    epochs: int = Field(
+        10, ge=1, description="passes over the mined pictures, where `steps` is null; paper: 10"
+    )
     steps: int | None = Field(None, ge=1, description="optimizer steps; null = as many as the epochs make")
     batch: int = Field(2, ge=1, description="mined pictures a step and process; paper: 2 a GPU")
     workers: int = Field(1, ge=1, description="learner processes (Ray Train)")
     num_gpus: float = Field(0, ge=0, description="GPUs per learner process")
-    threads: int | None = Field(None, ge=1, description="CPU threads of a learner process; null = torch's choice")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a learner process; null = torch's choice"
+    )
     learning_rate: float = Field(1e-5, gt=0, description="AdamW, highest; paper: 1e-5")
     final_learning_rate: float = Field(1e-6, ge=0, description="at the end of the cosine; paper: 1e-6")
     warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
@@ -31,30 +35,42 @@ class FinetuneConfig(Section):
     freeze: tuple[Literal["text", "backbone"], ...] = Field(
         ("text", "backbone"), description="parts that do not learn; paper: both"
     )
-    ema: float = Field(0.999, ge=0, lt=1, description="share of the averaged weights that a step keeps; 0 = none")
+    ema: float = Field(
+        0.999, ge=0, lt=1, description="share of the averaged weights that a step keeps; 0 = none"
+    )
     flip: float = Field(
-        0.5, ge=0, le=1, description="share of pictures mirrored; not those whose phrases know left from right"
+        0.5,
+        ge=0,
+        le=1,
+        description="share of pictures mirrored; not those whose phrases know left from right",
     )
     encoder_loss: Literal["one_to_one", "one_to_many"] = Field(
         "one_to_one",
         description="on the encoder's proposals: as published, or densely, which a tiny detector needs",
     )
-    absent: bool = Field(True, description="learn from phrases that the verifier says name nothing in the picture")
+    absent: bool = Field(
+        True, description="learn from phrases that the verifier says name nothing in the picture"
+    )
     hard_negatives: bool = Field(True, description="learn from boxes that the verifier refused")
     further_phrases: int = Field(
-        20, ge=0, description="most phrases of other pictures in a caption: wrong at its targets, else not known"
+        20,
+        ge=0,
+        description="most phrases of other pictures in a caption: wrong at its targets, else not known",
     )
     replay: float = Field(
         0.5, ge=0, description="replayed pictures a step, as a share of `batch`: rehearsal of what is known"
     )
     replay_pictures: str | None = Field(
         None,
-        description="folder of unlabelled general pictures, on which the start detector's own boxes are rehearsed; null "
-        "= tabletop scenes in the looks it has seen",
+        description="folder of unlabelled general pictures, on which the start detector's own boxes are rehearsed; "
+        "null = tabletop scenes in the looks it has seen",
     )
     replay_limit: int = Field(400, ge=0, description="most pictures replayed from")
     held_back: float = Field(
-        0.1, gt=0, lt=1, description="share of the mined pictures that choose the weights and are not trained on"
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of the mined pictures that choose the weights and are not trained on",
     )
     alphas: tuple[float, ...] = Field(
         (0.4, 0.55, 0.7, 0.85, 1.0),
@@ -69,7 +85,9 @@ class FinetuneConfig(Section):
     general_images: str | None = Field(None, description="folder of its pictures; null = beside the JSON")
     general_limit: int | None = Field(None, ge=1, description="use its first N pictures; null = all")
     gate_limit: float = Field(
-        0.2, ge=0, description="mAP points (of 100) that the general set may lose; more, and nothing is published"
+        0.2,
+        ge=0,
+        description="mAP points (of 100) that the general set may lose; more, and nothing is published",
     )
     gate_goal: float = Field(
         0.1,

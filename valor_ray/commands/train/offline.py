@@ -33,8 +33,8 @@ class OfflineWorld:
         report = mine_into(mined, self._config, in_process=self._in_process)
         if report["with_missing"] or report["failed"]:
             self._say(
-                f"mining left {report['with_missing']} pictures that lack verdicts and {report['failed']} failures behind "
-                f"({mined}): training goes on with what is confirmed"
+                f"mining left {report['with_missing']} pictures that lack verdicts and {report['failed']} failures "
+                f"behind ({mined}): training goes on with what is confirmed"
             )
         return mined
 
