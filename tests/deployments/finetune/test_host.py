@@ -19,7 +19,8 @@ import train_runs as runs
 import tuning_runs as processes
 from tuning_runs import Run, Sources
 
-from deployments import grounding, ray_train
+from deployments import ray_train
+from deployments.finetune import host as shell
 from valor_ray.errors import ConfigError, ServiceError, ValorError
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask
 
@@ -140,16 +141,16 @@ def learn(
     """`_RayFinetune.learn` over a process of this one."""
     notes = Notes()
     context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: size)
-    monkeypatch.setattr(grounding, "_new_notes", lambda: notes)
+    monkeypatch.setattr(shell, "_new_notes", lambda: notes)
     monkeypatch.setattr(ray, "get", lambda value: value)
     monkeypatch.setattr("ray.train.get_context", lambda: context)
-    monkeypatch.setattr(grounding, "learner_work", work)
-    monkeypatch.setattr(grounding, "_PARTING_S", 3.0)
+    monkeypatch.setattr(shell, "learner_work", work)
+    monkeypatch.setattr(shell, "_PARTING_S", 3.0)
     fit = lambda task: SimpleNamespace(fit=lambda: task.process(dict(task.given)))  # noqa: E731
     monkeypatch.setattr(ray_train, "_trainer", fit)
     path = Path("unused")
     task = FinetuneTask(tuning.config(), path, path, (), None, path, None)
-    host = grounding._RayFinetune(task.config, path, lambda line: None)
+    host = shell._RayFinetune(task.config, path, lambda line: None)
     return host.learn(task, (steps if steps is not None else []).append)
 
 
@@ -185,8 +186,8 @@ def test_the_error_of_one_process_is_not_waited_on_by_a_learner_that_hangs(monke
             original(given)
         hanging.wait(60)
 
-    original = grounding.learner_process
-    monkeypatch.setattr(grounding, "learner_process", process)
+    original = shell.learner_process
+    monkeypatch.setattr(shell, "learner_process", process)
     begun = time.monotonic()
     with pytest.raises(ValorError, match="one of two"):
         learn(monkeypatch, work, 2)
