@@ -6,15 +6,17 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from valor_ray.client import carried
-from valor_ray.client.carried import wait_carried
-from valor_ray.errors import CheckpointError, ServiceError
+from valor_ray.client.carried import check_service, wait_carried
+from valor_ray.errors import CheckpointError, ConfigError, ServiceError
 
 VERSION = "step-000300"
+RUN = Path("/runs/eyes")
 
 
 class Server(ThreadingHTTPServer):
@@ -58,7 +60,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def at(version: str | None, behind: int, **more: Any) -> dict[str, Any]:
     live = ["a", "b"]
-    published = {"version": version, "live": live, "behind": live[:behind], "withdrawn": None}
+    published = {
+        "run": str(RUN),
+        "version": version,
+        "live": live,
+        "behind": live[:behind],
+        "withdrawn": None,
+    }
     return {"status": "ok", "version": "any", "published": published | more}
 
 
@@ -67,7 +75,7 @@ def test_waits_until_every_replica_carries_it_and_says_each_change_once(server: 
     down = {"status": "unavailable", "reason": "TimeoutError"}
     states = [at(None, 0), at(None, 0), down, at("step-000100", 0), at(VERSION, 2), at(VERSION, 1)]
     server.states = [*states, at(VERSION, 0)]
-    wait_carried(server.url, VERSION, 20, said.append)
+    assert wait_carried(server.url, RUN, VERSION, 20, said.append) == 2
     assert [line.removeprefix(f"{server.url}: ") for line in said] == [
         "nothing is current there",
         "the detector does not say what it carries",
@@ -80,7 +88,7 @@ def test_waits_until_every_replica_carries_it_and_says_each_change_once(server: 
 
 def test_a_service_whose_other_parts_are_not_well_counts(server: Server) -> None:
     server.status, server.states = 503, [at(VERSION, 0)]
-    wait_carried(server.url, VERSION, 20, lambda line: None)
+    wait_carried(server.url, RUN, VERSION, 20, lambda line: None)
 
 
 @pytest.mark.parametrize(
@@ -95,19 +103,59 @@ def test_a_service_whose_other_parts_are_not_well_counts(server: Server) -> None
 def test_gives_up_in_time_with_how_far_it_came(server: Server, state: Any, words: str) -> None:
     server.states = [state]
     with pytest.raises(ServiceError, match=f"After 0.1 s .*{words}.*It stays published"):
-        wait_carried(server.url, VERSION, 0.1, lambda line: None)
+        wait_carried(server.url, RUN, VERSION, 0.1, lambda line: None)
 
 
 def test_no_server_is_waited_for_too(server: Server) -> None:
     with pytest.raises(ServiceError, match="no answer"):
-        wait_carried("http://127.0.0.1:9", VERSION, 0.1, lambda line: None)
+        wait_carried("http://127.0.0.1:9", RUN, VERSION, 0.1, lambda line: None)
 
 
 def test_refused_weights_and_a_service_that_follows_no_run_end_the_wait_at_once(server: Server) -> None:
     refused = {"version": VERSION, "reason": "a: they do not fit"}
     server.states = [at("step-000100", 0, withdrawn=refused)]
     with pytest.raises(CheckpointError, match="step-000300 was refused by a: they do not fit"):
-        wait_carried(server.url, VERSION, 60, lambda line: None)
+        wait_carried(server.url, RUN, VERSION, 60, lambda line: None)
     server.states = [{"status": "ok", "version": "tabletop:detector"}]
     with pytest.raises(ServiceError, match="follows no run"):
-        wait_carried(server.url, VERSION, 60, lambda line: None)
+        wait_carried(server.url, RUN, VERSION, 60, lambda line: None)
+
+
+def test_a_service_that_follows_another_run_ends_the_wait_at_once(server: Server) -> None:
+    server.states = [at(VERSION, 0, run="/runs/other")]  # the same name of another run's weights
+    with pytest.raises(
+        ServiceError, match=r"follows /runs/other, and this run is /runs/eyes.*--follow /runs/eyes"
+    ):
+        wait_carried(server.url, RUN, VERSION, 60, lambda line: None)
+
+
+def test_a_run_folder_is_compared_by_where_it_leads(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    server.states = [at(VERSION, 0, run=str((tmp_path / "run").resolve()))]
+    check_service(server.url, tmp_path / "link")
+    assert wait_carried(server.url, tmp_path / "link", VERSION, 60, lambda line: None) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (at(VERSION, 0, run="/runs/other"), "follows /runs/other"),
+        ({"status": "ok", "version": "tabletop:detector"}, "follows no run"),
+        ("<html>", "not a valor server"),
+    ],
+)
+def test_a_service_that_could_never_carry_the_run_is_told_before_training(
+    server: Server, state: Any, words: str
+) -> None:
+    server.states = [state]
+    with pytest.raises(ConfigError, match=rf"finetune\.service .*{words}.*valor serve --follow /runs/eyes"):
+        check_service(server.url, RUN)
+
+
+def test_a_service_that_follows_the_run_passes_before_anything_is_published(server: Server) -> None:
+    for state in (at(None, 0), {"status": "unavailable", "reason": "TimeoutError"}):
+        server.states = [state]
+        check_service(server.url, RUN)
+    with pytest.raises(ConfigError, match="no answer"):
+        check_service("http://127.0.0.1:9", RUN)

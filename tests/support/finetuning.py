@@ -68,8 +68,8 @@ def make_general(folder: Path, pictures: int = 2) -> Path:
 class World:
     """host.Offline: mines a made-up set, renders noise, knows the truth or not."""
 
-    def __init__(self, folder: Path, truth: bool = True) -> None:
-        self.folder, self.truth = folder, truth
+    def __init__(self, folder: Path, truth: bool = True, scenes: int = 3) -> None:
+        self.folder, self.truth, self.scenes = folder, truth, scenes
         self.asked: list[str] = []
         self.models: dict[str, str] = {}
 
@@ -92,7 +92,7 @@ class World:
     def evaluate(self, models: Mapping[str, DetectorConfig]) -> dict[str, Any] | None:
         self.asked.append("evaluate")
         self.models = {name: model.model for name, model in models.items()}
-        return held_out(list(models)) if self.truth else None
+        return held_out(list(models)) | {"scenes": self.scenes} if self.truth else None
 
 
 def held_out(models: list[str]) -> dict[str, Any]:
@@ -126,19 +126,24 @@ def step_record(step: int) -> dict[str, Any]:
 class Host:
     """host.FinetuneHost over a learner that only counts: it keeps checkpoints, goes on from them, and selects.
 
-    stop_at: the step after which the driver is killed, once. passed: what the gate says. trouble: raised by announce.
+    stop_at: the step after which the driver is killed, once. passed: what the gate says. trouble: raised by announce
+    before it publishes, late: after. no_gpu: raised where the host starts.
     """
 
     def __init__(self, passed: bool = True) -> None:
         self.passed = passed
         self.stop_at: int | None = None
         self.trouble: Exception | None = None
+        self.late: Exception | None = None
+        self.no_gpu: Exception | None = None
         self.tasks: list[FinetuneTask] = []
         self.announced: list[tuple[str, Path]] = []
         self.started = 0
 
     @contextmanager
     def running(self, config: Config, run: Path, say: Callable[[str], None]) -> Iterator[Host]:
+        if self.no_gpu is not None:
+            raise self.no_gpu
         self.started += 1
         yield self
 
@@ -189,6 +194,9 @@ class Host:
             raise trouble
         self.announced.append((version, folder))
         publish_by_file(folder.parent.parent, version, folder)
+        if self.late is not None:
+            late, self.late = self.late, None
+            raise late
         return 2
 
 

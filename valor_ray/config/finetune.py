@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -72,7 +72,7 @@ class FinetuneConfig(Section):
         lt=1,
         description="share of the mined pictures that choose the weights and are not trained on",
     )
-    alphas: tuple[float, ...] = Field(
+    alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.4, 0.55, 0.7, 0.85, 1.0),
         min_length=1,
         description="shares of the new weights, the rest start weights, that are tried (WiSE-FT)",
@@ -100,6 +100,11 @@ class FinetuneConfig(Section):
     save_every: int = Field(100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, besides the first")
     seed: int = Field(0, ge=0, description="of order, captions and flips")
+
+    @property
+    def replayed(self) -> int:
+        """Replayed pictures a step, of all processes: some wherever some are wanted."""
+        return max(1, round(self.replay * self.batch * self.workers)) if self.replay else 0
 
     def number_of_steps(self, pictures: int) -> int:
         """Steps of a run over so many mined pictures, those held back not counted."""

@@ -121,6 +121,8 @@ def test_the_plan_counts_and_does_nothing(tmp_path: Path, capsys) -> None:
     }  # fmt: skip
     assert {name: planned[name] for name in wanted} == wanted
     assert planned["minutes_estimated"] > 0 and planned["disk_mib_estimated"] > 0
+    assert main(words(run, "--dry-run", *own, "--set", "finetune.replay=0.1")) == 0
+    assert json.loads(capsys.readouterr().out)["replayed_per_step"] == 1
     assert main(words(run, "--dry-run", "--set", "grounding.query_limit=24")) == 0
     said = capsys.readouterr().out
     assert "scenes_to_mine            12" in said and "tabletop scenes in the looks" in said

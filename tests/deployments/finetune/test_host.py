@@ -130,9 +130,12 @@ class Notes:
 
     def _take(self, timeout_s: float) -> list[tuple[str, Any]]:
         try:
-            return [self.queue.get(timeout=timeout_s)]
+            news = [self.queue.get(timeout=timeout_s)]
         except queue.Empty:
             return []
+        while not self.queue.empty():
+            news.append(self.queue.get_nowait())
+        return news
 
 
 def learn(

@@ -230,6 +230,16 @@ def test_a_phrase_without_a_kind_may_name_any_target():
         assert [caption.phrases[place] for place in target.unknown] == ["red object"]
 
 
+def test_what_the_verifier_has_said_is_known_at_a_target_whatever_the_words():
+    image = replace(
+        entry([("red cube", LEFT)], ["blue object"], [("blue cube", LEFT), ("red thing", LEFT)]),
+        open=("blue cube",),
+    )
+    (caption,) = captions(image)
+    assert set(caption.phrases) == {"red cube", "blue object", "blue cube", "red thing"}
+    assert caption.targets[0].unknown == ()
+
+
 def test_an_open_phrase_is_not_known_at_any_target_and_no_further_phrase():
     image = replace(entry([("sofa", LEFT), ("lamp", RIGHT)], [], [("couch", LOW)]), open=("couch", "bed"))
     (caption,) = captions(image, further=["bed", "cat"])

@@ -11,10 +11,12 @@ import finetuning as tuning
 import pytest
 from finetuning import Host, World, make_set
 
-from valor_ray.errors import ConfigError, ServiceError, StorageError
+from valor_ray.errors import CheckpointError, ConfigError, ServiceError, StorageError
+from valor_ray.grounding.finetune.plan import named_general
 from valor_ray.grounding.finetune.run import finetune
 from valor_ray.runs.checkpoints import FolderCheckpoints
 from valor_ray.runs.folder import GROUNDING, MINE, claimed, kind_of, locked
+from valor_ray.runs.weight_channel import PublishedFile, publish_by_file
 
 
 def run(folder: Path, host: Host, world: World | None = None, *overrides: str, **more: Any) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def test_the_same_again_starts_no_host_and_mines_renders_and_measures_nothing(tm
     again = run(tmp_path / "run", host, world)
     assert host.started == 1 and len(host.announced) == 1
     assert world.asked == ["mine", "replay", "general", "evaluate"]
-    assert {**again, "replicas": 2, "stages_s": first["stages_s"], "minutes": first["minutes"]} == first
+    assert {**again, "stages_s": first["stages_s"], "minutes": first["minutes"]} == first
 
 
 def test_sets_of_ones_own_are_used_and_nothing_is_mined_or_rendered(tmp_path: Path) -> None:
@@ -121,6 +123,10 @@ def test_a_set_that_has_changed_since_is_refused_while_a_new_run_takes_it(tmp_pa
 def test_settings_that_matter_cannot_change_once_training_has_begun(tmp_path: Path) -> None:
     run(tmp_path / "run", Host())
     known = tuning.config().finetune
+    with pytest.raises(
+        ConfigError, match=r"detector\.box_threshold .* -> 0\.31"
+    ):  # decides what is rehearsed
+        run(tmp_path / "run", Host(), None, "detector.box_threshold=0.31")
     for name, value in (("learning_rate", "1.0"), ("gate_limit", "9.0"), ("ema", "0.5")):
         said = re.escape(f"finetune.{name} {getattr(known, name)} -> {value}")
         with pytest.raises(ConfigError, match=said):
@@ -128,6 +134,56 @@ def test_settings_that_matter_cannot_change_once_training_has_begun(tmp_path: Pa
     with pytest.raises(ConfigError, match=r"finetune\.workers 1 -> 2"):
         run(tmp_path / "run", Host(), None, "finetune.workers=2")
     run(tmp_path / "run", Host(), None, "finetune.threads=2", "finetune.save_every=50")
+
+
+def test_what_stopped_a_run_before_its_first_step_can_be_changed_as_advised(tmp_path: Path) -> None:
+    host = Host()
+    host.no_gpu = ConfigError("2 GPUs are wanted. Give --set finetune.workers=N")
+    with pytest.raises(ConfigError, match="GPUs are wanted"):
+        run(tmp_path / "run", host, None, "finetune.workers=2")
+    host.no_gpu = None
+    assert run(tmp_path / "run", host, None, "finetune.batch=1")["set"]["steps"] == tuning.STEPS
+
+
+def test_a_replay_set_fixes_what_made_it_and_nothing_else(tmp_path: Path) -> None:
+    host = Host()
+    host.stop_at = 1  # no checkpoint yet
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", host)
+    (tmp_path / "run/replay/set").mkdir()
+    host.no_gpu = ConfigError("stop here")
+    for changed in ("detector.box_threshold=0.31", "finetune.seed=3", "finetune.replay_limit=7"):
+        with pytest.raises(ConfigError, match=re.escape(changed.partition("=")[0]) + ".*Give them again"):
+            run(tmp_path / "run", host, None, changed)
+    host.no_gpu = None
+    report = run(tmp_path / "run", host, None, "finetune.steps=3", "finetune.batch=1")
+    assert report["set"]["steps"] == 3
+
+
+def test_a_general_set_in_the_home_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    general = tuning.make_general(tmp_path / "general")
+    named = tuning.config("finetune.general=~/general/coco.json", "finetune.general_images=~/general")
+    checked = named_general(named)
+    assert checked is not None and len(checked.images) == 2
+    host = Host()
+    run(
+        tmp_path / "run",
+        host,
+        None,
+        "finetune.general=~/general/coco.json",
+        "finetune.general_images=~/general",
+    )
+    assert (host.tasks[0].general, host.tasks[0].general_images) == (general, general.parent)
+
+
+def test_held_out_ap_is_measured_again_where_other_scenes_are_wanted(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for scenes, measured in ((3, True), (3, False), (0, False), (5, True), (0, False), (5, False)):
+        world = World(folder, scenes=scenes)
+        run(folder, Host(), world)
+        assert ("evaluate" in world.asked) == measured, scenes
+    assert json.loads((folder / "evaluation.json").read_text())["scenes"] == 5
 
 
 def test_another_run_in_the_folder_and_another_commands_folder_are_refused(tmp_path: Path) -> None:
@@ -146,6 +202,7 @@ def test_another_run_in_the_folder_and_another_commands_folder_are_refused(tmp_p
         (("detector.model=/no/such/folder",), "not found"),
         (("finetune.general=no.json",), "Cannot read the general set no.json"),
         (("finetune.replay_pictures=nowhere",), "finetune.replay_pictures nowhere is no folder"),
+        (("finetune.service=http://127.0.0.1:9",), "finetune.service http://127.0.0.1:9: no answer"),
     ],
 )
 def test_what_would_fail_later_is_refused_before_mining(tmp_path: Path, overrides: tuple, said: str) -> None:
@@ -163,6 +220,81 @@ def test_a_replica_that_refuses_leaves_the_run_to_go_on_at_the_publication(tmp_p
     assert "evaluate" not in world.asked
     report = run(tmp_path / "run", host, world)
     assert report["published"] == "step-000006" and len(host.tasks) == 1 and len(host.announced) == 1
+
+
+def test_what_no_replica_carried_in_time_is_announced_again_by_the_same_command(tmp_path: Path) -> None:
+    host, world = Host(), World(tmp_path / "run")
+    host.late = ServiceError("not every replica carries it")
+    with pytest.raises(ServiceError):
+        run(tmp_path / "run", host, world)
+    assert "evaluate" not in world.asked
+    assert run(tmp_path / "run", host, world)["replicas"] == 2
+    assert len(host.announced) == 2 and number(tmp_path / "run") == 2
+
+
+class Service:
+    """In place of `client.carried`: raises each trouble once, then five replicas carry all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.troubles: list[Exception] = []
+        monkeypatch.setattr("valor_ray.grounding.finetune.run.check_service", lambda url, run: None)
+        monkeypatch.setattr("valor_ray.grounding.finetune.run.wait_carried", self.wait)
+
+    def wait(self, url: str, run: Path, version: str, timeout_s: float, say: Any) -> int:
+        self.asked.append((str(run), version))
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return 5
+
+
+def number(folder: Path) -> int | None:
+    published = PublishedFile(folder).read()
+    return None if published is None else published.number
+
+
+WITH_SERVICE = "finetune.service=http://far"
+
+
+def test_a_service_is_waited_for_until_it_carries_the_weights(tmp_path: Path, monkeypatch) -> None:
+    service, host, world = Service(monkeypatch), Host(), World(tmp_path / "run")
+    service.troubles = [ServiceError("late"), ServiceError("late")]
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="late"):
+            run(tmp_path / "run", host, world, WITH_SERVICE)
+    assert "evaluate" not in world.asked
+    assert run(tmp_path / "run", host, world, WITH_SERVICE)["replicas"] == 5
+    assert service.asked == [(str(tmp_path / "run"), "step-000006")] * 3
+    assert host.started == 1 and number(tmp_path / "run") == 1  # late is no reason to publish again
+
+
+def test_what_a_service_refused_is_announced_again_under_a_new_number(tmp_path: Path, monkeypatch) -> None:
+    service, host = Service(monkeypatch), Host()
+    service.troubles = [CheckpointError("they do not fit")]
+    with pytest.raises(CheckpointError):
+        run(tmp_path / "run", host, None, WITH_SERVICE)
+    assert run(tmp_path / "run", host, None, WITH_SERVICE)["published"] == "step-000006"
+    assert len(host.announced) == 2 and number(tmp_path / "run") == 2 and len(host.tasks) == 1
+
+
+def test_a_service_that_is_named_later_is_waited_for(tmp_path: Path, monkeypatch) -> None:
+    service, host = Service(monkeypatch), Host()
+    assert run(tmp_path / "run", host)["replicas"] == 2 and service.asked == []
+    assert run(tmp_path / "run", host, None, WITH_SERVICE)["replicas"] == 5 and len(service.asked) == 1
+    run(tmp_path / "no", Host(passed=False), None, WITH_SERVICE)
+    assert len(service.asked) == 1  # nothing is published there
+
+
+def test_nobody_on_this_ray_does_not_mean_nobody(tmp_path: Path, monkeypatch) -> None:
+    host, said = Host(), list[str]()
+    monkeypatch.setattr(
+        host, "announce", lambda version, folder: publish_by_file(tmp_path / "run", version, folder)
+    )
+    assert run(tmp_path / "run", host, said=said)["replicas"] == 0
+    assert (
+        "published step-000006 (no replica on this Ray follows; services that follow by file take it up)"
+        in said
+    )
 
 
 def test_a_full_disk_at_publishing_leaves_no_half_weights(tmp_path: Path, monkeypatch) -> None:

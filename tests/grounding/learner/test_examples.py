@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_set import settings, tiny_set
 
+from valor_ray.grounding.dataset.training import training_images
 from valor_ray.grounding.learner.examples import ExampleSet, Reader, batches, knows_sides
+from valor_ray.grounding.learner.split import split
 from valor_ray.models.grounding_dino.load import load_detector
 
 
@@ -15,7 +18,10 @@ def reader() -> Reader:
 
 def test_pictures_held_back_are_not_drawn_and_stay_the_same(reader: Reader, tmp_path: Path) -> None:
     folder = tiny_set(tmp_path / "set", 10)
-    one, two = (ExampleSet(folder, reader, settings().finetune, held_back=0.3) for _ in range(2))
+    one, two = (
+        ExampleSet(folder, reader, settings("finetune.held_back=0.3").finetune, held_back=True)
+        for _ in range(2)
+    )
     assert len(one) == 7 and [each.key for each in one.held_back] == [each.key for each in two.held_back]
     assert {each.key for each in one.images}.isdisjoint(each.key for each in one.held_back)
 
@@ -67,10 +73,17 @@ def test_a_picture_whose_phrase_knows_left_is_never_mirrored(reader: Reader, tmp
 def test_batches_hold_pictures_of_one_size(reader: Reader, tmp_path: Path) -> None:
     examples = ExampleSet(tiny_set(tmp_path / "set", 4), reader, settings().finetune)
     drawn = examples.draw(0, 4, 0, 4)
-    from dataclasses import replace
-
     drawn[1] = replace(drawn[1], pixels=drawn[1].pixels[:, :-32])
     made = list(batches(drawn, hard=True))
     assert sorted(len(batch.targets) for batch in made) == [1, 3]
     for batch in made:
         assert batch.input_ids.shape == batch.text_mask.shape and batch.text_mask.sum(1).min() >= 4
+
+
+def test_pictures_without_a_confirmed_box_are_never_held_back(tmp_path: Path) -> None:
+    images = list(training_images(tiny_set(tmp_path / "set", 10)))
+    mixed = [replace(image, positives=()) if n % 3 else image for n, image in enumerate(images)]
+    trained, apart = split(mixed, settings("finetune.held_back=0.9").finetune)
+    assert all(image.positives for image in apart) and any(image.positives for image in trained)
+    assert (len(trained), len(apart)) == (7, 3)
+    assert split(mixed[:1], settings().finetune)[1] == []

@@ -15,7 +15,7 @@ from torch import distributed
 
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
-from valor_ray.errors import CheckpointError, ConfigError
+from valor_ray.errors import CheckpointError, ConfigError, StorageError
 from valor_ray.grounding.dataset.negatives import Region
 from valor_ray.grounding.learner.learn import LearnEnd, LearnTask, learn
 
@@ -84,6 +84,44 @@ def test_a_checkpoint_that_is_cut_off_is_named(
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="step-000004"):
         run(LearnTask(settings(), mined, None, tmp_path))
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"not a checkpoint"])
+def test_a_spoilt_checkpoint_is_named(
+    mined: Path, whole: tuple[LearnEnd, list[dict]], tmp_path: Path, spoilt: bytes
+) -> None:
+    shutil.copytree(whole[0].weights.parent / "checkpoints", tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / "step-000004" / "state.pt").write_bytes(spoilt)
+    with pytest.raises(CheckpointError, match="step-000004"):
+        run(LearnTask(settings(), mined, None, tmp_path))
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(
+    mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(StorageError, match="Free some space"):
+        run(LearnTask(settings(), mined, None, tmp_path))
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_rate_that_is_too_high_says_so(mined: Path, tmp_path: Path) -> None:
+    wild = settings("finetune.learning_rate=1e6", "finetune.warmup_steps=0", "finetune.max_grad_norm=1e9")
+    with pytest.raises(CheckpointError, match=r"Lower finetune\.learning_rate"):
+        run(LearnTask(wild, mined, None, tmp_path))
+
+
+def test_as_the_paper_does_text_and_backbone_frozen_and_one_to_one(mined: Path, tmp_path: Path) -> None:
+    paper = settings("finetune.freeze=[text,backbone]", "finetune.encoder_loss=one_to_one")
+    end, records = run(LearnTask(paper, mined, None, tmp_path))
+    before, after = weights(CHECKPOINTS / "detector"), weights(end.weights)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and not any("text_backbone" in name or "conv_encoder" in name for name in moved)
+    assert set(records[0]["parts"]) == {"layer0", "layer1", "encoder"}
 
 
 def test_more_steps_lower_the_loss(mined: Path, tmp_path: Path) -> None:

@@ -68,9 +68,23 @@ def test_a_caption_without_a_box_is_all_no_and_finite() -> None:
         assert counts["targets"] == 0 and all(torch.isfinite(value) and value > 0 for value in parts.values())
 
 
-def test_two_groups_have_the_mean_of_one_batch() -> None:
-    one, counts = loss_sums(heads(1.0), [targets()], dense=True)
-    both = {name: count * 2 for name, count in counts.items()}
-    halves = means(one, both)
-    for name, value in means(one, counts).items():
-        assert float(value) == pytest.approx(2 * float(halves[name]))
+def test_two_groups_have_the_loss_of_one_batch() -> None:
+    """Pictures with one and with no box, together and apart."""
+    bare = TrainingCaption(CAPTION.token_ids, ("ball", "cube"), CAPTION.spans, (Role.ABSENT,) * 2, (), (), ())
+    one, two = heads(1.0), heads(0.5, at=3)
+    together = Heads(
+        [torch.cat([one.logits[0], two.logits[0]])], [torch.cat([one.boxes[0], two.boxes[0]])], [],
+        torch.cat([one.dense_logits, two.dense_logits]), torch.cat([one.dense_boxes, two.dense_boxes]),
+        one.centres, torch.cat([one.text_mask, two.text_mask]),
+    )  # fmt: skip
+    for dense in (True, False):
+        sums, counts = loss_sums(together, [targets(), targets(bare)], dense=dense)
+        whole = means(sums, counts)
+        apart = [
+            loss_sums(each, [target], dense=dense)
+            for each, target in ((one, targets()), (two, targets(bare)))
+        ]
+        assert counts == {name: apart[0][1][name] + apart[1][1][name] for name in counts}
+        for name, value in whole.items():
+            parts = [means(sums_of, counts)[name] for sums_of, _count in apart]
+            assert float(value) == pytest.approx(float(parts[0] + parts[1]), rel=1e-5), name

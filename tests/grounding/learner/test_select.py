@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_set import general, settings, tiny_set
 
+from valor_ray.grounding.dataset.negatives import Region
 from valor_ray.grounding.gate.coco_map import GeneralScore
 from valor_ray.grounding.gate.general import GeneralSet, read_general
 from valor_ray.grounding.learner import select as module
@@ -85,6 +86,14 @@ def test_a_share_that_is_worse_on_held_back_boxes_is_tried_last(
     assert made.alpha == 0.5 and made.general["0.5"] == {"map": 50} and "1" not in made.general
 
 
+def test_weights_that_find_less_than_the_start_are_not_kept_whatever_the_gate_says(
+    task: LearnTask, labelled: GeneralSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, {START: 50, "0.5": 60, "1": 60}, {START: 45, "0.5": 44, "1": 40})
+    made = select(task, labelled, lambda line: None)
+    assert (made.alpha, made.passed, made.weights) == (None, False, None) and "fewer" in made.words
+
+
 def test_in_a_second_round_the_loss_counts_from_the_first_start(
     task: LearnTask, labelled: GeneralSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -106,6 +115,23 @@ def test_with_real_scores(task: LearnTask, labelled: GeneralSet) -> None:
     made = select(replace(task, config=settings("finetune.gate_limit=100")), labelled, lambda line: None)
     assert made.passed and made.weights is not None and made.general["start"]["pictures"] == 3
     assert GroundingDino(settings(f"detector.model={made.weights}").detector)
+
+
+def test_an_open_phrase_costs_nothing_on_held_back_pictures(learnt: LearnTask) -> None:
+    from valor_ray.grounding.dataset.training import training_images
+
+    detector = GroundingDino(learnt.config.detector)
+    images = [replace(image, hard_negatives=(), absent=()) for image in training_images(learnt.dataset)]
+    other = {"red box": "blue box", "blue box": "green box", "green box": "red box"}
+    far = (80.0, 80.0, 95.0, 95.0)
+    asked = [
+        replace(image, hard_negatives=(Region(far, other[image.positives[0].phrase]),)) for image in images
+    ]
+    opened = [replace(image, open=(other[image.positives[0].phrase],)) for image in asked]
+    plain, closed, free = (
+        held_back_ap(detector, each, learnt.config.images) for each in (images, asked, opened)
+    )
+    assert free == plain and closed.ap50 <= plain.ap50
 
 
 def test_held_back_ap_of_a_detector_that_sees_all(learnt: LearnTask) -> None:

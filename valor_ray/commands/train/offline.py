@@ -23,7 +23,7 @@ class OfflineWorld:
         self, folder: Path, config: Config, scenes: int, *, in_process: bool, say: Callable[[str], None]
     ) -> None:
         """scenes: held-out ones in each look; 0: no evaluation."""
-        self._folder, self._config, self._scenes = folder, config, scenes
+        self._folder, self._config, self.scenes = folder, config, scenes
         self._in_process, self._say = in_process, say
 
     def mine(self) -> Path:
@@ -51,12 +51,12 @@ class OfflineWorld:
         return render_general(self._folder / "general", say=self._say)
 
     def evaluate(self, models: Mapping[str, DetectorConfig]) -> dict[str, Any] | None:
-        if not self._scenes or not rendered(self._folder, self._config):
+        if not self.scenes or not rendered(self._folder, self._config):
             return None
         from valor_ray.tabletop.finetune.held_out import held_out_ap
 
-        self._say(f"measuring on {self._scenes} held-out scenes a look")
-        return held_out_ap(models, self._scenes, say=self._say, cache=self._folder / EVALUATION)
+        self._say(f"measuring on {self.scenes} held-out scenes a look")
+        return held_out_ap(models, self.scenes, say=self._say, cache=self._folder / EVALUATION)
 
 
 def rendered(folder: Path, config: Config) -> bool:

@@ -149,24 +149,30 @@ def _targets(image: TrainingImage, places: dict[str, int], synonyms: Synonyms) -
         return []
     objects = _objects(shown)
     boxes = np.array([shown[rows[0]].bbox for rows in objects])
-    around = [each for each in (*shown, *image.ignored) if each.phrase in places]
-    near = iou_matrix(boxes, np.array([each.bbox for each in around])) >= INEXACT
+    near = _near(boxes, [*shown, *image.ignored])
+    refused = _near(boxes, image.hard_negatives)
     targets = []
     for number, rows in enumerate(objects):
         named = {shown[row].phrase for row in rows}
-        unknown = {around[row].phrase for row in np.flatnonzero(near[number])}
-        unknown |= {phrase for phrase in image.open if phrase in places}
-        unknown |= {
-            phrase for phrase in places if any(_may_be_one(phrase, other, synonyms) for other in named)
-        }
+        maybe = {phrase for phrase in places if any(_may_be_one(phrase, other, synonyms) for other in named)}
+        # what the verifier has said of this picture, or of this very box, is known whatever the words
+        unknown = (near[number] | maybe | set(image.open)) - refused[number] - set(image.absent)
         targets.append(
             Target(
                 shown[rows[0]].bbox,
                 tuple(sorted(places[phrase] for phrase in named)),
-                tuple(sorted(places[phrase] for phrase in unknown - named)),
+                tuple(sorted(places[phrase] for phrase in unknown - named if phrase in places)),
             )
         )
     return targets
+
+
+def _near(boxes: np.ndarray, regions: Sequence[Region]) -> list[set[str]]:
+    """Of each box the phrases of the regions that overlap it."""
+    if not regions:
+        return [set() for _ in boxes]
+    near = iou_matrix(boxes, np.array([each.bbox for each in regions])) >= INEXACT
+    return [{regions[row].phrase for row in np.flatnonzero(overlaps)} for overlaps in near]
 
 
 def _objects(shown: Sequence[Region]) -> list[list[int]]:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 # Settings that may change between two starts. `mined` too: what is in the set decides, not where it lies.
 _FREE = ("mined", "num_gpus", "threads", "save_every", "keep_checkpoints", "service")
-# The others decide what is computed.
-_MEANING = (
-    *(f"detector.{name}" for name in ("model", "image_side", "text_threshold")),
-    *(f"finetune.{name}" for name in FinetuneConfig.model_fields if name not in _FREE),
-)
+# The others decide what is computed; the thresholds, which boxes are rehearsed.
+_DETECTOR = tuple(f"detector.{name}" for name in ("model", "image_side", "box_threshold", "text_threshold"))
+_MEANING = (*_DETECTOR, *(f"finetune.{name}" for name in FinetuneConfig.model_fields if name not in _FREE))
+# Those that decide what the replay set is, which is made before the first step.
+_REPLAY_MEANING = (*_DETECTOR, *(f"finetune.{name}" for name in ("replay_pictures", "replay_limit", "seed")))
 
 
 class FinetuneFolder:
@@ -48,6 +48,9 @@ class FinetuneFolder:
         self.learned = path / "learned.json"  # how learning ended
         self.selection = path / "selection.json"
         self.weights = path / "weights"  # what is published
+        self.announced = (
+            path / "announced.json"
+        )  # of what is published: its version, and the replicas that carry it
         self.evaluation = path / "evaluation.json"
         self.report = path / "report.json"
         self.page = path / "report.html"
@@ -59,13 +62,27 @@ class FinetuneFolder:
         """
         return claimed(self.path, GROUNDING)
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been learnt here: then set and settings are fixed."""
+        return self.learned.exists() or any(self.checkpoints.folder.glob("step-*"))
+
+    @property
+    def _rehearsed(self) -> bool:
+        return (self.replay / "set").exists()
+
     def check_config(self, config: Config) -> None:
-        """Raises ConfigError naming the settings that differ from those with which training has begun here."""
-        if not self.plan.exists():
+        """Raises ConfigError naming the settings that differ from those with which training has begun here.
+
+        Before the first checkpoint only those of the replay set are fixed, once it is there: what the learner advises
+        when it cannot begin (another batch, fewer GPUs) can be followed in the same folder.
+        """
+        if not (self.begun or self._rehearsed):
             return
+        names = _MEANING if self.begun else _REPLAY_MEANING
         saved = saved_settings(self.config, "--run", {"finetune": FinetuneConfig})
         now = config.model_dump(mode="json")
-        if changed := changes(meaning(saved, _MEANING), meaning(now, _MEANING)):
+        if changed := changes(meaning(saved, names), meaning(now, names)):
             raise ConfigError(
                 f"--run {self.path} was started with other settings ({changed}). Give them again, or another --run."
             )
@@ -78,13 +95,17 @@ class FinetuneFolder:
 
         Raises ConfigError when the set has changed since: no checkpoint could go on with another.
         """
-        if not self.plan.exists():
-            replace_text(self.plan, json.dumps(mined.record() | {"steps": steps}, indent=1) + "\n")
-        elif (known := read_object(self.plan, "Give another --run.").get("sha256")) != mined.sha256:
+        if self.plan.exists() and (self.begun or self._rehearsed):
+            known = read_object(self.plan, "Give another --run.").get("sha256")
+        else:
+            known = mined.sha256
+        if known != mined.sha256:
             raise ConfigError(
                 f"The set {mined.dataset} is not the one that {self.path} began with (sha256 {mined.sha256[:12]}, "
                 f"then {str(known)[:12]}): it was mined further since. Put the old one back, or give another --run."
             )
+        if not (self.begun and self.plan.exists()):
+            replace_text(self.plan, json.dumps(mined.record() | {"steps": steps}, indent=1) + "\n")
 
     # what a killed run goes on with
 

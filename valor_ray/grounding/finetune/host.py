@@ -51,7 +51,8 @@ class Finetuning(Protocol):
         ...
 
     def announce(self, version: str, folder: Path) -> int:
-        """Have services that follow the run carry weights, and note them in published.json; how many replicas do.
+        """Note weights in published.json, and have services that follow the run carry them; how many replicas of the
+        host's own Ray do. Each call is a publication of its own, also of a version that was announced before.
 
         Raises PolicyError, CheckpointError, ServiceError.
         """
@@ -71,6 +72,11 @@ class Offline(Protocol):
 
     Each method goes on where a kill has stopped it, and does nothing twice.
     """
+
+    @property
+    def scenes(self) -> int:
+        """ "scenes" of the evaluation.json that `evaluate` makes; 0: it measures nothing."""
+        ...
 
     def mine(self) -> Path:
         """Mine into the run folder; the folder of that mining run. Raises as `grounding.mine.run.mine`."""

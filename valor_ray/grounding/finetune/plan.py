@@ -19,6 +19,7 @@ from valor_ray.grounding.finetune.mined_set import (
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
+    from valor_ray.grounding.gate.general import GeneralSet
 
 # The shipped detector in one thread: 20.6 to 21.6 pictures/s, medians of four runs of 300 or 450 steps beside others.
 _PICTURE_S = 0.047  # of a step, a picture
@@ -48,8 +49,9 @@ def plan(path: Path, config: Config, scenes: int) -> dict[str, Any]:
         trained, apart = split_sizes(mined.images, settings)
     done = folder.checkpoints.newest()
     steps = max(settings.number_of_steps(trained), done)
-    general = _general_pictures(config)
-    replayed = round(settings.replay * settings.batch) * settings.workers if settings.replay_limit else 0
+    named = named_general(config)
+    general = _RENDERED_GENERAL if named is None else len(named.images)
+    replayed = settings.replayed if settings.replay_limit else 0
     return {
         "set": None if mined is None else str(mined.dataset),
         "scenes_to_mine": scenes if mined is None else 0,
@@ -78,21 +80,21 @@ def _mined(folder: FinetuneFolder, config: Config) -> MinedSet | None:
     return open_set(folder.mined) if folder.plan.exists() else None
 
 
-def _general_pictures(config: Config) -> int | None:
-    """Of the gate's set. Raises ConfigError when it cannot be used."""
+def named_general(config: Config) -> GeneralSet | None:
+    """The gate's set of finetune.general; None where it is to be rendered. Raises ConfigError when it cannot be used."""
     settings = config.finetune
     if settings.general is None:
-        return _RENDERED_GENERAL
+        return None
     from valor_ray.grounding.gate.general import read_general
 
-    images = None if settings.general_images is None else Path(settings.general_images)
-    return len(read_general(Path(settings.general), images, settings.general_limit, config.images).images)
+    images = None if settings.general_images is None else Path(settings.general_images).expanduser()
+    return read_general(Path(settings.general).expanduser(), images, settings.general_limit, config.images)
 
 
-def _minutes(config: Config, steps: int, replayed: int, apart: int, general: int | None) -> float | None:
+def _minutes(config: Config, steps: int, replayed: int, apart: int, general: int) -> float | None:
     """Of the shipped detector without GPU; of others nobody knows before their first steps."""
     settings = config.finetune
-    if not config.detector.model.startswith(SHIPPED_PREFIX) or settings.num_gpus or general is None:
+    if not config.detector.model.startswith(SHIPPED_PREFIX) or settings.num_gpus:
         return None
     a_step = (settings.batch * settings.workers + replayed) * _PICTURE_S
     looked = (len(settings.alphas) + 1) * (apart + general) + (settings.replay_limit if replayed else 0)

@@ -9,7 +9,8 @@ Who does what, in which process, and what it goes on from after a kill:
     learners (Ray Train)   learn           BLOCK on each other, for each step's gradients               checkpoints/
        │ driver            step_done       metrics.jsonl, a line for the user                           metrics.jsonl
     learner, the first     select          (1-α)·start + α·averaged: held-back boxes, then the gate     selection.json
-    driver                 publish         BLOCKS until every replica that follows carries them         published.json
+    driver                 publish         BLOCKS until every replica that follows carries them         announced.json
+    driver                 wait            BLOCKS until finetune.service carries them, where it is set
     driver (the command)   evaluate        on truth, where somebody knows it: AP before and after       evaluation.json
     driver                 report          report.json, report.html
 
@@ -25,9 +26,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.client.carried import wait_carried
+from valor_ray.client.carried import check_service, wait_carried
 from valor_ray.config.models import SHIPPED_PREFIX, resolve_model
-from valor_ray.errors import ConfigError
+from valor_ray.errors import CheckpointError, ConfigError
 from valor_ray.grounding.finetune.folder import FinetuneFolder, read_object
 from valor_ray.grounding.finetune.host import FinetuneHost, FinetuneTask, Finetuning, Offline, Say
 from valor_ray.grounding.finetune.mined_set import (
@@ -36,6 +37,7 @@ from valor_ray.grounding.finetune.mined_set import (
     open_set,
     split_sizes,
 )
+from valor_ray.grounding.finetune.plan import named_general
 from valor_ray.grounding.finetune.progress import StepRecords
 from valor_ray.grounding.finetune.publish import current, publish
 from valor_ray.grounding.finetune.summary import finetune_report
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
 _SERVICE_S = 600.0  # for all replicas of a service to carry new weights
+_BY_FILE = "no replica on this Ray follows; services that follow by file take it up"
 _AGAIN = "Remove that file: the same command makes it anew."
 
 
@@ -58,19 +61,20 @@ def finetune(path: Path, config: Config, host: FinetuneHost, offline: Offline, *
     folder = FinetuneFolder(path)
     with folder.locked():
         folder.check_config(config)
-        check_sources(config)
+        check_sources(config, folder.path)
         folder.write_config(config)
         run = _Run(folder, config, offline, say)
         run.find_set()
         if run.left():
             with host.running(config, folder.path.resolve(), say) as running:
                 run.work(running)
+        run.wait()
         run.evaluate()
         return run.report()
 
 
-def check_sources(config: Config) -> None:
-    """Raises ConfigError for models, folders and files of the settings that cannot be had."""
+def check_sources(config: Config, run: Path) -> None:
+    """Raises ConfigError for models, folders, files and the service of the settings that cannot be had."""
     settings, model = config.finetune, config.detector.model
     resolve_model(model)
     null = [f"finetune.{name}" for name in ("general", "replay_pictures") if getattr(settings, name) is None]
@@ -83,11 +87,9 @@ def check_sources(config: Config) -> None:
         raise ConfigError(
             f"finetune.replay_pictures {settings.replay_pictures} is no folder. Give one with pictures."
         )
-    if settings.general is not None:
-        from valor_ray.grounding.gate.general import read_general
-
-        images = None if settings.general_images is None else Path(settings.general_images)
-        read_general(Path(settings.general), images, settings.general_limit, config.images)
+    named_general(config)
+    if settings.service is not None:
+        check_service(settings.service, run)
 
 
 class _Run:
@@ -95,20 +97,20 @@ class _Run:
 
     def __init__(self, folder: FinetuneFolder, config: Config, offline: Offline, say: Say) -> None:
         self.folder, self.config, self.offline, self.say = folder, config, offline, say
-        self.replicas: int | None = None  # that carry what this start has published
 
     def find_set(self) -> None:
         """The set, mined first where none is named; checked, and noted as what is trained on."""
-        begun, settings = self.folder.plan.exists(), self.config.finetune
-        named = settings.mined
-        if named is None and not begun:  # mining again might add what earlier steps have not seen
+        settings, named = self.config.finetune, self.config.finetune.mined
+        if (
+            named is None and not self.folder.plan.exists()
+        ):  # mining again might add what earlier steps have not seen
             with self.folder.timed("mine"):
                 self.offline.mine()
         self.mined = open_set(self.folder.mined if named is None else Path(named))
         check_enough(self.mined, settings)
         self.trained, apart = split_sizes(self.mined.images, settings)
         self.steps = settings.number_of_steps(self.trained)
-        check_pictures(self.mined.images, self.config.images, pixels=not begun)
+        check_pictures(self.mined.images, self.config.images, pixels=not self.folder.begun)
         self.folder.begin(self.mined, self.steps)
         self.done = self.folder.go_back()
         self.say(
@@ -124,7 +126,10 @@ class _Run:
         return self.folder.learned.exists() and self.folder.selection.exists()
 
     def _to_publish(self) -> bool:
-        return bool(self._selection()["passed"]) and current(self.folder) != version_name(self._learned())
+        """Also what was published and then refused, or not carried in time: under a new number."""
+        version = version_name(self._learned())
+        done = current(self.folder) == version and self._announced().get("version") == version
+        return bool(self._selection()["passed"]) and not done
 
     def work(self, running: Finetuning) -> None:
         if not self._selected():
@@ -168,15 +173,28 @@ class _Run:
         if not chosen.is_absolute():
             chosen = self.folder.path / chosen
         with self.folder.timed("publish"):
-            self.replicas = publish(self.folder, step, chosen, running.announce)
-            if (url := self.config.finetune.service) is not None:
-                wait_carried(url, version_name(step), _SERVICE_S, self.say)
-        carried = f"{self.replicas} replicas carry them" if self.replicas else "nobody follows this run now"
+            replicas = publish(self.folder, step, chosen, running.announce)
+        self._note_announced(step, replicas)
+        carried = f"{replicas} replicas on this Ray carry them" if replicas else _BY_FILE
         self.say(f"published {version_name(step)} ({carried})")
 
+    def wait(self) -> None:
+        """For the service, at every start: an earlier one may have been without it, or in vain."""
+        url = self.config.finetune.service
+        if url is None or not self._selection()["passed"]:
+            return
+        step = self._learned()
+        with self.folder.timed("publish"):
+            try:
+                replicas = wait_carried(url, self.folder.path, version_name(step), _SERVICE_S, self.say)
+            except CheckpointError:  # refused: the next start announces it again
+                self.folder.announced.unlink(missing_ok=True)
+                raise
+        self._note_announced(step, replicas)
+
     def evaluate(self) -> None:
-        """Once, after all else; what it says reaches the report only."""
-        if self.folder.evaluation.exists():
+        """After all else, and again where another number of scenes is wanted; only the report hears of it."""
+        if self._evaluated():
             return
         models = {"start": self.config.detector}
         if (version := current(self.folder)) is not None:
@@ -190,10 +208,24 @@ class _Run:
     def report(self) -> dict[str, Any]:
         from valor_ray.report.finetuning.page import write_page
 
-        report = finetune_report(self.folder, self.replicas)
+        passed = self._selection()["passed"]
+        report = finetune_report(self.folder, self._announced().get("replicas") if passed else None)
         replace_text(self.folder.report, json.dumps(report, indent=1) + "\n")
         write_page(self.folder.path, report)
         return report
+
+    def _evaluated(self) -> bool:
+        if not self.folder.evaluation.exists():
+            return False
+        wanted = self.offline.scenes
+        return not wanted or read_object(self.folder.evaluation, _AGAIN).get("scenes") == wanted
+
+    def _announced(self) -> dict[str, Any]:
+        return read_object(self.folder.announced, _AGAIN) if self.folder.announced.exists() else {}
+
+    def _note_announced(self, step: int, replicas: int) -> None:
+        record = {"version": version_name(step), "replicas": replicas}
+        replace_text(self.folder.announced, json.dumps(record) + "\n")
 
     def _selection(self) -> dict[str, Any]:
         return read_object(self.folder.selection, _AGAIN)

@@ -18,7 +18,7 @@ def finetune_report(folder: FinetuneFolder, replicas: int | None) -> dict[str, A
     """The report of a run that has come to its end. AP and mAP in points; minutes of all starts, without mining and
     evaluation.
 
-    replicas: that carry what this start has published; None: it has published nothing.
+    replicas: that are known to carry what is published, of finetune.service where it is set; None: nothing is.
     """
     selection = read_object(folder.selection, _AGAIN)
     evaluation = read_object(folder.evaluation, _AGAIN) if folder.evaluation.exists() else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from valor_ray.errors import ConfigError, ImageError
 from valor_ray.grounding.dataset.captions import TrainingCaption, Words, caption_rng, training_captions
 from valor_ray.grounding.dataset.pictures import load_picture
 from valor_ray.grounding.dataset.training import TrainingImage, read_about, read_synonyms, training_images
+from valor_ray.grounding.learner.split import split, usable
 from valor_ray.grounding.learner.targets import CaptionTargets
 from valor_ray.models.grounding_dino.detector import HARD_WIRED, at_most_elongated, input_size
 from valor_ray.models.grounding_dino.load import LoadedDetector
@@ -84,17 +85,21 @@ class ExampleSet:
     """The pictures of one set, those held back apart. Deterministic: an example is of seed, epoch and picture."""
 
     def __init__(
-        self, folder: Path, reader: Reader, config: FinetuneConfig, *, held_back: float = 0.0
+        self, folder: Path, reader: Reader, config: FinetuneConfig, *, held_back: bool = False
     ) -> None:
-        """Raises ConfigError: the folder holds no set, or one of another version."""
+        """held_back: whether some pictures are (a mined set), or all are drawn (a set to rehearse).
+
+        Raises ConfigError: the folder holds no set, or one of another version.
+        """
         self._reader, self._config = reader, config
         self._synonyms = read_synonyms(folder)
         self._elsewhere = 1.0 if read_about(folder).get(COMPLETE) else 0.0
-        images = [_wanted(image, config) for image in training_images(folder)]
-        images = [image for image in images if image.positives or image.absent or image.hard_negatives]
-        apart = _apart(len(images), held_back, config.seed)
-        self.images = [image for place, image in enumerate(images) if place not in apart]
-        self.held_back = [image for place, image in enumerate(images) if place in apart]
+        images = training_images(folder)
+        self.images, self.held_back = split(images, config) if held_back else (usable(images), [])
+        if not self.images:
+            raise ConfigError(
+                f"{folder} holds no picture of which anything is known: there is nothing to learn."
+            )
         # a set, not of those held back: what they alone show must not be known
         self.phrases = sorted({each.phrase for image in self.images for each in image.positives})
 
@@ -159,19 +164,3 @@ def _batch(examples: list[Example], hard: bool) -> Batch:
     ]
     pixels = torch.stack([example.pixels for example in examples])
     return Batch(pixels, input_ids, (input_ids != HARD_WIRED.pad).long(), targets)
-
-
-def _wanted(image: TrainingImage, config: FinetuneConfig) -> TrainingImage:
-    return replace(
-        image,
-        absent=image.absent if config.absent else (),
-        hard_negatives=image.hard_negatives if config.hard_negatives else (),
-    )
-
-
-def _apart(count: int, share: float, seed: int) -> set[int]:
-    """Places of the pictures that are held back; at least one where a share is wanted and two are there."""
-    if not share or count < 2:
-        return set()
-    order = np.random.default_rng([seed, 7]).permutation(count)
-    return {int(place) for place in order[: max(1, round(share * count))]}

@@ -42,9 +42,9 @@ def held_back_ap(
     shown: list[Boxes] = []
     true: list[Boxes] = []
     for image in images:
-        known = dict.fromkeys(
-            each.phrase for each in (*image.positives, *image.hard_negatives, *image.ignored)
-        )
+        regions = (*image.positives, *image.hard_negatives, *image.ignored)
+        # of an open phrase nobody knows where its object is: a detector that finds it would lose by it
+        known = dict.fromkeys(each.phrase for each in regions if each.phrase not in image.open)
         phrases = [*known, *(phrase for phrase in image.absent if phrase not in known)]
         (ranked,) = rank(detector, [load_picture(image, limits)], phrases, _MOST)
         for place, phrase in enumerate(phrases):

@@ -8,6 +8,7 @@ records, and at the end the averaged weights.
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
-from valor_ray.errors import CheckpointError, ConfigError
+from valor_ray.errors import CheckpointError, ConfigError, StorageError
 from valor_ray.grounding.learner.averages import follow
 from valor_ray.grounding.learner.examples import Batch, ExampleSet, Reader, batches
 from valor_ray.grounding.learner.loss import COUNTS, Sums, loss_sums, means
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 AVERAGED = "averaged"  # in the run folder: the averaged weights when learning is over
 _STATE = "state.pt"
+_TOO_FAST = "Lower finetune.learning_rate, or finetune.max_grad_norm."
 Record = Mapping[str, Any]
 
 
@@ -91,7 +93,7 @@ class _Learner:
         self.first = self.rank == 0
         self.loaded = load_detector(task.config.detector.model)
         reader = Reader(self.loaded, task.config)
-        self.mined = ExampleSet(task.dataset, reader, config, held_back=config.held_back)
+        self.mined = ExampleSet(task.dataset, reader, config, held_back=True)
         self.replay = ExampleSet(task.replay, reader, config) if task.replay and config.replay else None
         if not any(image.positives for image in self.mined.images):
             raise ConfigError(
@@ -116,7 +118,7 @@ class _Learner:
         path = self.checkpoints.checkpoint(newest) / _STATE
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise CheckpointError(
                 f"{path} cannot be read: {error}. Remove that folder: an older checkpoint goes on."
             ) from error
@@ -138,17 +140,13 @@ class _Learner:
         rate = learning_rate(self.config, self.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        examples = self._examples(self.mined, self.config.batch * self.world)
+        examples = self._examples(self.mined, self.config.batch * self.config.workers)
         if self.replay is not None:
-            examples += self._examples(
-                self.replay, round(self.config.replay * self.config.batch * self.world)
-            )
+            examples += self._examples(self.replay, self.config.replayed)
         parts, counts = self._gradients(list(batches(examples, self.config.hard_negatives)))
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.max_grad_norm)
         if not torch.isfinite(norm):
-            raise CheckpointError(
-                f"The gradient of step {self.step + 1} is not finite. Lower finetune.learning_rate."
-            )
+            raise CheckpointError(f"The gradient of step {self.step + 1} is not finite. {_TOO_FAST}")
         self.optimizer.step()
         self.step += 1
         follow(self.average, self.trained, self.config.ema, self.step)
@@ -192,6 +190,8 @@ class _Learner:
         heads = self.forward(
             group.pixels.to(self.device), group.input_ids.to(self.device), group.text_mask.to(self.device)
         )
+        if not all(torch.isfinite(boxes).all() for boxes in heads.boxes):
+            raise CheckpointError(f"The predictions of step {self.step + 1} are not numbers. {_TOO_FAST}")
         return loss_sums(heads, [target.to(self.device) for target in group.targets], dense=dense)
 
     def _summed(self, values: torch.Tensor) -> torch.Tensor:
@@ -215,12 +215,19 @@ class _Learner:
             return
         part = self.checkpoints.part
         self.checkpoints.forget_part()
-        part.mkdir(parents=True)
         state = {
             "trained": copied(self.trained),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
-        torch.save(state, part / _STATE)
+        try:
+            part.mkdir(parents=True)
+            torch.save(state, part / _STATE)
+        except (OSError, RuntimeError) as error:  # torch says of a full disk that its writer failed
+            self.checkpoints.forget_part()
+            raise StorageError(
+                f"Cannot write the checkpoint of step {self.step} to {part} ({error}). Free some space; the same "
+                "command goes on from the one before."
+            ) from error
         write_metrics(part, self.records)
         self.checkpoints.keep(part, self.step, self.config.keep_checkpoints)

@@ -48,7 +48,7 @@ def make_replay(
     """
     if (out / ABOUT).exists():
         return out
-    files = sorted(path for path in pictures.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    files = sorted(path for path in pictures.rglob("*") if _picture(path))
     files = files[: config.finetune.replay_limit]
     asked = sorted({normal_form(phrase) for phrase in phrases} - {""})
     if not files:
@@ -57,17 +57,19 @@ def make_replay(
             "folder, or --set finetune.replay=0."
         )
     say(f"detecting on {len(files)} pictures to rehearse")
-    part = out.with_name(out.name + ".part")
+    part, boxes = out.with_name(out.name + ".part"), 0
     with writing(out):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         with (part / TRAIN).open("w", encoding="utf-8") as lines:
             for image in _images(config, files, asked, say):
                 lines.write(json.dumps(image.to_record()) + "\n")
+                boxes += len(image.positives)
         about = {
             "root": os.path.abspath(pictures),
             "synonyms": [],
             "next_image_id": len(files) + 1,
+            "counts": {"images": len(files), "positives": boxes},
             COMPLETE: True,
         }
         (part / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -81,7 +83,7 @@ def _images(
 ) -> Iterator[TrainingImage]:
     if config.finetune.threads is not None:
         torch.set_num_threads(config.finetune.threads)
-    detector = GroundingDino(config.detector)
+    detector = GroundingDino(config.detector.model_copy(update={"num_gpus": config.finetune.num_gpus}))
     sure = Thresholds(config.detector.box_threshold, config.detector.text_threshold)
     size = config.detector.max_batch
     for start in range(0, len(files), size):
@@ -94,6 +96,10 @@ def _images(
             yield _image(start + place + 1, files[start + place], picture, views[place], sure)
         if (start + size) % _EVERY < size:
             say(f"{min(start + size, len(files))} of {len(files)} pictures to rehearse")
+
+
+def _picture(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _load(path: Path, config: Config) -> Picture:
@@ -132,7 +138,7 @@ def _image(
         filename=str(path.absolute()),
         width=picture.width,
         height=picture.height,
-        copied=True,  # whatever EXIF says: the reader turns it as it was turned here
+        copied=False,
         positives=tuple(positives),
         absent=tuple(absent),
         hard_negatives=(),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from valor_ray.config.models import resolve_model
 from valor_ray.grounding.gate.coco_map import GeneralScore, general_map
 from valor_ray.grounding.gate.general import GeneralSet
 from valor_ray.grounding.gate.verdict import Verdict, judge_general
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 CHOSEN, CANDIDATES, SELECTION = "chosen", "candidates", "selection.json"
 BASELINE = "gate.json"  # beside weights that passed: the general mAP that the first start had
 Say = Callable[[str], None]
+_NO_BETTER = (
+    "every share of the new weights finds fewer of the held-back verified boxes than the start weights do"
+)
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,11 @@ class Selection:
 def select(task: LearnTask, general: GeneralSet, say: Say) -> Selection:
     """Try the shares of finetune.alphas, write the weights that pass to run/chosen, and the choice to selection.json.
 
-    By AP50 on the held-back boxes, best first, the first share that loses at most gate_goal mAP points on the general
-    set is taken; where none does, the first that keeps to gate_limit. In a further round the loss counts from the
-    first round's start. Called by the first learner process after `learn`; blocks for minutes of forward passes. What
-    is written is not done again. Raises CheckpointError, StorageError, ConfigError, ImageError.
+    Of the shares that find no fewer held-back boxes than the start (AP50), best first, the first that loses at most
+    gate_goal mAP points on the general set is taken; where none does, the first that keeps to gate_limit. In a further
+    round the loss counts from the first round's start. Called by the first learner process after `learn`; blocks for
+    minutes of forward passes. What is written is not done again. Raises CheckpointError, StorageError, ConfigError,
+    ImageError.
     """
     path = task.run / SELECTION
     if path.exists():
@@ -76,7 +81,7 @@ class _Choice:
         self.config = task.config.finetune
         self.loaded = load_detector(task.config.detector.model)
         reader = Reader(self.loaded, task.config)
-        examples = ExampleSet(task.dataset, reader, self.config, held_back=self.config.held_back)
+        examples = ExampleSet(task.dataset, reader, self.config, held_back=True)
         self.held_back = examples.held_back or examples.images
         self.start = copied(freeze(self.loaded.model, self.config.freeze))
         self.end = _of(load_detector(str(task.run / AVERAGED)), self.start)
@@ -85,7 +90,8 @@ class _Choice:
     def made(self) -> Selection:
         rows = [self._held_back(0.0)] + [self._held_back(alpha) for alpha in sorted(self.config.alphas)]
         before, baseline = self._general(0.0), self._baseline()
-        ranked = sorted(rows[1:], key=lambda row: (-row["ap50"], -row["map"], row["alpha"]))
+        better = [row for row in rows[1:] if row["ap50"] >= rows[0]["ap50"]]
+        ranked = sorted(better, key=lambda row: (-row["ap50"], -row["map"], row["alpha"]))
         verdicts: dict[float, Verdict] = {}
         chosen: float | None = None
         for row in ranked:
@@ -97,7 +103,7 @@ class _Choice:
                 break
         if chosen is None:
             chosen = next((row["alpha"] for row in ranked if verdicts[row["alpha"]].passed), None)
-        best = verdicts[chosen if chosen is not None else ranked[0]["alpha"]]
+        words = verdicts[chosen if chosen is not None else ranked[0]["alpha"]].words if ranked else _NO_BETTER
         general = {
             "start": asdict(before),
             "baseline_map": baseline.map,
@@ -105,7 +111,7 @@ class _Choice:
             **{f"{alpha:g}": {"map": score.map} for alpha, score in sorted(self.scores.items()) if alpha},
         }
         weights = None if chosen is None else self._keep(chosen, baseline)
-        return Selection(chosen, rows, general, chosen is not None, best.words, weights)
+        return Selection(chosen, rows, general, chosen is not None, words, weights)
 
     def _held_back(self, alpha: float) -> dict[str, float]:
         score = held_back_ap(self._detector(alpha), self.held_back, self.task.config.images)
@@ -122,11 +128,13 @@ class _Choice:
     def _baseline(self) -> GeneralScore:
         """What general mAP is compared with: of the start, or of the first start of all where this one was tuned."""
         before = self.scores[0.0]
-        path = Path(self.task.config.detector.model) / BASELINE
+        place = Path(resolve_model(self.task.config.detector.model))
+        path = (place if place.is_dir() else place.parent) / BASELINE
         if not path.is_file():
             return before
         known = json.loads(path.read_text(encoding="utf-8"))
         if known["annotations"] != _digest(self.general):
+            self.say(f"{path} is of another general set: the loss counts from this run's start")
             return before
         return GeneralScore(**known["score"])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import GroundingDinoForObjectDetection
 
 from valor_ray.errors import StorageError
@@ -51,11 +52,12 @@ def write_detector(loaded: LoadedDetector, state: State, folder: Path, *, origin
             save_original(loaded.model, part / "original.pth")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StorageError(
             f"Cannot write the detector {folder} ({error}). Free some space; the same command goes on."
         ) from error
     finally:
+        shutil.rmtree(part, ignore_errors=True)
         for name, value in before.items():
             own[name].copy_(value)
     return folder

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from valor_ray.report.finetuning.records import FinetuneRecords, Record, interval, part
-from valor_ray.report.finetuning.sweep import NEAR, candidates, chosen_alpha, limit_of, said_alpha
+from valor_ray.report.finetuning.sweep import NEAR, baseline_of, candidates, chosen_alpha, limit_of, said_alpha
 from valor_ray.report.kit.rows import number
 from valor_ray.report.kit.templates import as_text, cut
 
@@ -92,8 +92,10 @@ def _general(run: FinetuneRecords) -> Tile:
     tile = change_tile("general mAP, before → after", before, after, None, over)
     if before is None or after is None or limit is None:
         return tile
-    inside = before - after <= limit
-    note = f"{'within' if inside else 'beyond'} the {limit:.1f} points that it may lose, {over}"
+    baseline = before if (known := baseline_of(run)) is None else known
+    inside = baseline - after <= limit
+    since = "" if points(baseline) == points(before) else f" from {points(baseline)} of the first round's start"
+    note = f"{'within' if inside else 'beyond'} the {limit:.1f} points that it may lose{since}, {over}"
     return Tile(tile.title, tile.said, tile.badge, "yes" if inside else "no", note)
 
 

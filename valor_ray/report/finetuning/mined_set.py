@@ -1,7 +1,8 @@
 """What the weights were learnt from: the mined set, the replayed one, and where the page of mining is.
 
 dataset.json of a set (grounding/dataset): {"counts": {"images", "positives", "absent", "hard_negatives", "ignored",
-"unsure", "all_rejected", "left_out", "labels"}}. plan.json says where the mined set lies, else it is RUN/mined/dataset.
+"unsure", "all_rejected", "left_out", "labels"}}; of RUN/replay/set "images" and "positives" alone. plan.json says where
+the mined set lies, else it is RUN/mined/dataset.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from valor_ray.report.kit.rows import number
 from valor_ray.report.kit.templates import as_text
 
 ABOUT, PAGE = "dataset.json", "report.html"
+REPLAY = Path("replay", "set")  # in the run folder
 _COUNTS = {
     "images": "pictures with a confirmed box",
     "positives": "confirmed boxes",
@@ -83,9 +85,7 @@ def _mined(run: FinetuneRecords, dataset: Path, mine: Path) -> Iterator[tuple[st
 
 
 def _replay(folder: Path) -> Iterator[tuple[str, str]]:
-    counts: Record = {}
-    for place in ("replay", "replay/dataset", "replay/set"):
-        counts = counts or _counts(folder / place)
+    counts = _counts(folder / REPLAY)
     for name, said in (
         ("images", "pictures replayed from"),
         ("positives", "the start detector's own boxes there"),

@@ -16,7 +16,7 @@ from valor_ray.report.finetuning.headline import alarms, chosen_settings, minute
 from valor_ray.report.finetuning.mined_set import mined_set
 from valor_ray.report.finetuning.panels import panels
 from valor_ray.report.finetuning.records import read_finetuning
-from valor_ray.report.finetuning.sweep import candidates, general_plot, held_back_plot, limit_of
+from valor_ray.report.finetuning.sweep import candidates, general_plot, held_back_plot, least_of, limit_of
 from valor_ray.report.finetuning.tables import part_tables
 from valor_ray.report.kit.templates import render
 from valor_ray.runs.record_file import replace_text
@@ -43,7 +43,7 @@ def write_page(folder: Path, report: Mapping[str, Any]) -> None:
         panels=list(panels(run)),
         swept=swept,
         held_back_plot=held_back_plot(swept),
-        general_plot=general_plot(swept, limit_of(run)),
+        general_plot=general_plot(swept, least_of(run)),
         limit=limit_of(run),
         tables=list(part_tables(run.evaluation)),
         truth=bool(run.evaluation),

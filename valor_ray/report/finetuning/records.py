@@ -9,7 +9,8 @@ report.json       {"ap50_start", "ap50_end", "gain_ci", "general_map_start", "ge
                   perhaps "alarms": [str], "stopped": str
 selection.json    {"alpha", "held_back": [{"alpha", "ap50", "map"}, …],
                   "general": {"start": {"map", "pictures"}, "end": {…}},
-                  "passed", "words"}; alpha 0 = start weights. More that the gate has measured: rows of
+                  "passed", "words"}; alpha 0 = start weights. "baseline_map" of "general": what the gate compares
+                  with, in a further round not its own start's. More that the gate has measured: rows of
                   "general" under their alpha ("0.5"), or "general_map" in the rows of "held_back".
 plan.json         {"dataset": folder of the mined set, "mine": run folder of `valor mine` or null, "steps", "images",
                   "boxes", "absent", "hard_negatives", "phrases"}

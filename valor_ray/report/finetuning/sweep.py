@@ -24,7 +24,7 @@ class Candidate:
     ap50: float | None  # on held-back verified boxes
     map: float | None
     general: float | None  # mAP on the gate's set, where measured
-    lost: float | None  # of general mAP against the start
+    lost: float | None  # of general mAP against what the gate compares with
     chosen: bool
     refused: bool  # lost more than the gate lets go
 
@@ -32,16 +32,16 @@ class Candidate:
 def candidates(run: FinetuneRecords) -> list[Candidate]:
     """By α, each once."""
     chosen, general, limit = chosen_alpha(run.selection), _general_by_alpha(run), limit_of(run)
-    start = _at(general, 0.0)
+    baseline = baseline_of(run)
     by_alpha = {}
     for row in rows(run.selection, "held_back"):
         alpha = number(row, "alpha")
         if alpha is None or not 0 <= alpha <= 1:
             continue
         measured = _at(general, alpha)
-        lost = None if measured is None or start is None else start - measured
+        lost = None if measured is None or baseline is None else baseline - measured
         is_chosen = chosen is not None and abs(alpha - chosen) < NEAR
-        refused = lost is not None and limit is not None and lost > limit
+        refused = alpha > NEAR and lost is not None and limit is not None and lost > limit
         by_alpha[alpha] = Candidate(
             alpha, number(row, "ap50"), number(row, "map"), measured, lost, is_chosen, refused
         )
@@ -58,6 +58,18 @@ def limit_of(run: FinetuneRecords) -> float | None:
     return number(run.settings, "gate_limit") if known is None else known
 
 
+def baseline_of(run: FinetuneRecords) -> float | None:
+    """General mAP that the gate compares with: of the first start of all, which in a further round is not its own."""
+    known = number(run.selection, "general", "baseline_map")
+    return _at(_general_by_alpha(run), 0.0) if known is None else known
+
+
+def least_of(run: FinetuneRecords) -> float | None:
+    """General mAP from which the gate lets weights pass."""
+    baseline, limit = baseline_of(run), limit_of(run)
+    return None if baseline is None or limit is None else baseline - limit
+
+
 def said_alpha(alpha: float) -> str:
     return f"{alpha:.4g}"
 
@@ -66,10 +78,8 @@ def held_back_plot(swept: Sequence[Candidate]) -> Markup:
     return _plot([(each.alpha, each.ap50, each.chosen) for each in swept], "AP50, held back")
 
 
-def general_plot(swept: Sequence[Candidate], limit: float | None) -> Markup:
+def general_plot(swept: Sequence[Candidate], least: float | None) -> Markup:
     """With a dashed line at the least mAP that the gate lets pass."""
-    start = next((each.general for each in swept if each.alpha < NEAR), None)
-    least = None if start is None or limit is None else start - limit
     return _plot([(each.alpha, each.general, each.chosen) for each in swept], "general mAP", least)
 
 

@@ -1,10 +1,12 @@
 """AP before and after, in all looks together, in each look, and for each label, shape and colour: where truth is known.
 
-evaluation.json, in points (commands/train/offline.py writes it):
-{"scenes": n in each look, "models": {"start": MODEL, "end": MODEL}, "gain": {"end": GAINS}, "answers": answers.py}
-MODEL = FIGURES of all held-out looks together, and {"seen": FIGURES of the looks that the start weights have seen,
-  "by_look": {look: FIGURES}, "by_label": {label: FIGURES}, "by_shape": {…}, "by_colour": {…}}
-FIGURES = {"objects": n, "ap50", "map"}. GAINS: as MODEL, of {"ap50", "ap50_ci": [low, high], "map", "map_ci"}.
+evaluation.json is what `tabletop.finetune.held_out.held_out_ap` returns, in points:
+{"scenes": n in each look, "sets": {SET: [look, …]}, "models": {"start": MODEL, "end": MODEL}, "gains": [GAIN, …]}
+SET: "together" = all held-out looks, "seen" = all looks that the start weights have seen, then each look alone
+MODEL = {"sets": {SET: FIGURES}, "by_label": {label: FIGURES}, "by_shape": {…}, "by_colour": {…}}
+FIGURES = {"objects": n, "ap50", "map"}; null where no such object occurs
+GAIN = {"model": "end", "over": "start", "sets": {SET: CHANGE}, "by_label": {label: CHANGE}}
+CHANGE = {"ap50", "ap50_ci": [low, high], "map", "map_ci"}
 Any further "by_…" of a model becomes a table. Without a gain the change is the difference, and has no interval.
 """
 
@@ -14,14 +16,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from valor_ray.report.finetuning.headline import kind_of, points
-from valor_ray.report.finetuning.records import Record, interval, part
+from valor_ray.report.finetuning.records import Record, interval, part, rows
 from valor_ray.report.kit.rows import number
 from valor_ray.report.kit.templates import cut
 
 MOST = 60  # rows of a table
 _FEW = 7  # rows up to which a table keeps the order of the evaluation
 _WIDE = 200.0  # of a drawn interval, in the units of its SVG
-_LOOKS, _SEEN = "by_look", "seen"
+_START, _END = "start", "end"  # models of the evaluation
+_SETS = "sets"
+_POOLS = {  # names and notes of sets that are not a look
+    "together": ("held-out looks together", ""),
+    "seen": ("looks seen before, together", "to watch what is forgotten"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,13 +91,14 @@ class _Part:
 def part_tables(evaluation: Record) -> Iterator[PartTable]:
     """Looks first, then labels and whatever else; of many parts those that gained most come first."""
     models = _both(evaluation)
-    looks = [_part(name, note, [part(each, *at) for each in models]) for name, note, at in _looks(models)]
+    looks = [
+        _part(*_POOLS.get(name, (name, "")), [part(each, _SETS, name) for each in models])
+        for name in dict.fromkeys(str(name) for each in models[:2] for name in part(each, _SETS))
+    ]
     if looks:
         yield _table("look", looks, shown=True)
     groups = dict.fromkeys(str(name) for each in models[:2] for name in each if str(name).startswith("by_"))
     for group in groups:
-        if group == _LOOKS:
-            continue
         names = dict.fromkeys(name for each in models[:2] for name in part(each, group))
         parts = [_part(str(name), "", [part(each, group, name) for each in models]) for name in names]
         if len(parts) > _FEW:
@@ -124,18 +132,12 @@ def whiskers(changes: Sequence[tuple[float | None, tuple[float, float] | None]])
 def _both(evaluation: Record) -> tuple[Record, Record, Record]:
     """Figures of the start and of the new weights, and what these gained."""
     models = part(evaluation, "models")
-    return part(models, "start"), part(models, "end"), part(evaluation, "gain", "end")
-
-
-def _looks(models: Sequence[Record]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """What the table of looks shows: name, note, and where it is in a model."""
-    start, end, _ = models
-    if number(start, "ap50") is not None or number(end, "ap50") is not None:
-        yield "held-out looks together", "", ()
-    if part(start, _SEEN) or part(end, _SEEN):
-        yield "looks seen before, together", "to watch what is forgotten", (_SEEN,)
-    for look in dict.fromkeys([*part(start, _LOOKS), *part(end, _LOOKS)]):
-        yield str(look), "", (_LOOKS, look)
+    gains = (
+        each
+        for each in rows(evaluation, "gains")
+        if each.get("model") == _END and each.get("over") == _START
+    )
+    return part(models, _START), part(models, _END), next(gains, {})
 
 
 def _table(what: str, parts: Sequence[_Part], *, shown: bool) -> PartTable:
