@@ -58,10 +58,13 @@ def test_ctrl_c_in_training_exits_130_and_leaves_no_process(tmp_path: Path) -> N
 def test_gpus_that_are_not_there_are_named_before_anything_is_trained(tmp_path: Path) -> None:
     if ray.is_initialized() or os.path.exists("/dev/nvidia0"):
         pytest.skip("this machine may have GPUs")
-    run = Run(tmp_path / "run", Sources(tmp_path), "finetune.workers=2", "finetune.num_gpus=1")
+    sources = Sources(tmp_path)
+    run = Run(tmp_path / "run", sources, "finetune.workers=2", "finetune.num_gpus=1")
     said = run.finish(code=2)["error"]["message"]
     assert "finetune.workers 2 x finetune.num_gpus 1 want 2 GPUs, and this machine has 0" in said
     assert not (tmp_path / "run/checkpoints").exists()
+    advised = Run(tmp_path / "run", sources, "finetune.workers=1", options=("--dry-run",))
+    assert advised.finish()["learner_processes"] == 1  # the same folder takes what was advised
 
 
 @pytest.mark.slow  # two processes learn beside each other, a minute on two cores

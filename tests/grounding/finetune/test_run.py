@@ -142,7 +142,10 @@ def test_what_stopped_a_run_before_its_first_step_can_be_changed_as_advised(tmp_
     with pytest.raises(ConfigError, match="GPUs are wanted"):
         run(tmp_path / "run", host, None, "finetune.workers=2")
     host.no_gpu = None
-    assert run(tmp_path / "run", host, None, "finetune.batch=1")["set"]["steps"] == tuning.STEPS
+    other = make_set(tmp_path / "other") / "pictures"
+    changed = ("finetune.batch=1", "finetune.seed=4", f"finetune.replay_pictures={other}")
+    assert run(tmp_path / "run", host, None, *changed)["set"]["steps"] == tuning.STEPS
+    assert host.tasks[0].replay_pictures == other
 
 
 def test_a_replay_set_fixes_what_made_it_and_nothing_else(tmp_path: Path) -> None:

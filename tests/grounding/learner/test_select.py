@@ -92,6 +92,7 @@ def test_weights_that_find_less_than_the_start_are_not_kept_whatever_the_gate_sa
     scripted(monkeypatch, {START: 50, "0.5": 60, "1": 60}, {START: 45, "0.5": 44, "1": 40})
     made = select(task, labelled, lambda line: None)
     assert (made.alpha, made.passed, made.weights) == (None, False, None) and "fewer" in made.words
+    assert made.general["1"] == {"map": 60}
 
 
 def test_in_a_second_round_the_loss_counts_from_the_first_start(

@@ -20,7 +20,7 @@ from valor_ray.report.kit.curves import NOTHING
 EVIL = "</pre></script><script>alert(1)</script><img src=x onerror=alert(1)>$x {{ 7*7 }} \" ' & \ud800"
 FILES = (
     *("config.yaml", "plan.json", "metrics.jsonl", "selection.json", "evaluation.json", "controls.json"),
-    *("examples.jsonl", "mined/dataset/dataset.json", "mined/report.json", "replay/dataset.json"),
+    *("examples.jsonl", "mined/dataset/dataset.json", "mined/report.json", "replay/set/dataset.json"),
 )
 LINK = re.compile(r'<a href="(\./[^"]*)">')
 
@@ -55,7 +55,7 @@ def test_every_section_of_a_finished_run_has_its_data(tmp_path: Path) -> None:
 
 def test_phrases_names_and_paths_cannot_write_html(tmp_path: Path) -> None:
     figures = {"objects": 3, "ap50": 50, EVIL: EVIL}
-    model = {**figures, "by_look": {EVIL: figures}, f"by_{EVIL}": {EVIL: figures}}
+    model = {"sets": {EVIL: figures}, f"by_{EVIL}": {EVIL: figures}}
     write_json(tmp_path / "evaluation.json", {"models": {"start": model, "end": model}})
     control = {"name": EVIL, "note": EVIL, EVIL: EVIL, "gain": 3, "ap50": 2}
     write_json(tmp_path / "controls.json", {"rows": [control], "note": EVIL})
@@ -155,7 +155,7 @@ def test_a_failed_gate_is_named_and_the_detector_that_stays(tmp_path: Path) -> N
     write_json(tmp_path / "selection.json", selection)
     report |= {"general_map_end": 68.2}
     page = written(tmp_path, report)
-    assert 'class="verdict no"' in page and "Nothing published: the gate did not pass." in page
+    assert 'class="verdict no"' in page and "Nothing published: no share of the new weights passed." in page
     assert "fell by 3.0 points" in page and "beyond the 1.0 points" in page
     assert "57.1 → –" in page and ">chosen<" not in page and "Published" not in page
 

@@ -18,6 +18,8 @@ from valor_ray.tabletop.finetune.programs import questions
 COUNT = 10
 CONFIG = Config.load("local", ["sandbox.wall_seconds=60"])
 
+POLICY = {name: getattr(CONFIG.policy, name) for name in ("model", "prompt", "max_tokens", "thinking")}
+
 
 def quiet(line: str) -> None:
     pass
@@ -40,7 +42,7 @@ def blind(tmp_path_factory: pytest.TempPathFactory) -> DetectorConfig:
 def write_replies(path: Path, replies: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = (
-        {"query_id": each.query_id, "question": each.question, "reply": reply}
+        {"query_id": each.query_id, "question": each.question, "reply": reply, "policy": POLICY}
         for each, reply in zip(questions(COUNT), replies, strict=True)
     )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -69,6 +71,23 @@ def test_programs_are_run_once_with_each_detector_and_compared(
 
     monkeypatch.setattr(subject, "_ends", None)  # nothing is run again
     assert answers(models, CONFIG, tmp_path, COUNT, quiet) == made
+
+
+@pytest.mark.parametrize(
+    ("setting", "again"),
+    [
+        ("depth.image_side=96", True),
+        ("vlm.noise=0.2", True),
+        ("vlm.max_side=64", True),
+        ("detector.box_threshold=0.9", False),  # of the settings, not of the model that answers
+        ("depth.max_batch=1", False),
+        ("vlm.timeout_s=5", False),
+    ],
+)
+def test_answers_with_other_eyes_beside_the_detector_are_others(setting: str, again: bool) -> None:
+    other = Config.load("local", ["sandbox.wall_seconds=60", setting])
+    keys = {subject._key(CONFIG.detector, each) for each in (CONFIG, other)}
+    assert len(keys) == (2 if again else 1)
 
 
 def test_a_start_is_needed(tmp_path: Path) -> None:

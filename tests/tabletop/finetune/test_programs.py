@@ -15,6 +15,7 @@ from valor_ray.tabletop.scenes import GROUNDING_LOOKS
 
 COUNT = 10
 CONFIG = Config.load("local")
+POLICY = {name: getattr(CONFIG.policy, name) for name in ("model", "prompt", "max_tokens", "thinking")}
 
 
 def quiet(line: str) -> None:
@@ -50,9 +51,32 @@ def test_replies_are_asked_for_once_and_only_those_that_lack(
     assert greedy_replies(CONFIG, asked, path, quiet) == every and len(sampled) == 2
 
 
+@pytest.mark.parametrize("setting", ["policy.prompt", "policy.model"])
+def test_replies_of_another_policy_or_prompt_are_asked_for_and_kept_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    sampled: list[str] = []
+
+    async def policy(config: Config, asked: list[str]) -> list[str]:
+        sampled.append(f"{config.policy.model} {config.policy.prompt}")
+        return [sampled[-1] for _ in asked]
+
+    monkeypatch.setattr(programs, "_sampled", policy)
+    asked, path = questions(4), tmp_path / "greedy.jsonl"
+    value = {
+        "policy.prompt": "full" if CONFIG.policy.prompt == "short" else "short",
+        "policy.model": "acme/other",
+    }
+    other = Config.load("local", [f"{setting}={value[setting]}"])
+    for _ in range(2):
+        own, others = (greedy_replies(each, asked, path, quiet) for each in (CONFIG, other))
+        assert set(own.values()) == {sampled[0]} and set(others.values()) == {sampled[1]}
+    assert len(set(sampled)) == len(sampled) == 2
+
+
 def test_replies_to_other_questions_are_refused(tmp_path: Path) -> None:
     asked = questions(2)
-    row = {"query_id": asked[0].query_id, "question": "Another?", "reply": "x"}
+    row = {"query_id": asked[0].query_id, "question": "Another?", "reply": "x", "policy": POLICY}
     (tmp_path / "greedy.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(ConfigError, match="other questions"):
         greedy_replies(CONFIG, asked, tmp_path / "greedy.jsonl", quiet)

@@ -23,7 +23,7 @@ examples:
   valor controls --run runs/eyes --minutes 3                     as many steps as fit; the main way too
   valor controls --run runs/eyes --only self_training replay_only
   valor controls --run runs/eyes --ablations --questions 300     also without each part, and right answers
-  valor controls --run runs/eyes --second runs/eyes2             also a run that mined again with runs/eyes' weights
+  valor controls --run runs/eyes --second runs/eyes2             also a run that mined again with runs/eyes/chosen
 
 RUN is the folder of a `valor train grounding` that has come to its end, on scenes that mining rendered. Each control
 has the same learner, steps and pictures a step:
@@ -52,7 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=_minutes, metavar="M", help="of training each (default: the run's steps)"
     )
-    parser.add_argument("--second", type=Path, metavar="DIR", help="a run that began with this one's weights")
+    parser.add_argument("--second", type=Path, metavar="DIR", help="a run that began with RUN/chosen")
     parser.add_argument(
         "--scenes", type=positive, default=300, metavar="N", help="held-out scenes a look (300)"
     )
@@ -65,7 +65,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="a.b=c",
-        help="change one of the run's settings, for the controls alone (repeatable)",
+        help="change one of the run's settings, for the controls alone; the main way is trained again where it matters "
+        "(repeatable)",
     )
     add_json(parser)
 

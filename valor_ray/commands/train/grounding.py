@@ -78,7 +78,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=_count,
         default=SCENES,
         metavar="N",
-        help=f"held-out tabletop scenes in each look, where the set is of rendered scenes (default {SCENES}; 0: none)",
+        help="held-out tabletop scenes in each look, where the set is of rendered scenes "
+        f"(default {SCENES}; 0: none); measured again where it was another number",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--in-process", action="store_true", help="one process without Ray, for debugging")

@@ -15,6 +15,7 @@ from PIL import Image
 from valor_ray.errors import ConfigError, ImageError
 from valor_ray.grounding.dataset.pictures import load_picture
 from valor_ray.grounding.dataset.training import ABOUT, TRAIN, TrainingImage, read_about, training_images
+from valor_ray.grounding.learner.split import split
 from valor_ray.queries.read import local_picture
 from valor_ray.runs.folder import MINE, check_kind, kind_of
 
@@ -134,16 +135,8 @@ def _bytes(path: Path) -> bytes:
 
 def split_sizes(images: Iterable[TrainingImage], config: FinetuneConfig) -> tuple[int, int]:
     """(pictures trained on, pictures held back) as the learner will split them."""
-    usable = sum(
-        bool(
-            image.positives
-            or (config.absent and image.absent)
-            or (config.hard_negatives and image.hard_negatives)
-        )
-        for image in images
-    )
-    apart = max(1, round(config.held_back * usable)) if usable > 1 else 0
-    return usable - apart, apart
+    trained, apart = split(images, config)
+    return len(trained), len(apart)
 
 
 def check_enough(mined: MinedSet, config: FinetuneConfig) -> None:

@@ -81,7 +81,7 @@ def _mined(folder: FinetuneFolder, config: Config) -> MinedSet | None:
 
 
 def named_general(config: Config) -> GeneralSet | None:
-    """The gate's set of finetune.general; None where it is to be rendered. Raises ConfigError when it cannot be used."""
+    """The gate's set of finetune.general; None: to be rendered. Raises ConfigError when it cannot be used."""
     settings = config.finetune
     if settings.general is None:
         return None

@@ -26,15 +26,13 @@ def write_examples(config: Config, dataset: Path, weights: Path, run: Path) -> N
     made again. Raises ImageError, CheckpointError, StorageError.
     """
     from valor_ray.grounding.dataset.pictures import load_picture
-    from valor_ray.grounding.learner.examples import ExampleSet, Reader
+    from valor_ray.grounding.dataset.training import training_images
+    from valor_ray.grounding.learner.split import split
     from valor_ray.models.grounding_dino.detector import GroundingDino
-    from valor_ray.models.grounding_dino.load import load_detector
 
     if (run / EXAMPLES).exists():
         return
-    reader = Reader(load_detector(config.detector.model), config)
-    split = ExampleSet(dataset, reader, config.finetune, held_back=config.finetune.held_back)
-    images = split.held_back[:_MOST]
+    images = split(training_images(dataset), config.finetune)[1][:_MOST]
     pictures = [load_picture(image, config.images) for image in images]
     start = _seen(GroundingDino(config.detector), pictures, images)
     new = config.detector.model_copy(update={"model": str(weights)})

@@ -101,6 +101,8 @@ class _Choice:
             if verdicts[alpha].loss <= self.config.gate_goal and verdicts[alpha].passed:
                 chosen = alpha
                 break
+        if not ranked:  # for the report
+            self._general(max(self.config.alphas))
         if chosen is None:
             chosen = next((row["alpha"] for row in ranked if verdicts[row["alpha"]].passed), None)
         words = verdicts[chosen if chosen is not None else ranked[0]["alpha"]].words if ranked else _NO_BETTER

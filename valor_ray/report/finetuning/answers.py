@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from valor_ray.report.finetuning.headline import Tile, change_tile, kind_of, points
-from valor_ray.report.finetuning.records import FinetuneRecords, Record, interval, part
+from valor_ray.report.finetuning.records import FinetuneRecords, Record, interval, part, rows
 from valor_ray.report.finetuning.tables import Whisker, whiskers
 from valor_ray.report.kit.rows import number
 from valor_ray.report.kit.templates import cut
@@ -41,9 +41,10 @@ class AnswerRow:
 
 def answers_tile(run: FinetuneRecords) -> Iterator[Tile]:
     """One, or none where no program was run."""
-    for _, name, _, change in _changes(_answers(run)):
+    for model, name, _, change in _changes(_answers(run)):
         n = number(change, "n")
         note = f"{n:,.0f} questions, {name}, unchanged" if n else f"{name}, unchanged"
+        note += _other_steps(run, model)
         yield change_tile(
             "right answers, %",
             number(change, "start"),
@@ -52,6 +53,15 @@ def answers_tile(run: FinetuneRecords) -> Iterator[Tile]:
             note,
         )
         return
+
+
+def _other_steps(run: FinetuneRecords, model: str) -> str:
+    """Said where the weights that answered are not the run's own: controls of other steps train the main way anew."""
+    row = next((each for each in rows(run.controls, "rows") if each.get("control") == model), {})
+    made, own = number(row, "steps"), number(run.plan, "steps")
+    if model != "verified" or made is None or own is None or made == own:
+        return ""
+    return f"; by the weights of {made:,.0f} steps that the controls have, not of this run's {own:,.0f}"
 
 
 def answer_rows(run: FinetuneRecords) -> list[AnswerRow]:

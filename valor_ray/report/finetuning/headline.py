@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from valor_ray.report.finetuning.records import FinetuneRecords, Record, interval, part
-from valor_ray.report.finetuning.sweep import NEAR, baseline_of, candidates, chosen_alpha, limit_of, said_alpha
+from valor_ray.report.finetuning.sweep import (
+    NEAR,
+    baseline_of,
+    candidates,
+    chosen_alpha,
+    limit_of,
+    said_alpha,
+)
 from valor_ray.report.kit.rows import number
 from valor_ray.report.kit.templates import as_text, cut
 
@@ -94,7 +101,9 @@ def _general(run: FinetuneRecords) -> Tile:
         return tile
     baseline = before if (known := baseline_of(run)) is None else known
     inside = baseline - after <= limit
-    since = "" if points(baseline) == points(before) else f" from {points(baseline)} of the first round's start"
+    since = (
+        "" if points(baseline) == points(before) else f" from {points(baseline)} of the first round's start"
+    )
     note = f"{'within' if inside else 'beyond'} the {limit:.1f} points that it may lose{since}, {over}"
     return Tile(tile.title, tile.said, tile.badge, "yes" if inside else "no", note)
 
@@ -115,7 +124,7 @@ def verdict(run: FinetuneRecords) -> Verdict:
         return Verdict("none", "The gate passed, and nothing is published yet.", words)
     return Verdict(
         "no",
-        "Nothing published: the gate did not pass. Services that follow this run keep their detector.",
+        "Nothing published: no share of the new weights passed. Services that follow this run keep their detector.",
         words,
     )
 

@@ -133,9 +133,7 @@ def _both(evaluation: Record) -> tuple[Record, Record, Record]:
     """Figures of the start and of the new weights, and what these gained."""
     models = part(evaluation, "models")
     gains = (
-        each
-        for each in rows(evaluation, "gains")
-        if each.get("model") == _END and each.get("over") == _START
+        each for each in rows(evaluation, "gains") if each.get("model") == _END and each.get("over") == _START
     )
     return part(models, _START), part(models, _END), next(gains, {})
 

@@ -8,6 +8,7 @@ detector, the depth model and VQA of the settings; only the detector changes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,19 @@ START = "start"
 GOLD, GREEDY = "gold", "greedy"
 RIGHT, WRONG, MALFORMED = "right", "wrong answer", "malformed reply"
 _AT_ONCE = 4
+_DEPTH = {"model", "image_side"}  # what decides a depth map
+_HOW_ASKED = {  # of the vision model: what decides no answer
+    *(
+        "api_key_env",
+        "timeout_s",
+        "requests_per_minute",
+        "tokens_per_minute",
+        "max_in_flight",
+        "price_in",
+        "price_out",
+    ),
+    *("retries", "patience_s", "first_in_flight", "hedge", "replicas", "cache_dir", "delay_s"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,9 +77,10 @@ def answers(
 ) -> dict[str, Any]:
     """Shares of right answers on `count` held-out questions, by model, and each model's change over "start".
 
-    cache: gets greedy.jsonl (the base policy's replies, made once) and what each detector has answered, by its weights;
-    neither is made again. Blocks for `count` programs a model and kind; `greedy` also for the policy, once. Raises
-    ConfigError without a model "start" or where greedy.jsonl is of other questions, JudgeError when VQA fails.
+    cache: gets greedy.jsonl (the base policy's replies, made once) and what each detector has answered, by its weights
+    and by the depth and vision models beside it; neither is made again. Blocks for `count` programs a model and kind;
+    `greedy` also for the policy, once. Raises ConfigError without a model "start" or where greedy.jsonl is of other
+    questions, JudgeError when VQA fails.
     """
     if START not in models:
         raise ConfigError(f"No model {START!r} to compare with: there are {', '.join(models)}.")
@@ -142,7 +157,7 @@ async def _run(
         vqa = _Vqa(VqaJudge(vlm, config.vlm, config.vlm_part))
         eyes = _Eyes(InProcessDepth(MoGe(config.depth)))
         for name, model in models.items():
-            file = cache / "answers" / f"{_key(model)}.jsonl"
+            file = cache / "answers" / f"{_key(model, config)}.jsonl"
             known = {(row["program"], row["query_id"]): row for row in read_records(file)}
             eyes.detector = None
             for kind, texts in replies.items():
@@ -158,9 +173,17 @@ async def _run(
     return rows
 
 
-def _key(model: DetectorConfig) -> str:
-    """Of what a detector shows to programs."""
-    return f"{weights_of(model)}-{model.box_threshold:g}-{model.text_threshold:g}-{model.image_side}"
+def _key(model: DetectorConfig, config: Config) -> str:
+    """Of what a detector shows to programs, and of what else sees for them."""
+    beside = json.dumps(
+        [
+            config.depth.model_dump(mode="json", include=_DEPTH),
+            config.vlm.model_dump(mode="json", exclude=_HOW_ASKED),
+        ],
+        sort_keys=True,
+    )
+    seen = hashlib.sha256(beside.encode()).hexdigest()[:8]
+    return f"{weights_of(model)}-{model.box_threshold:g}-{model.text_threshold:g}-{model.image_side}-{seen}"
 
 
 def _record(row: Row, kind: str, reply: str) -> dict[str, Any]:

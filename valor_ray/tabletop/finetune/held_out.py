@@ -36,8 +36,8 @@ RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class _Tables:
-    """APs of one detector on one set of pictures."""
+class Tables:
+    """APs of one detector on one set of pictures, 0..1; nan where a label does not occur."""
 
     whole: np.ndarray  # (1, labels, IOUS)
     drawn: np.ndarray  # (resamples, labels, IOUS)
@@ -68,17 +68,26 @@ def held_out_ap(
     with tempfile.TemporaryDirectory(prefix="valor-held-out-") as spare:
         place = Path(spare) if cache is None else cache
         tables = _tables(models, (scenes, first, looks, reference), place, resamples, say)
+    return {"scenes": scenes, "first": first, "resamples": resamples} | held_out_record(
+        models, tables, looks_by_set(looks, reference), over
+    )
+
+
+def held_out_record(
+    models: Mapping[str, DetectorConfig],
+    tables: Mapping[str, Mapping[str, Tables]],
+    sets: Mapping[str, Sequence[str]],
+    over: Sequence[str],
+) -> dict[str, Any]:
+    """What evaluation.json and controls.json have of APs. tables: by model and set; sets: of `looks_by_set`."""
     return {
-        "scenes": scenes,
-        "first": first,
-        "resamples": resamples,
-        "sets": _sets(looks, reference),
+        "sets": {name: list(looks) for name, looks in sets.items()},
         "models": {name: _model_record(models[name], made) for name, made in tables.items()},
         "gains": [_gain_record(name, other, tables) for other in over for name in tables if name != other],
     }
 
 
-def _sets(looks: Sequence[str], reference: Sequence[str]) -> dict[str, list[str]]:
+def looks_by_set(looks: Sequence[str], reference: Sequence[str]) -> dict[str, list[str]]:
     """Looks by the name of the set that they make up; the first is what a label's figures are of."""
     pools = {TOGETHER: list(looks), SEEN: list(reference)}
     single = {look: [look] for look in (*looks, *reference)}
@@ -91,7 +100,7 @@ def _tables(
     cache: Path,
     resamples: int,
     say: Callable[[str], None],
-) -> dict[str, dict[str, _Tables]]:
+) -> dict[str, dict[str, Tables]]:
     """By model and set."""
     count, first, looks, reference = asked
     drawn = draws(count, resamples)
@@ -100,12 +109,12 @@ def _tables(
         for look in dict.fromkeys((*looks, *reference))
     }
     true = {look: truth(scenes) for look, scenes in pictures.items()}
-    made: dict[str, dict[str, _Tables]] = {}
+    made: dict[str, dict[str, Tables]] = {}
     for name, model in models.items():
         seen = {look: detections(model, scenes, look, cache, say) for look, scenes in pictures.items()}
         made[name] = {
             pool: _table(_pooled(seen, members), _pooled(true, members), drawn)
-            for pool, members in _sets(looks, reference).items()
+            for pool, members in looks_by_set(looks, reference).items()
         }
     return made
 
@@ -117,15 +126,13 @@ def _pooled(seen: Mapping[str, Seen], looks: Sequence[str]) -> list[list[Boxes]]
     ]
 
 
-def _table(seen: list[list[Boxes]], true: list[list[Boxes]], drawn: np.ndarray) -> _Tables:
+def _table(seen: list[list[Boxes]], true: list[list[Boxes]], drawn: np.ndarray) -> Tables:
     scenes = drawn.shape[1]
     marked: Marks = marks(seen, true, [place % scenes for place in range(len(true[0]))])
-    return _Tables(
-        table(marked), table(marked, drawn), np.array([each.true.sum() for each in marked.classes])
-    )
+    return Tables(table(marked), table(marked, drawn), np.array([each.true.sum() for each in marked.classes]))
 
 
-def _model_record(model: DetectorConfig, tables: Mapping[str, _Tables]) -> dict[str, Any]:
+def _model_record(model: DetectorConfig, tables: Mapping[str, Tables]) -> dict[str, Any]:
     made = next(iter(tables.values()))
     rows = list(range(len(every_label())))
     return {
@@ -141,13 +148,13 @@ def _model_record(model: DetectorConfig, tables: Mapping[str, _Tables]) -> dict[
     }
 
 
-def _figures(made: _Tables, rows: list[int]) -> dict[str, Any]:
+def _figures(made: Tables, rows: list[int]) -> dict[str, Any]:
     """Means over some labels; None where none of them occurs."""
     ap50, full = means(made.whole[:, rows])
     return {"objects": int(made.true[rows].sum()), "ap50": _points(ap50[0]), "map": _points(full[0])}
 
 
-def _gain_record(name: str, other: str, tables: Mapping[str, Mapping[str, _Tables]]) -> dict[str, Any]:
+def _gain_record(name: str, other: str, tables: Mapping[str, Mapping[str, Tables]]) -> dict[str, Any]:
     after, before = tables[name], tables[other]
     pool = next(iter(after))
     rows = range(len(every_label()))
@@ -160,7 +167,7 @@ def _gain_record(name: str, other: str, tables: Mapping[str, Mapping[str, _Table
     }
 
 
-def _gains(after: _Tables, before: _Tables, rows: list[int]) -> dict[str, Any]:
+def _gains(after: Tables, before: Tables, rows: list[int]) -> dict[str, Any]:
     """Points, with the interval of 95 %: {"ap50", "ap50_ci", "map", "map_ci"}; None of labels that do not occur."""
     made: dict[str, Any] = {}
     whole = [means(each.whole[:, rows]) for each in (before, after)]

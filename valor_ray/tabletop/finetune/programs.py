@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
 SEED = 0  # of the held-out set
+_WRITES_WITH = (
+    "model",
+    "prompt",
+    "max_tokens",
+    "thinking",
+)  # settings of the policy that decide a greedy reply
 _AT_ONCE = 16  # that the policy writes side by side
 
 
@@ -65,11 +71,14 @@ def questions(count: int, looks: Sequence[str] = GROUNDING_LOOKS) -> list[Questi
 def greedy_replies(
     config: Config, asked: Sequence[Question], path: Path, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """Replies by query_id, of `config.policy` at temperature 0; from `path` where they are there, else kept there.
+    """Replies by query_id, of `config.policy` at temperature 0; from `path` where this policy's are there, else kept
+    there, beside those of others.
 
     Raises ConfigError when the file is of other questions, PolicyError.
     """
-    known = {row["query_id"]: row for row in read_records(path)}
+    policy = {name: getattr(config.policy, name) for name in _WRITES_WITH}
+    kept = list(read_records(path))
+    known = {row["query_id"]: row for row in kept if row.get("policy") == policy}
     for question in asked:
         row = known.get(question.query_id)
         if row is not None and row["question"] != question.question:
@@ -79,12 +88,12 @@ def greedy_replies(
         say(f"{len(todo)} replies of {config.policy.model}, once")
         texts = asyncio.run(_sampled(config, [question.question for question in todo]))
         rows = [
-            {"query_id": question.query_id, "question": question.question, "reply": text}
+            {"query_id": question.query_id, "question": question.question, "policy": policy, "reply": text}
             for question, text in zip(todo, texts, strict=True)
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         known |= {row["query_id"]: row for row in rows}
-        replace_text(path, "".join(json.dumps(row) + "\n" for row in known.values()))
+        replace_text(path, "".join(json.dumps(row) + "\n" for row in (*kept, *rows)))
     return {question.query_id: known[question.query_id]["reply"] for question in asked}
 
 

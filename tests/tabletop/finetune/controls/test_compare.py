@@ -15,7 +15,10 @@ from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.grounding.dataset.export import export
+from valor_ray.grounding.finetune.mined_set import open_set
 from valor_ray.grounding.learner.learn import LearnEnd, LearnTask
+from valor_ray.grounding.learner.select import Selection
+from valor_ray.records import MinedImage
 from valor_ray.runs.folder import save_settings
 from valor_ray.tabletop.finetune.controls import compare, runs
 from valor_ray.tabletop.finetune.controls.compare import Asked, controls
@@ -23,7 +26,7 @@ from valor_ray.tabletop.finetune.controls.runs import ABLATIONS, CONTROLS, Sourc
 from valor_ray.tabletop.finetune.controls.sets import OBJECTS
 
 STEPS = 40
-GENERAL = {"start": {"map": 50.0, "ap50": 70.0}, "end": {"map": 49.5, "ap50": 69.0}}
+START, END = {"map": 50.0, "ap50": 70.0}, {"map": 49.5, "ap50": 69.0}
 
 
 def quiet(line: str) -> None:
@@ -31,9 +34,10 @@ def quiet(line: str) -> None:
 
 
 def write_selection(folder: Path, passed: bool = True, alpha: float = 0.5) -> None:
-    general = GENERAL if passed else GENERAL | {"end": None, "by_alpha": {"0": 50.0, "1": 44.0}}
-    selection = {"passed": passed, "alpha": alpha if passed else None, "general": general, "held_back": []}
-    (folder / "selection.json").write_text(json.dumps(selection))
+    general = {"start": START, "baseline_map": 50.0, "end": END if passed else None, "1": {"map": 44.0}}
+    weights = folder / "chosen" if passed else None
+    selection = Selection(alpha if passed else None, [], general, passed, "", weights)
+    (folder / "selection.json").write_text(json.dumps(selection.to_record()))
     for name in ("averaged", "chosen") if passed else ("averaged",):
         shutil.copytree(resolve_model("tabletop:detector"), folder / name, dirs_exist_ok=True)
 
@@ -63,7 +67,7 @@ def run(tmp_path: Path) -> Path:
     shutil.copytree(path / "mined" / "dataset", path / "replay" / "set")
     save_settings(path / "config.yaml", Config.load("local", ["finetune.batch=2", "finetune.replay=0.5"]))
     (path / "run.json").write_text('{"kind": "grounding"}')
-    plan = {"dataset": str(path / "mined" / "dataset"), "mine": str(path / "mined"), "steps": STEPS}
+    plan = open_set(path / "mined").record() | {"steps": STEPS}
     (path / "plan.json").write_text(json.dumps(plan))
     (path / "learned.json").write_text(json.dumps({"steps": STEPS}))
     steps = ({"step": step + 1, "seconds": 0.5} for step in range(STEPS))
@@ -173,12 +177,84 @@ def test_fewer_minutes_train_the_main_way_too(run: Path, learnt: list[LearnTask]
     assert [row.get("steps") for row in record["rows"]] == [None, 12, 12]
 
 
-def test_a_second_round_is_a_row(run: Path, learnt: list[LearnTask], tmp_path: Path) -> None:
-    second = tmp_path / "second"
-    shutil.copytree(run, second)
+@pytest.mark.parametrize("began", ["chosen", "weights/step-000040"])
+def test_a_second_round_is_a_row_that_tells_its_steps(
+    run: Path, learnt: list[LearnTask], tmp_path: Path, began: str
+) -> None:
+    shutil.copytree(run / "chosen", run / "weights" / "step-000040")
+    second = started(run, tmp_path / "second", str(run / began))
     record = controls(run, Asked((), second=second), quiet)
     assert [row["name"] for row in record["rows"]] == ["start", "verified boxes", "two rounds"]
+    assert f"{2 * STEPS} in all, more than any other row" in record["rows"][2]["note"]
+    assert "Every row but the start and two rounds has" in record["note"]
     assert learnt == []
+
+
+@pytest.mark.parametrize("began", ["tabletop:detector", "averaged", "other/chosen"])
+def test_a_run_that_did_not_begin_with_these_weights_is_no_second_round(
+    run: Path, learnt: list[LearnTask], tmp_path: Path, began: str
+) -> None:
+    if began == "other/chosen":
+        shutil.copytree(run / "chosen", tmp_path / began)
+        began = str(tmp_path / began)
+    second = started(run, tmp_path / "second", str(run / began) if began == "averaged" else began)
+    with pytest.raises(ConfigError, match="not with weights of"):
+        controls(run, Asked(("self_training",), second=second), quiet)
+    assert learnt == []
+
+
+def started(run: Path, folder: Path, weights: str) -> Path:
+    """A copy of a run that began with other weights."""
+    shutil.copytree(run, folder)
+    save_settings(
+        folder / "config.yaml", Config.load(str(folder / "config.yaml"), [f"detector.model={weights}"])
+    )
+    return folder
+
+
+@pytest.mark.parametrize("setting", ["finetune.learning_rate=1", "detector.image_side=96"])
+def test_a_setting_that_changes_what_is_learnt_trains_the_main_way_too(
+    run: Path, learnt: list[LearnTask], held_out: Any, setting: str
+) -> None:
+    record = controls(run, Asked(("replay_only",)), quiet, [setting])
+    assert [task.run.name for task in learnt] == ["verified", "replay_only"]
+    assert held_out[0]["models"]["verified"].model == str(run / "controls" / "verified" / "chosen")
+    assert "Trained anew for this table" in record["rows"][1]["note"]
+    with pytest.raises(ConfigError, match="made with other settings"):
+        controls(run, Asked(("replay_only",)), quiet, [setting, "detector.text_threshold=0.9"])
+
+
+def test_a_set_that_was_mined_further_is_refused(run: Path, learnt: list[LearnTask]) -> None:
+    about = run / "mined" / "dataset" / "dataset.json"
+    about.write_text(about.read_text() + " ")
+    with pytest.raises(ConfigError, match=r"not the one that .* was trained on"):
+        controls(run, Asked(CONTROLS), quiet)
+    assert learnt == []
+
+
+def test_pictures_without_a_box_are_in_the_sets_as_in_the_runs_own(
+    run: Path, learnt: list[LearnTask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the set, which mining made with settings of its own, not by the run's."""
+    records = (run / "mined" / "images.jsonl").read_text().splitlines()
+    none = replace(
+        MinedImage.from_record(json.loads(records[0])), key="none", boxes=(), presence={"red ball": "absent"}
+    )
+    none = replace(none, phrases=("red ball",))
+    images = [*(MinedImage.from_record(json.loads(line)) for line in records), none]
+    (run / "mined" / "images.jsonl").write_text(
+        "".join(json.dumps(each.to_record()) + "\n" for each in images)
+    )
+    for kept, count in (("negative", 5), ("leave_out", 4)):
+        shutil.rmtree(run / "mined" / "dataset")
+        export(images, run / "mined" / "dataset", GroundingConfig(all_rejected=kept))
+        plan = open_set(run / "mined").record() | {"steps": STEPS}
+        (run / "plan.json").write_text(json.dumps(plan))
+        assert plan["images"] == count
+        shutil.rmtree(run / "controls", ignore_errors=True)
+        controls(run, Asked(("random_verifier",)), quiet)
+        about = json.loads((learnt[-1].dataset / "dataset.json").read_text())
+        assert about["all_rejected"] == kept
 
 
 def test_what_is_no_finished_run_is_refused(run: Path) -> None:
@@ -195,6 +271,11 @@ def test_a_set_without_its_mining_run_has_no_other_verdicts(run: Path, learnt: l
     with pytest.raises(ConfigError, match="without its mining run"):
         controls(run, Asked(("self_training",)), quiet)
     controls(run, Asked(("replay_only",)), quiet)
+
+
+def test_steps_are_the_runs(run: Path) -> None:
+    with pytest.raises(ConfigError, match="leave out finetune"):
+        controls(run, Asked(CONTROLS), quiet, ["finetune.steps=3"])
 
 
 def test_names_of_controls() -> None:

@@ -21,7 +21,15 @@ from valor_ray.grounding.finetune.folder import read_object
 from valor_ray.runs.folder import locked
 from valor_ray.runs.record_file import replace_text
 from valor_ray.tabletop.finetune.answers import answers
-from valor_ray.tabletop.finetune.controls.runs import SECOND, VERIFIED, Say, Source, Trained, all_trained
+from valor_ray.tabletop.finetune.controls.runs import (
+    SECOND,
+    VERIFIED,
+    Say,
+    Source,
+    Trained,
+    all_trained,
+    check_second,
+)
 from valor_ray.tabletop.finetune.controls.table import table_record, table_text
 from valor_ray.tabletop.finetune.held_out import START, held_out_ap
 from valor_ray.tabletop.scenes import GROUNDING_LOOKS
@@ -50,7 +58,9 @@ def controls(run: Path, asked: Asked, say: Say, overrides: Sequence[str] = ()) -
     ConfigError (the run, a control that was trained with other settings), CheckpointError, StorageError.
     """
     source = Source(run, overrides)
-    second = None if asked.second is None else Source(asked.second, overrides)
+    second = None if asked.second is None else Source(asked.second)
+    if second is not None:
+        check_second(source, second)
     steps = source.steps if asked.minutes is None else source.steps_in(asked.minutes)
     with locked(source.path / "controls", "--run"):
         ways = all_trained(source, asked.names, steps, say)
@@ -60,7 +70,7 @@ def controls(run: Path, asked: Asked, say: Say, overrides: Sequence[str] = ()) -
         held_out = held_out_ap(
             models, asked.scenes, GROUNDING_LOOKS, 0, say, over=(START, VERIFIED), cache=source.path / CACHE
         )
-        record = table_record(ways, held_out, GROUNDING_LOOKS)
+        record = table_record(ways, held_out, GROUNDING_LOOKS, source.is_main_way(steps), source.steps)
         if asked.questions:
             shown = {name: models[name] for name in (START, VERIFIED, SECOND) if name in models}
             record["answers"] = answers(shown, source.config, source.path / CACHE, asked.questions, say)

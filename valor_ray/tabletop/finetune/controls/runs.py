@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
+from valor_ray.grounding.dataset.training import read_about
 from valor_ray.grounding.finetune.folder import FinetuneFolder, read_object
 from valor_ray.grounding.finetune.mined_set import open_set, split_sizes
 from valor_ray.grounding.finetune.process import REPLAY
@@ -21,6 +23,7 @@ from valor_ray.tabletop.finetune.controls.sets import CONTROL_SETS, read_mined, 
 
 if TYPE_CHECKING:
     from valor_ray.config.finetune import FinetuneConfig
+    from valor_ray.config.grounding import GroundingConfig
     from valor_ray.grounding.learner.learn import LearnEnd, LearnTask
 
 Say = Callable[[str], None]
@@ -28,8 +31,9 @@ VERIFIED, SECOND = "verified", "two_rounds"
 REPLAY_ONLY, WITHOUT_NEGATIVES, WITHOUT_REPLAY = "replay_only", "without_negatives", "without_replay"
 CONTROLS = ("self_training", "random_verifier", REPLAY_ONLY, "true_boxes")
 ABLATIONS = ("without_coarse", "without_crop", "without_duplicates", WITHOUT_NEGATIVES, WITHOUT_REPLAY)
-# settings that may change between two starts of a control
+# settings that may change between two starts of a control, and between the run and its controls
 _FREE = frozenset(("mined", "num_gpus", "threads", "save_every", "keep_checkpoints", "service"))
+_SEEN_WITH = ("model", "image_side", "box_threshold", "text_threshold")  # of the detector
 _SETTINGS, _DONE = "control.json", "done.json"  # in a control's folder
 _SAY_EVERY = 50  # steps
 
@@ -46,14 +50,17 @@ class Trained:
     minutes: float  # of its steps
     alpha: float | None  # share of the new weights; None: the gate let none pass, these are averaged/
     passed: bool
-    general: dict[str, Any]  # {"start": {"map", ...}, "end": {...}}, points
+    general: dict[
+        str, Any
+    ]  # of learner.select.Selection: {"start": {"map", ...}, "end": {...}, "1": {"map"}}, points
 
 
 class Source:
     """A run of `valor train grounding` that has come to its end."""
 
     def __init__(self, path: Path, overrides: Sequence[str] = ()) -> None:
-        """Raises ConfigError: another command's folder, not at its end, settings of another version."""
+        """Raises ConfigError: another command's folder, not at its end, settings of another version, a set that has
+        changed since the run was trained on it."""
         check_kind(path, GROUNDING)
         self.folder = FinetuneFolder(path.resolve())
         self.path = self.folder.path
@@ -61,9 +68,20 @@ class Source:
             raise ConfigError(
                 f"--run {path} has not come to its end: `valor train grounding --run {path}` goes on."
             )
+        self.own = Config.load(str(self.folder.config))  # what the run was made with
         self.config = Config.load(str(self.folder.config), overrides)
+        if self.config.finetune.steps != self.own.finetune.steps:
+            raise ConfigError(
+                "The controls have the run's steps: leave out finetune.steps; --minutes gives others."
+            )
         plan = read_object(self.folder.plan, "Give another --run.")
         self.dataset = Path(plan["dataset"])
+        self.mined = open_set(self.dataset)
+        if self.mined.sha256 != plan["sha256"]:
+            raise ConfigError(
+                f"The set {self.dataset} is not the one that {path} was trained on (sha256 {self.mined.sha256[:12]}, "
+                f"then {plan['sha256'][:12]}): it was mined further since. Put the old one back, or train on this one."
+            )
         self.mine = None if plan.get("mine") is None else Path(plan["mine"])
         self.replay = self.path / REPLAY if (self.path / REPLAY).exists() else None
         self.steps = int(read_object(self.folder.learned, "Give another --run.")["steps"])
@@ -71,6 +89,22 @@ class Source:
     @property
     def settings(self) -> FinetuneConfig:
         return self.config.finetune
+
+    @property
+    def grounding(self) -> GroundingConfig:
+        """With what decides which pictures are in a set as it was when the run's set was made."""
+        grounding = self.config.grounding
+        rejected = read_about(self.dataset).get("all_rejected", grounding.all_rejected)
+        return grounding.model_copy(update={"all_rejected": rejected})
+
+    def is_main_way(self, steps: int) -> bool:
+        """Whether the run itself is what controls of so many steps compare with: it has their steps and settings."""
+        return steps == self.steps and meant(self.own) == meant(self.config)
+
+    @property
+    def began_with(self) -> Path:
+        """The weights, where they are files."""
+        return Path(resolve_model(self.own.detector.model)).resolve()
 
     @property
     def replayed(self) -> int:
@@ -87,32 +121,62 @@ class Source:
 
     def trained(self, name: str) -> Trained:
         """The run's own row."""
-        images = open_set(self.dataset).images
+        images = self.mined.images
         minutes = sum(float(record["seconds"]) for record in read_records(self.folder.metrics)) / 60
         boxes = sum(len(image.positives) for image in images)
         return _trained(name, self.path, (self.steps, split_sizes(images, self.settings)[0], boxes), minutes)
 
 
 def all_trained(source: Source, names: Sequence[str], steps: int, say: Say) -> list[Trained]:
-    """The main way first: the run's own weights, or anew where the others have other steps."""
-    ways = [source.trained(VERIFIED)] if steps == source.steps else [_control(source, VERIFIED, steps, say)]
-    return ways + [_control(source, name, steps, say) for name in names]
+    """The main way first: the run's own weights, or anew where the others have other steps or settings.
+
+    All sets are made and all folders checked before anything is trained.
+    """
+    own = source.is_main_way(steps)
+    tasks = {name: _checked(source, name, steps) for name in (*(() if own else (VERIFIED,)), *names)}
+    ways = [source.trained(VERIFIED)] if own else []
+    return ways + [_control(source, name, task, say) for name, task in tasks.items()]
 
 
-def _control(source: Source, name: str, steps: int, say: Say) -> Trained:
-    """Train and select, unless that is done."""
+def check_second(first: Source, second: Source) -> None:
+    """Raises ConfigError when a run did not begin with weights of another."""
+    began = second.began_with
+    if not any(began.is_relative_to((first.path / name).resolve()) for name in ("weights", "chosen")):
+        raise ConfigError(
+            f"--second {second.path} began with {began}, not with weights of {first.path} (its weights/ or chosen/). "
+            f"Give a run of `valor train grounding --set detector.model={first.path}/chosen`."
+        )
+
+
+def meant(config: Config) -> dict[str, Any]:
+    """The settings that decide what a control learns and how it sees."""
+    saved = config.finetune.model_dump(mode="json")
+    return {key: value for key, value in saved.items() if key not in _FREE} | {
+        f"detector.{name}": getattr(config.detector, name) for name in _SEEN_WITH
+    }
+
+
+def _checked(source: Source, name: str, steps: int) -> LearnTask:
+    """A control's task, its set made. Raises ConfigError when its folder was made with other settings."""
     folder = source.path / "controls" / name
     task, what = _task(source, name, steps, folder)
     known = folder / _SETTINGS
     if not known.exists():
         replace_text(known, json.dumps(what, indent=1) + "\n")
-    elif changed := changes(read_object(known, f"Remove {folder}."), what):
+    # a folder of a version that noted fewer settings was made with the run's own
+    elif changed := changes(meant(source.own) | read_object(known, f"Remove {folder}."), what):
         raise ConfigError(
             f"{folder} was made with other settings ({changed}). Remove that folder, or give them again."
         )
-    if not (folder / _DONE).exists():
-        replace_text(folder / _DONE, json.dumps(asdict(_learnt(source, name, task, say))) + "\n")
-    return Trained(**read_object(folder / _DONE, f"Remove {folder}."))
+    return task
+
+
+def _control(source: Source, name: str, task: LearnTask, say: Say) -> Trained:
+    """Train and select, unless that is done."""
+    done = task.run / _DONE
+    if not done.exists():
+        replace_text(done, json.dumps(asdict(_learnt(source, name, task, say))) + "\n")
+    return Trained(**read_object(done, f"Remove {task.run}."))
 
 
 def _learnt(source: Source, name: str, task: LearnTask, say: Say) -> Trained:
@@ -154,11 +218,8 @@ def _task(source: Source, name: str, steps: int, folder: Path) -> tuple[LearnTas
     dataset, replay, changed = _set(source, name, folder)
     settings = source.settings.model_copy(update=_steps(source.settings, steps) | changed)
     config = source.config.model_copy(update={"finetune": settings})
-    saved = settings.model_dump(mode="json")
     what = {"set": open_set(dataset).sha256, "replayed": replay is not None}
-    return LearnTask(config, dataset, replay, folder), what | {
-        key: value for key, value in saved.items() if key not in _FREE
-    }
+    return LearnTask(config, dataset, replay, folder), what | meant(config)
 
 
 def _steps(settings: FinetuneConfig, steps: int) -> dict[str, Any]:
@@ -185,9 +246,7 @@ def _set(source: Source, name: str, folder: Path) -> tuple[Path, Path | None, di
         if source.mine is None:
             raise ConfigError(f"{source.path} was trained on a set without its mining run: {name} needs one.")
         seed = source.settings.seed
-        write_control_set(
-            name, read_mined(source.mine), made, source.config.grounding, source.config.images, seed
-        )
+        write_control_set(name, read_mined(source.mine), made, source.grounding, source.config.images, seed)
     return made, source.replay, {}
 
 

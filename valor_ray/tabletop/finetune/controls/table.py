@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from valor_ray.tabletop.finetune.controls.runs import VERIFIED, Trained
+from valor_ray.tabletop.finetune.controls.runs import SECOND, VERIFIED, Trained
 from valor_ray.tabletop.finetune.held_out import START, TOGETHER
 
 TITLES = {
@@ -36,17 +36,34 @@ _COLUMNS = (  # of the text: title, key, decimals
 
 
 def table_record(
-    ways: Sequence[Trained], held_out: Mapping[str, Any], looks: Sequence[str]
+    ways: Sequence[Trained], held_out: Mapping[str, Any], looks: Sequence[str], own: bool, steps: int
 ) -> dict[str, Any]:
-    """controls.json as the page reads it (report/finetuning/controls.py): {"rows", "note"}; AP and mAP in points."""
+    """controls.json as the page reads it (report/finetuning/controls.py): {"rows", "note"}; AP and mAP in points.
+
+    own: whether the verified way is the run itself; steps: that the run has made.
+    """
     rows = [_start_row(ways[0], held_out, looks)]
-    rows += [_row(way, held_out, looks) for way in ways]
+    for way in ways:
+        row = _row(way, held_out, looks)
+        row["note"] = " ".join(part for part in (_origin(way, own, steps), row["note"]) if part)
+        rows.append(row)
+    but = "the start and two rounds" if any(way.name == SECOND for way in ways) else "the start"
     return {
         "rows": rows,
         "note": f"AP on {held_out['scenes']} held-out scenes in each of {', '.join(looks)}. Intervals: 95 %, bootstrap "
-        f"over scenes. Every row but the start has the verified way's steps and pictures a step. over verified: AP50 "
+        f"over scenes. Every row but {but} has the verified way's steps and pictures a step. over verified: AP50 "
         f"less that of the verified boxes.",
     }
+
+
+def _origin(way: Trained, own: bool, steps: int) -> str:
+    """Of which training the weights are, where it is another than a reader would think; "" else."""
+    if way.name == VERIFIED:
+        return "" if own else f"Trained anew for this table; the run itself made {steps} steps."
+    if way.name == SECOND:
+        of = "" if own else ", which is not this table's verified way"
+        return f"{way.steps} steps after the run's {steps}{of}: {steps + way.steps} in all, more than any other row."
+    return ""
 
 
 def _start_row(main: Trained, held_out: Mapping[str, Any], looks: Sequence[str]) -> dict[str, Any]:
@@ -64,7 +81,7 @@ def _row(way: Trained, held_out: Mapping[str, Any], looks: Sequence[str]) -> dic
     gain = _gain(way.name, START, held_out)
     over = {} if way.name == VERIFIED else _over(way.name, held_out)
     said = "" if way.name == VERIFIED else words(way.name, over["over_verified"], over["over_verified_ci"])
-    refused = "" if way.passed else "The gate let no weights pass; these are the averaged ones."
+    refused = "" if way.passed else "No share of the new weights was chosen; these are the averaged ones."
     return {
         "name": TITLES[way.name],
         "control": way.name,
@@ -83,10 +100,9 @@ def _row(way: Trained, held_out: Mapping[str, Any], looks: Sequence[str]) -> dic
 
 
 def _general_map(way: Trained) -> float | None:
-    """Of the row's weights; where the gate passed none, of the averaged ones, if it has looked at them."""
-    end = way.general.get("end") or {"map": (way.general.get("by_alpha") or {}).get("1")}
-    value: float | None = end["map"]
-    return value
+    """Of the row's weights; where none passed, of the averaged ones (alpha 1), if the gate has looked at them."""
+    measured: Mapping[str, float] = way.general.get("end") or way.general.get("1") or {}
+    return measured.get("map")
 
 
 def _figures(name: str, held_out: Mapping[str, Any], looks: Sequence[str]) -> dict[str, Any]:
