@@ -73,7 +73,7 @@ class FinetuneConfig(Section):
         description="share of the mined pictures that choose the weights and are not trained on",
     )
     alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.4, 0.55, 0.7, 0.85, 1.0),
+        (0.4, 0.5, 0.6, 0.7, 0.85, 1.0),
         min_length=1,
         description="shares of the new weights, the rest start weights, that are tried (WiSE-FT)",
     )

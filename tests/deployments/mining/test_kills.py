@@ -87,6 +87,7 @@ def test_kills_lose_no_decision_and_repeat_no_stored_verdict(tmp_path: Path) -> 
     assert set(vlm.calls.values()) == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_scenes_are_mined_by_the_policy_and_a_pool_of_workers(tmp_path: Path) -> None:
     settings = ("grounding.query_limit=6", "grounding.workers=2", "grounding.audit_every=1")

@@ -10,7 +10,7 @@ import pytest
 
 from valor_ray.config.grounding import GroundingConfig
 from valor_ray.grounding.dataset import export as exporting
-from valor_ray.judges.boxes.presence import without_box
+from valor_ray.judges.boxes.geometry import without_box
 from valor_ray.records import BOX_CHECKS, BoxDecision, CheckedBox, MinedImage
 
 # What the checks said, in order: y kept, n dropped, u dropped as unsure, ? no verdict

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from valor_ray.judges.boxes.presence import check_presence, without_box
+from valor_ray.judges.boxes.geometry import without_box
+from valor_ray.judges.boxes.presence import check_presence
 from valor_ray.records import BOX_CHECKS, BoxDecision, CheckedBox, JudgeReply, Usage
 
 

@@ -15,7 +15,8 @@ from valor_ray.answer import MALFORMED
 from valor_ray.errors import ImageError
 from valor_ray.grounding.mine.phrases import ProgramPhrases
 from valor_ray.judges.boxes.checks import check_boxes
-from valor_ray.judges.boxes.presence import check_presence, without_box
+from valor_ray.judges.boxes.geometry import without_box
+from valor_ray.judges.boxes.presence import check_presence
 from valor_ray.ports import Detector, Judge, Policy, version_of
 from valor_ray.program.parse import parse_reply
 from valor_ray.queries.read import local_picture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from valor_ray.measure.detection_ap import iou_matrix
-from valor_ray.records import BBox
+from valor_ray.records import BBox, CheckedBox
 
 SAME_IOU = 0.85  # boxes of one phrase that overlap so much are one object, whatever was said
 LEAST_SHARED = 0.25  # of the smaller box's area: boxes that share less are not one object, whatever was said
@@ -30,6 +30,13 @@ class Group:
 def phrase_key(label: str) -> str:
     """What makes two labels one phrase: case, width forms and runs of space do not count."""
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def without_box(phrases: Iterable[str], boxes: Iterable[CheckedBox]) -> tuple[str, ...]:
+    """The phrases that no box stands for: all their candidates were refused, if there were any. A box without a
+    verdict, or one that the verifier was unsure of, may be what is asked about: its phrase is not among them."""
+    open_phrases = {phrase_key(box.label) for box in boxes if box.kept is not False or box.unsure}
+    return tuple(phrase for phrase in phrases if phrase_key(phrase) not in open_phrases)
 
 
 def clipped(bbox: BBox, width: int, height: int) -> BBox | None:

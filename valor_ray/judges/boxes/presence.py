@@ -6,16 +6,15 @@ phrases without a box name something that is. Only what the verifier calls absen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from valor_ray.judges.boxes.asking import Account, Members, Slips, ask_until_read, open_verifier, packed
-from valor_ray.judges.boxes.geometry import phrase_key
 from valor_ray.judges.boxes.partition import read_presence
 from valor_ray.judges.boxes.requests import presence_request
 from valor_ray.ports import Judge
-from valor_ray.records import CheckedBox, JudgeReply, JudgeRequest, Picture
+from valor_ray.records import JudgeReply, JudgeRequest, Picture
 
 if TYPE_CHECKING:
     from valor_ray.config.grounding import GroundingConfig
@@ -28,13 +27,6 @@ class Presence:
 
     verdicts: Mapping[str, str | None]  # phrase -> of requests.PRESENT; None: no verdict
     account: Account
-
-
-def without_box(phrases: Iterable[str], boxes: Iterable[CheckedBox]) -> tuple[str, ...]:
-    """The phrases that no box stands for: all their candidates were refused, if there were any. A box without a
-    verdict, or one that the verifier was unsure of, may be what is asked about: its phrase is not among them."""
-    open_phrases = {phrase_key(box.label) for box in boxes if box.kept is not False or box.unsure}
-    return tuple(phrase for phrase in phrases if phrase_key(phrase) not in open_phrases)
 
 
 async def check_presence(

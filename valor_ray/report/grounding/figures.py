@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from valor_ray.judges.boxes.requests import PRESENT
 from valor_ray.records import BoxStage
 from valor_ray.report.grounding.summary import Fate, MiningSummary
 from valor_ray.report.kit.rows import number
@@ -91,7 +90,7 @@ def programs(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def presence(report: Mapping[str, Any], summary: MiningSummary) -> Iterator[tuple[str, str, str]]:
     """(what was said, phrases of which it was said, how many of them name something there) of phrases without a box."""
     for said, count in sorted(summary.presence.items()):
-        named = f"called {said}" if said in PRESENT else "without a verdict"
+        named = "without a verdict" if said in ("no verdict", "not asked") else f"called {said}"
         there = number(report, "evaluation", "phrases_without_box", named, "there")
         of = number(report, "evaluation", "phrases_without_box", named, "phrases")
         yield said, f"{count:,}", "–" if there is None or not of else f"{there:,.0f} of {of:,.0f}"

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from valor_ray.judges.boxes.geometry import phrase_key
-from valor_ray.judges.boxes.presence import without_box
+from valor_ray.judges.boxes.geometry import phrase_key, without_box
 from valor_ray.records import BOX_CHECKS, BoxStage, CheckedBox, MinedImage
 
 SHOWN = 150  # pictures on the page

@@ -30,7 +30,7 @@ from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ConfigError
 from valor_ray.grounding.dataset.export import DatasetCounts, export
 from valor_ray.grounding.dataset.images import MergedImages
-from valor_ray.judges.boxes.presence import without_box
+from valor_ray.judges.boxes.geometry import without_box
 from valor_ray.measure.box_stages import claims
 from valor_ray.models.grounding_dino.phrases import normal_form
 from valor_ray.records import BOX_CHECKS, BBox, BoxDecision, BoxStage, CheckedBox, MinedImage
