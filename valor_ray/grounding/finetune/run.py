@@ -101,9 +101,8 @@ class _Run:
     def find_set(self) -> None:
         """The set, mined first where none is named; checked, and noted as what is trained on."""
         settings, named = self.config.finetune, self.config.finetune.mined
-        if (
-            named is None and not self.folder.plan.exists()
-        ):  # mining again might add what earlier steps have not seen
+        # mining again might add what earlier steps have not seen
+        if named is None and not self.folder.plan.exists():
             with self.folder.timed("mine"):
                 self.offline.mine()
         self.mined = open_set(self.folder.mined if named is None else Path(named))

@@ -9,27 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch.nn import functional as F
 
 from valor_ray.grounding.learner.targets import CaptionTargets
 from valor_ray.models.grounding_dino.losses import (
-    BOX_WEIGHT,
     CLASS_WEIGHT,
-    GIOU_WEIGHT,
     Heads,
     Targets,
-    giou,
+    box_loss,
+    focal,
     match,
     place_targets,
 )
 
-_ALPHA, _GAMMA = 0.25, 2.0
-
 Sums = dict[str, torch.Tensor]  # of the loss's parts, by name
-COUNTS = (
-    "targets",
-    "places",
-)  # what they are divided by: targets, and the encoder's places of the dense part
+COUNTS = ("targets", "places")  # they are divided by: targets, and the encoder's places of the dense part
 
 
 def loss_sums(heads: Heads, targets: Sequence[CaptionTargets], *, dense: bool) -> tuple[Sums, dict[str, int]]:
@@ -62,7 +55,7 @@ def _layer(heads: Heads, layer: int, targets: Sequence[CaptionTargets]) -> torch
     if layer < len(heads.refined):
         refined = heads.refined[layer]
         value = value + sum(
-            _box_loss(refined[row, queries], targets[row].boxes[chosen])
+            box_loss(refined[row, queries], targets[row].boxes[chosen])
             for row, (queries, chosen) in enumerate(pairs)
         )
     return value
@@ -102,18 +95,6 @@ def _part(
         weights[predictions] = target.known[chosen]
         wanted[predictions] = target.tokens[chosen]
         shown = text_mask[row]
-        value = value + CLASS_WEIGHT * _focal(logits[row][:, shown], wanted[:, shown], weights[:, shown])
-        value = value + _box_loss(boxes[row, predictions], target.boxes[chosen])
+        value = value + CLASS_WEIGHT * focal(logits[row][:, shown], wanted[:, shown], weights[:, shown])
+        value = value + box_loss(boxes[row, predictions], target.boxes[chosen])
     return value
-
-
-def _focal(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Focal loss (arXiv 1708.02002), weighted, summed."""
-    chance = logits.sigmoid()
-    wrong = torch.where(wanted > 0, 1 - chance, chance)
-    scale = torch.where(wanted > 0, _ALPHA, 1 - _ALPHA) * wrong**_GAMMA * weights
-    return (scale * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")).sum()
-
-
-def _box_loss(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    return BOX_WEIGHT * (boxes - wanted).abs().sum() + GIOU_WEIGHT * (1 - giou(boxes, wanted)).sum()

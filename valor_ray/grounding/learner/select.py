@@ -43,9 +43,8 @@ _NO_BETTER = (
 class Selection:
     alpha: float | None  # None: no share passed the gate
     held_back: list[dict[str, float]]  # {"alpha", "ap50", "map"}, points; alpha 0 is the start
-    general: dict[
-        str, Any
-    ]  # "start", "end" (None: none passed): GeneralScore's fields; "baseline_map"; tried: "0.5"
+    # "start", "end" (None: none passed): GeneralScore's fields; "baseline_map"; of a tried share "0.5": {"map"}
+    general: dict[str, Any]
     passed: bool
     words: str  # the gate's verdict
     weights: Path | None  # hub format; None: none passed

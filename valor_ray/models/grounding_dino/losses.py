@@ -50,17 +50,22 @@ def giou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return inner / area.clamp(min=1e-7) - (hull - area) / hull.clamp(min=1e-7)
 
 
-def _focal(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Focal loss (arXiv 1708.02002) summed over the caption tokens that are not padding."""
-    mask = mask[:, None].expand_as(logits)
-    logits, targets = logits[mask], targets[mask]
+def focal(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Focal loss (arXiv 1708.02002), each element by its weight, summed; all of one shape."""
     chance = logits.sigmoid()
-    wrong = torch.where(targets > 0, 1 - chance, chance)
-    weight = torch.where(targets > 0, _ALPHA, 1 - _ALPHA) * wrong**_GAMMA
-    return (weight * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")).sum()
+    wrong = torch.where(wanted > 0, 1 - chance, chance)
+    scale = torch.where(wanted > 0, _ALPHA, 1 - _ALPHA) * wrong**_GAMMA * weights
+    return (scale * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")).sum()
 
 
-def _box_loss(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def _caption_focal(logits: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Over the caption tokens that are not padding."""
+    shown = mask[:, None].expand_as(logits)
+    return focal(logits[shown], wanted[shown], torch.ones_like(logits[shown]))
+
+
+def box_loss(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """L1 and GIoU of paired boxes (n, 4), weighted, summed."""
     return BOX_WEIGHT * (boxes - wanted).abs().sum() + GIOU_WEIGHT * (1 - giou(boxes, wanted)).sum()
 
 
@@ -82,16 +87,16 @@ def match(logits: torch.Tensor, boxes: torch.Tensor, target: Targets) -> tuple[t
 def _query_loss(heads: Heads, layer: int, targets: Sequence[Targets], count: float) -> torch.Tensor:
     logits, boxes = heads.logits[layer], heads.boxes[layer]
     one_hot = torch.zeros_like(logits)
-    box_loss = logits.new_zeros(())
+    framing = logits.new_zeros(())
     for row, target in enumerate(targets):
         if len(target.boxes) == 0:
             continue
         queries, chosen = match(logits[row], boxes[row], target)
         one_hot[row, queries] = target.tokens[chosen]
-        box_loss = box_loss + _box_loss(boxes[row, queries], target.boxes[chosen])
+        framing = framing + box_loss(boxes[row, queries], target.boxes[chosen])
         if layer < len(heads.refined):
-            box_loss = box_loss + _box_loss(heads.refined[layer][row, queries], target.boxes[chosen])
-    return (CLASS_WEIGHT * _focal(logits, one_hot, heads.text_mask) + box_loss) / count
+            framing = framing + box_loss(heads.refined[layer][row, queries], target.boxes[chosen])
+    return (CLASS_WEIGHT * _caption_focal(logits, one_hot, heads.text_mask) + framing) / count
 
 
 @torch.no_grad()
@@ -113,14 +118,16 @@ def place_targets(centres: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Ten
 
 def _dense_loss(heads: Heads, targets: Sequence[Targets]) -> torch.Tensor:
     one_hot = torch.zeros_like(heads.dense_logits)
-    box_loss = one_hot.new_zeros(())
+    framing = one_hot.new_zeros(())
     count = 0
     for row, target in enumerate(targets):
         places, chosen = place_targets(heads.centres, target.boxes)
         one_hot[row, places] = target.tokens[chosen]
-        box_loss = box_loss + _box_loss(heads.dense_boxes[row, places], target.boxes[chosen])
+        framing = framing + box_loss(heads.dense_boxes[row, places], target.boxes[chosen])
         count += len(places)
-    return (CLASS_WEIGHT * _focal(heads.dense_logits, one_hot, heads.text_mask) + box_loss) / max(count, 1)
+    return (CLASS_WEIGHT * _caption_focal(heads.dense_logits, one_hot, heads.text_mask) + framing) / max(
+        count, 1
+    )
 
 
 def detection_loss(heads: Heads, targets: Sequence[Targets]) -> dict[str, torch.Tensor]:
