@@ -16,19 +16,18 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
-from valor_ray.images import from_data_uri, load, to_jpeg_uri
+from valor_ray.images import to_jpeg_uri
 from valor_ray.judges.boxes.geometry import clipped, phrase_key
 from valor_ray.measure.detection_ap import iou_matrix
-from valor_ray.records import BBox, Picture
+from valor_ray.records import BBox
 from valor_ray.report.finetuning.records import FinetuneRecords, Record, rows
 from valor_ray.report.kit.overlay import COLOURS
 from valor_ray.report.kit.rows import number, rows_of
+from valor_ray.report.kit.shown_picture import load_shown
 from valor_ray.report.kit.templates import as_text
 
 MOST = 12  # pictures
@@ -203,26 +202,15 @@ def _drawn(
 def _picture(image: str, folder: Path) -> tuple[str, str]:
     """JPEG data URI and "", or "" and why there is no picture. Nothing is fetched."""
     try:
-        return to_jpeg_uri(_load(image, folder), _QUALITY, _SIDE), ""
+        return to_jpeg_uri(load_shown(image, lambda path: _place(path, folder)), _QUALITY, _SIDE), ""
     except ImageError as error:
         return "", f"The picture cannot be shown. {_cut(str(error), 300)}"
 
 
-def _load(image: str, folder: Path) -> Picture:
-    limits = ImageConfig()
-    if image.startswith("data:"):
-        return from_data_uri(image, limits)
-    if "://" in image and not image.startswith("file://"):
-        raise ImageError("It is at an address, and making a page fetches nothing.")
-    path = Path(unquote(urlsplit(image).path) if image.startswith("file://") else image)
-    try:
-        places = [
-            folder / path,
-            *(folder / inside / path.name for inside in ("mined/data/images", "mined/dataset/images")),
-        ]
-        return load(next((place for place in places if place.is_file()), places[0]), limits)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"Its name is that of no file ({error}).") from error
+def _place(path: Path, folder: Path) -> Path:
+    """Relative to the run folder or absolute, or where a run's own mining has put it."""
+    inside = (folder / at / path.name for at in ("mined/data/images", "mined/dataset/images"))
+    return next((place for place in (folder / path, *inside) if place.is_file()), folder / path)
 
 
 def _name(image: str) -> str:

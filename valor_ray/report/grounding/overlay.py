@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from markupsafe import Markup
 
-from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
-from valor_ray.images import from_data_uri, load, to_jpeg_uri
-from valor_ray.records import BBox, MinedImage, Picture
+from valor_ray.images import to_jpeg_uri
+from valor_ray.records import BBox, MinedImage
 from valor_ray.report.grounding.summary import Fate, checks_passed, fate_of
+from valor_ray.report.kit.shown_picture import load_shown
 
 SIDE = 320  # px: longest side of the picture on the page, and of the SVG's own units
 _QUALITY = 80
@@ -40,7 +39,7 @@ class Thumbnail:
 def thumbnail(picture: MinedImage, folder: Path) -> Thumbnail:
     """The picture made small. Reads the file once; a picture that is gone or has changed is said to be so."""
     try:
-        loaded = _load(picture.image, folder)
+        loaded = load_shown(picture.image, lambda path: _place(path, folder))
     except ImageError as error:
         return Thumbnail("", f"The picture cannot be shown. {error}")
     uri = to_jpeg_uri(loaded, _QUALITY, SIDE)
@@ -49,28 +48,13 @@ def thumbnail(picture: MinedImage, folder: Path) -> Thumbnail:
     return Thumbnail(uri)
 
 
-def _load(image: str, folder: Path) -> Picture:
-    limits = ImageConfig()
-    if image.startswith("data:"):
-        return from_data_uri(image, limits)
-    if "://" in image and not image.startswith("file://"):
-        raise ImageError("It is at an address, and making a page fetches nothing.")
-    path = Path(unquote(urlsplit(image).path) if image.startswith("file://") else image)
-    try:
-        if not path.is_file() and (moved := _moved(path, folder)) is not None:
-            path = moved
-        return load(path, limits)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"Its name is that of no file ({error}).") from error
-
-
-def _moved(path: Path, folder: Path) -> Path | None:
-    """Where the picture of a run folder is that was copied or renamed with what it holds."""
-    for parts in (path.parts, ("data", "images", path.name), ("dataset", "images", path.name)):
-        inside = folder.joinpath(*parts)
-        if inside.is_file():
-            return inside
-    return None
+def _place(path: Path, folder: Path) -> Path:
+    """The file itself, or where it is in a run folder that was copied or renamed with what it holds."""
+    inside = [
+        folder.joinpath(*parts)
+        for parts in (path.parts, ("data", "images", path.name), ("dataset", "images", path.name))
+    ]
+    return next((place for place in (path, *inside) if place.is_file()), path)
 
 
 def drawing(picture: MinedImage, shown: Sequence[int], thumb: Thumbnail) -> Markup:
