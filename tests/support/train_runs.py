@@ -50,7 +50,7 @@ class CountingJudge:
         return sum(self.calls.values())
 
     def settings(self) -> list[str]:
-        return [f"judge.base_url={self.url}", "judge.api_key_env=null"]
+        return [f"judge.base_url={self.url}", "judge.api_key_env=null", "judge.retries=5"]
 
 
 @contextmanager

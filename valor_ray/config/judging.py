@@ -98,9 +98,10 @@ class JudgeConfig(Endpoint):
         description="share: each call goes to one judge; vote: each call goes to all, the majority counts",
     )
     retries: int = Field(
-        4,
+        5,
         ge=0,
-        description="further tries after a 5xx, a time-out or a lost connection; a 429 is waited out",
+        description="further tries after a 5xx, a time-out or a lost connection; a 429 is waited out; from 5 on an "
+        "outage is waited out, too: six failures in a row open the breaker",
     )
     patience_s: float = Field(
         3600,

@@ -86,7 +86,7 @@ def test_kills_at_random_moments_give_the_weights_of_an_uninterrupted_run(tmp_pa
     settings = (f"finetune.steps={STEPS}", "finetune.save_every=3")
     Run(tmp_path / "whole", sources, *settings).finish()
     cut = tmp_path / "cut"
-    for step in sorted(rng.sample(range(2, STEPS - 4), 2)):  # the driver, then everything at once
+    for step in sorted(rng.sample(range(2, STEPS // 2), 2)):  # the driver, or everything at once
         with Run(cut, sources, *settings) as run:
             run.wait_for_step(step, look_s=rng.uniform(0.001, 0.3))
             everything = runs.tree(run.process)
@@ -98,9 +98,11 @@ def test_kills_at_random_moments_give_the_weights_of_an_uninterrupted_run(tmp_pa
         assert runs.outlived(everything) == [], seed
         whole_checkpoints(cut)
     with Run(cut, sources, *settings) as run:
-        run.wait_for_step(STEPS - 3)
-        learner = runs.child(run.process, "RayTrainWorker")
-        assert learner is not None, seed
+        # a step that is there already may be that of an earlier start, whose learner is no more
+        learner = runs.wait_until(
+            run.process, run.log.read_text, lambda: runs.child(run.process, "RayTrainWorker")
+        )
+        run.wait_for_step(STEPS // 2 + 3)
         time.sleep(rng.uniform(0, 0.3))
         learner.kill()
         report = run.finish(500)

@@ -20,7 +20,7 @@ def start(folder: Path, vlm: mining.CountingVlm, log: Path) -> subprocess.Popen:
     """Programs are recorded already, so that vLLM need not start; the tiny detector proposes boxes anywhere."""
     settings = [
         f"vlm.base_url={vlm.url}", "vlm.model=m", "vlm.api_key_env=null", "vlm.hedge=false",
-        "vlm.first_in_flight=8", "vlm.max_in_flight=8", "grounding.audit_every=0",
+        "vlm.first_in_flight=8", "vlm.max_in_flight=8", "vlm.retries=5", "grounding.audit_every=0",
     ]  # fmt: skip
     command = [sys.executable, "-m", "valor_ray", "mine", "--run", str(folder / "run"), "--json"]
     command += ["--queries", str(folder / "queries.jsonl")]

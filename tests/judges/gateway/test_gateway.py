@@ -203,6 +203,14 @@ def test_500s_are_tried_again_and_then_missing_never_no(tmp_path: Path) -> None:
     assert reply.content is None and "500" in reply.missing and rough.calls == 3
 
 
+def test_with_five_retries_a_call_that_is_alone_in_flight_waits_an_outage_out(tmp_path: Path) -> None:
+    async def behave(n: int, body: Any, request: web.Request) -> web.Response:
+        return failed(503) if n < 8 else said(YES)
+
+    with endpoint(behave) as rough:
+        assert verdicts(ask(config(rough.url, retries=5), tmp_path, "a")) == ["yes"]
+
+
 def test_refused_key_stops_everything_at_once_and_names_the_variable(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
