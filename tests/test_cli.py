@@ -1,12 +1,16 @@
 """The `valor` command: help, exit codes, and what goes to stdout."""
 
+import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from valor_ray import cli
+from valor_ray.commands.options import local_path
 from valor_ray.commands.tools import doctor
 from valor_ray.errors import ImageError
 
@@ -63,6 +67,27 @@ def test_wrong_settings_exit_2_without_a_traceback(capsys) -> None:
     assert captured.out == ""
     assert captured.err.startswith("valor doctor: Unknown setting 'policy.modle'")
     assert "Traceback" not in captured.err
+
+
+def test_no_command_takes_a_url_for_a_folder(capsys) -> None:
+    paths = [action for action in options(cli.build_parser()) if action.type is local_path]
+    assert len(paths) > 15
+    assert not [action for action in options(cli.build_parser()) if action.type is Path]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["train", "reasoning", "--run", "s3://bucket/runs/first"])
+    assert stopped.value.code == 2
+    assert "argument --run: 's3://bucket/runs/first' is a URL" in capsys.readouterr().err
+    for setting in ("finetune.mined", "detector.follow", "judge.cache_dir", "vlm.cache_dir"):
+        assert cli.main(["doctor", "--set", f"{setting}=gs://a/b"]) == 2
+        said = capsys.readouterr().err
+        assert setting in said and "is a URL" in said and "Value error" not in said
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in parser._actions:
+        yield action
+        for below in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
+            yield from options(below)
 
 
 def test_failure_exits_1_and_with_json_is_an_object_too(capsys, monkeypatch) -> None:

@@ -7,8 +7,10 @@ import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.config.on_disk import on_disk
 from valor_ray.errors import ConfigError, ValorError
 
 if TYPE_CHECKING:
@@ -88,6 +90,14 @@ def exit_code(
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def local_path(text: str) -> Path:
+    """argparse type: a file or folder of this machine."""
+    try:
+        return Path(on_disk(text))
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> int:

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from valor_ray.config.section import Section
+from valor_ray.config.section import DiskPath, Section
 
 
 class FinetuneConfig(Section):
     """GroundingDINO on a mined set, with replay, averaged weights, and a gate (paper, section 3.2)."""
 
-    mined: str | None = Field(
+    mined: DiskPath | None = Field(
         None,
         description="run folder of `valor mine`, or a dataset folder that it exported; null = tabletop scenes are "
         "mined first, into RUN/mined",
@@ -60,7 +60,7 @@ class FinetuneConfig(Section):
     replay: float = Field(
         0.5, ge=0, description="replayed pictures a step, as a share of `batch`: rehearsal of what is known"
     )
-    replay_pictures: str | None = Field(
+    replay_pictures: DiskPath | None = Field(
         None,
         description="folder of unlabelled general pictures, on which the start detector's own boxes are rehearsed; "
         "null = tabletop scenes in the looks it has seen",
@@ -77,12 +77,14 @@ class FinetuneConfig(Section):
         min_length=1,
         description="shares of the new weights, the rest start weights, that are tried (WiSE-FT)",
     )
-    general: str | None = Field(
+    general: DiskPath | None = Field(
         None,
         description="the gate's labelled set, a COCO instances JSON (the one place with labels, for the gate alone); "
         "null = tabletop scenes in the looks that the shipped detector was trained on",
     )
-    general_images: str | None = Field(None, description="folder of its pictures; null = beside the JSON")
+    general_images: DiskPath | None = Field(
+        None, description="folder of its pictures; null = beside the JSON"
+    )
     general_limit: int | None = Field(None, ge=1, description="use its first N pictures; null = all")
     gate_limit: float = Field(
         0.2,

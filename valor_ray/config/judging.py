@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from valor_ray.config.section import Section, secret
+from valor_ray.config.section import DiskPath, Section, secret
 from valor_ray.records import JUDGED, Head
 
 RULE_BASED = (
@@ -111,7 +111,7 @@ class JudgeConfig(Endpoint):
     first_in_flight: int = Field(64, ge=1, description="calls at a time with which a gateway replica starts")
     hedge: bool = Field(True, description="send a straggler a second time and take the first answer")
     replicas: int = Field(1, ge=1, description="gateway replicas (Serve)")
-    cache_dir: str | None = Field(
+    cache_dir: DiskPath | None = Field(
         None, description="folder where answers are kept for ever; null = in the run's own folder"
     )
     noise: float = Field(0, ge=0, le=1, description="offline judge: share of verdicts that are turned round")

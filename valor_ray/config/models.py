@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from valor_ray.config.section import Section
+from valor_ray.config.section import DiskPath, Section
 from valor_ray.errors import ConfigError
 
 CHECKPOINTS = Path(__file__).parents[1] / "tabletop" / "checkpoints"
@@ -66,7 +66,7 @@ class DetectorConfig(Section):
     replicas: int = Field(1, ge=1, description="Serve replicas")
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
     cache_entries: int = Field(1024, ge=0, description="(picture, phrases) results kept per replica")
-    follow: str | None = Field(
+    follow: DiskPath | None = Field(
         None,
         min_length=1,
         description="run folder of `valor train grounding`: replicas load what it publishes; null = `model` alone",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from valor_ray.config.on_disk import on_disk
 from valor_ray.errors import ConfigError
+
+DiskPath = Annotated[str, AfterValidator(on_disk)]
 
 
 class Section(BaseModel):

@@ -106,8 +106,9 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
             )
         else:
             hidden = "extra" in problem["loc"]  # it may be a secret in the wrong place
-            got = "" if hidden else f", got {problem['input']!r}"
-            lines.append(f"Setting {dotted!r}{where}: {problem['msg']}{got}.")
+            wrong, given = problem["msg"].removeprefix("Value error, "), repr(problem["input"])
+            got = "" if hidden or given in wrong else f", got {given}"
+            lines.append(f"Setting {dotted!r}{where}: {wrong}{got}.")
     return "\n".join(lines)
 
 

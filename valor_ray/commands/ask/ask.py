@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any
 
 from valor_ray.client.ask import DEFAULT_URL, ask
-from valor_ray.commands.options import add_json, print_json
+from valor_ray.commands.options import add_json, local_path, print_json
 
 HELP = "Ask a question about a picture (needs a running `valor serve`)."
 EPILOG = """\
@@ -22,7 +21,7 @@ Exit code 0: there is an answer; 1: there is none (its `error` says why); 2: wro
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "image", type=Path, metavar="IMAGE", help="picture file (PNG, JPEG, WebP, GIF, TIFF, BMP)"
+        "image", type=local_path, metavar="IMAGE", help="picture file (PNG, JPEG, WebP, GIF, TIFF, BMP)"
     )
     parser.add_argument("question", metavar="QUESTION", help="what you want to know about it")
     parser.add_argument("--url", default=DEFAULT_URL, help=f"address of the server (default {DEFAULT_URL})")

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valor_ray.commands.options import add_profile, load_config, positive
+from valor_ray.commands.options import add_profile, load_config, local_path, positive
 from valor_ray.doctor.listening import free_port
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Exit code 0: every question got a reply, right or wrong; 1: the service failed.
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, default=Path("demo"), metavar="DIR", help="where to write (default demo/)"
+        "--out", type=local_path, default=Path("demo"), metavar="DIR", help="where to write (default demo/)"
     )
     parser.add_argument(
         "--questions", type=positive, default=24, metavar="N", help="how many to ask (default 24)"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
 from typing import Any
 
-from valor_ray.commands.options import add_json, positive, print_json
+from valor_ray.commands.options import add_json, local_path, positive, print_json
 
 HELP = "Measure a part against the plain way of doing the same, as a ratio."
 EPILOG = """\
@@ -62,7 +61,10 @@ def _judges(parser: ArgumentParser) -> None:
         "--scaling-seconds", type=positive, default=12, metavar="N", help="for each number of replicas (12)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write scaling.json there, for the report of a scoring run"
+        "--out",
+        type=local_path,
+        metavar="DIR",
+        help="write scaling.json there, for the report of a scoring run",
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.commands.options import add_json, interrupt_on_signals, positive, print_json
+from valor_ray.commands.options import add_json, interrupt_on_signals, local_path, positive, print_json
 from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ Exit code 0: the table is written, whatever it says; 1: stopped before; 2: wrong
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder"
+        "--run", dest="folder", type=local_path, required=True, metavar="DIR", help="the run folder"
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these controls alone")
     parser.add_argument("--ablations", action="store_true", help="also without each part")
     parser.add_argument(
         "--minutes", type=_minutes, metavar="M", help="of training each (default: the run's steps)"
     )
-    parser.add_argument("--second", type=Path, metavar="DIR", help="a run that began with RUN/chosen")
+    parser.add_argument("--second", type=local_path, metavar="DIR", help="a run that began with RUN/chosen")
     parser.add_argument(
         "--scenes", type=positive, default=300, metavar="N", help="held-out scenes a look (300)"
     )

@@ -14,6 +14,7 @@ from valor_ray.commands.options import (
     add_json,
     add_profile,
     load_config,
+    local_path,
     positive,
     print_json,
 )
@@ -43,12 +44,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("benchmark", choices=["tabletop"], help="which questions")
     parser.add_argument(
         "--data",
-        type=Path,
+        type=local_path,
         metavar="DIR",
         help="a folder with queries.jsonl and truth.jsonl (default: rendered)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where answers and report go")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="where answers and report go"
+    )
     parser.add_argument(
         "--url", metavar="URL", help="a running `valor serve` (default: start the app meanwhile)"
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valor_ray.commands.options import add_json, print_json
+from valor_ray.commands.options import add_json, local_path, print_json
 from valor_ray.errors import ConfigError
 
 HELP = "Make the page of a run: curves, before and after, rollouts to read."
@@ -33,7 +33,7 @@ _TRAINING = ("metrics.jsonl", "rollouts.jsonl", "queries.jsonl", "evaluation.jso
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "run_folder", type=Path, metavar="RUN", help="the folder of a training, scoring or mining run"
+        "run_folder", type=local_path, metavar="RUN", help="the folder of a training, scoring or mining run"
     )
     add_json(parser)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valor_ray.client.ask import DEFAULT_URL
-from valor_ray.commands.options import add_json, add_profile, load_config, print_json
+from valor_ray.commands.options import add_json, add_profile, load_config, local_path, print_json
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -34,9 +34,9 @@ _PLACEHOLDER_SIZE = (640, 480)
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="Python program that sets final_answer; - reads stdin"
+        "file", type=local_path, metavar="FILE", help="Python program that sets final_answer; - reads stdin"
     )
-    parser.add_argument("--image", type=Path, metavar="IMAGE", help="picture that the program is about")
+    parser.add_argument("--image", type=local_path, metavar="IMAGE", help="picture that the program is about")
     parser.add_argument(
         "--placeholder", action="store_true", help="placeholder tools although there is a picture"
     )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
-from valor_ray.commands.options import add_json, positive, print_json
+from valor_ray.commands.options import add_json, local_path, positive, print_json
 
 HELP = "Render tabletop scenes to files, with questions, boxes, depth and answers."
 EPILOG = """\
@@ -19,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     render = actions.add_parser("render", help="write scenes to a folder")
     render.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder to write (made when missing)"
+        "--out", type=local_path, required=True, metavar="DIR", help="folder to write (made when missing)"
     )
     render.add_argument(
         "--scenes", type=positive, default=20, metavar="N", help="number of scenes (default 20)"

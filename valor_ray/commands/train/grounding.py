@@ -6,7 +6,6 @@ import shlex
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.commands.options import (
@@ -14,6 +13,7 @@ from valor_ray.commands.options import (
     add_profile,
     interrupt_on_signals,
     load_config,
+    local_path,
     print_json,
 )
 from valor_ray.commands.train.offline import SCENES
@@ -65,7 +65,7 @@ settings, or a set that cannot be trained on; 130: Ctrl-C.
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder"
+        "--run", dest="folder", type=local_path, required=True, metavar="DIR", help="the run folder"
     )
     parser.add_argument(
         "--mined",

@@ -15,6 +15,7 @@ from valor_ray.commands.options import (
     add_profile,
     interrupt_on_signals,
     load_config,
+    local_path,
     print_json,
 )
 
@@ -66,7 +67,7 @@ Exit code 0: all is mined; 1: some pictures are missing verdicts or failed, or i
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder"
+        "--run", dest="folder", type=local_path, required=True, metavar="DIR", help="the run folder"
     )
     parser.add_argument(
         "--queries", metavar="SOURCE", help="what to mine; the same as --set grounding.queries=SOURCE"

@@ -31,6 +31,7 @@ from valor_ray.commands.options import (
     exit_code,
     interrupt_on_signals,
     load_config,
+    local_path,
     positive,
     print_json,
 )
@@ -54,9 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
-        "--run", type=Path, required=True, metavar="MINE_RUN", help="folder of `valor mine`, read only"
+        "--run", type=local_path, required=True, metavar="MINE_RUN", help="folder of `valor mine`, read only"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of this job")
+    parser.add_argument("--out", type=local_path, required=True, metavar="DIR", help="folder of this job")
     parser.add_argument(
         "--format", choices=FORMATS, default="auto", help="convention of the VLM's boxes (auto: calibrate)"
     )

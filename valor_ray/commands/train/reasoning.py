@@ -17,6 +17,7 @@ from valor_ray.commands.options import (
     add_profile,
     interrupt_on_signals,
     load_config,
+    local_path,
     print_json,
 )
 from valor_ray.errors import ConfigError
@@ -60,21 +61,23 @@ usage or settings; 130: Ctrl-C.
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="folder", type=Path, required=True, metavar="DIR", help="the run folder"
+        "--run", dest="folder", type=local_path, required=True, metavar="DIR", help="the run folder"
     )
     parser.add_argument(
         "--queries", metavar="SOURCE", help="what to train on; the same as --set grpo.queries=SOURCE"
     )
     parser.add_argument(
         "--eval-data",
-        type=Path,
+        type=local_path,
         metavar="DIR",
         help="your own held-out questions, see below (default: tabletop questions; "
         "none: --set grpo.eval_questions=0)",
     )
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
-    modes.add_argument("--replay", type=Path, metavar="RUN", help="learn from the rollouts that RUN recorded")
+    modes.add_argument(
+        "--replay", type=local_path, metavar="RUN", help="learn from the rollouts that RUN recorded"
+    )
     modes.add_argument("--rollouts-only", action="store_true", help="sample and judge, without a learner")
     parser.add_argument("--in-process", action="store_true", help="one process without Ray, for debugging")
     add_profile(parser)

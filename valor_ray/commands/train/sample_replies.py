@@ -27,6 +27,7 @@ from valor_ray.commands.options import (
     exit_code,
     interrupt_on_signals,
     load_config,
+    local_path,
     positive,
 )
 from valor_ray.errors import ConfigError, QuestionError
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--queries", required=True, metavar="SOURCE", help="query_id, question a row")
     parser.add_argument("--n", type=positive, default=4, help="replies per question (4)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
+    parser.add_argument("--out", type=local_path, required=True, metavar="FILE", help="JSONL that grows")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
     parser.add_argument(
         "--concurrency", type=positive, default=16, metavar="N", help="questions at a time (16)"

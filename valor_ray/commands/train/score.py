@@ -14,6 +14,7 @@ from valor_ray.commands.options import (
     add_profile,
     interrupt_on_signals,
     load_config,
+    local_path,
     positive,
     print_json,
 )
@@ -43,9 +44,11 @@ Exit code 0: every reply has its reward; 1: some rows are missing or failed; 2: 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--replies", type=Path, required=True, metavar="FILE", help="JSONL or parquet, see below"
+        "--replies", type=local_path, required=True, metavar="FILE", help="JSONL or parquet, see below"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where rewards and report go")
+    parser.add_argument(
+        "--out", type=local_path, required=True, metavar="DIR", help="where rewards and report go"
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
     parser.add_argument(
         "--in-process", action="store_true", help="without Ray: starts at once, for small files and debugging"

@@ -28,6 +28,7 @@ from valor_ray.commands.options import (
     exit_code,
     interrupt_on_signals,
     load_config,
+    local_path,
     positive,
     print_json,
 )
@@ -46,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--images", required=True, metavar="DIR|FILE", help="pictures, or JSONL naming them")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL that grows")
+    parser.add_argument("--out", type=local_path, required=True, metavar="FILE", help="JSONL that grows")
     parser.add_argument(
         "--per-image", type=positive, default=4, metavar="N", help="questions the VLM writes (4)"
     )
