@@ -29,6 +29,11 @@ class FinetuneConfig(Section):
     )
     learning_rate: float = Field(1e-5, gt=0, description="AdamW, highest; paper: 1e-5")
     final_learning_rate: float = Field(1e-6, ge=0, description="at the end of the cosine; paper: 1e-6")
+    backbone_rate: float = Field(
+        0.1,
+        gt=0,
+        description="learning rate of the backbone, as a share of the others', where it learns; as of DETR's kind",
+    )
     warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW; paper: 1e-4")
     max_grad_norm: float = Field(0.1, gt=0, description="gradients are scaled down to this norm; paper: 0.1")
@@ -73,7 +78,7 @@ class FinetuneConfig(Section):
         description="share of the mined pictures that choose the weights and are not trained on",
     )
     alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.4, 0.5, 0.6, 0.7, 0.85, 1.0),
+        (0.4, 0.55, 0.65, 0.75, 0.85, 1.0),
         min_length=1,
         description="shares of the new weights, the rest start weights, that are tried (WiSE-FT)",
     )

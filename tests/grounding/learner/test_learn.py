@@ -60,6 +60,23 @@ def test_frozen_parts_stay_and_the_rest_moves(whole: tuple[LearnEnd, list[dict]]
     assert any("conv_encoder" in name for name in moved)  # the local profile lets the backbone learn
 
 
+def test_the_backbone_learns_at_its_own_share_of_the_rate(mined: Path, tmp_path: Path) -> None:
+    """AdamW's first step moves the surest number by the rate."""
+    rate = (
+        "finetune.learning_rate=1e-3",
+        "finetune.weight_decay=0",
+        "finetune.ema=0",
+        "finetune.warmup_steps=0",
+    )
+    task = LearnTask(settings("finetune.steps=1", "finetune.backbone_rate=0.2", *rate), mined, None, tmp_path)
+    before, after = weights(CHECKPOINTS / "detector"), weights(run(task)[0].weights)
+    most = {True: 0.0, False: 0.0}
+    for name, value in before.items():
+        backbone = "conv_encoder" in name
+        most[backbone] = max(most[backbone], float((after[name] - value).abs().max()))
+    assert most[True] == pytest.approx(2e-4, rel=0.02) and most[False] == pytest.approx(1e-3, rel=0.02)
+
+
 @pytest.mark.parametrize("left", [2])
 def test_a_run_goes_on_bit_for_bit(
     mined: Path, whole: tuple[LearnEnd, list[dict]], tmp_path: Path, left: int

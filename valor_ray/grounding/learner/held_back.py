@@ -11,6 +11,7 @@ import numpy as np
 from valor_ray.grounding.dataset.negatives import Region
 from valor_ray.grounding.dataset.pictures import load_picture
 from valor_ray.grounding.dataset.training import TrainingImage
+from valor_ray.measure import ap_bootstrap
 from valor_ray.measure.detection_ap import Boxes, iou_matrix, mean_ap
 from valor_ray.models.grounding_dino.ranking import Ranked, rank
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from valor_ray.config.service import ImageConfig
     from valor_ray.models.grounding_dino.detector import GroundingDino
 
+_RESAMPLES = 200
 _MOST = 300  # (box, phrase) pairs of a picture that are ranked
 _IGNORED = 0.5  # IoU with an ignored region from which a box counts neither way
 
@@ -27,6 +29,7 @@ class HeldBackScore:
     """In points (0..100), all phrases in one pool."""
 
     ap50: float
+    ap50_error: float  # standard error over pictures
     map: float
     pictures: int
     boxes: int
@@ -53,7 +56,19 @@ def held_back_ap(
             true.append(Boxes(confirmed, np.ones(len(confirmed))))
     boxes = sum(len(each.corners) for each in true)
     ap50, full = mean_ap([shown], [true]) if boxes else (0.0, 0.0)
-    return HeldBackScore(round(100 * ap50, 2), round(100 * full, 2), len(images), boxes)
+    points = (round(100 * value, 2) for value in (ap50, _error(shown, true), full))
+    return HeldBackScore(*points, len(images), boxes)
+
+
+def _error(shown: Sequence[Boxes], true: Sequence[Boxes]) -> float:
+    """Standard deviation of AP50, 0..1, over resamples of the pictures; 0 where there are none."""
+    marked = ap_bootstrap.marks([shown], [true])
+    if not marked.clusters:
+        return 0.0
+    drawn = ap_bootstrap.draws(marked.clusters, _RESAMPLES)
+    ap50, _ = ap_bootstrap.means(ap_bootstrap.table(marked, drawn))
+    known = ap50[~np.isnan(ap50)]
+    return float(known.std()) if len(known) else 0.0
 
 
 def _answers(ranked: Ranked, place: int, confirmed: np.ndarray, ignored: np.ndarray) -> Boxes:

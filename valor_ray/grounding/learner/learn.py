@@ -23,12 +23,13 @@ from valor_ray.grounding.learner.averages import follow
 from valor_ray.grounding.learner.examples import Batch, ExampleSet, Reader, batches
 from valor_ray.grounding.learner.loss import COUNTS, Sums, loss_sums, means
 from valor_ray.grounding.learner.schedule import learning_rate
-from valor_ray.grounding.learner.weights import copied, freeze, write_detector
+from valor_ray.grounding.learner.weights import copied, freeze, is_backbone, write_detector
 from valor_ray.models.grounding_dino.heads import Forward
 from valor_ray.models.grounding_dino.load import load_detector
 from valor_ray.runs.checkpoints import FolderCheckpoints, write_metrics
 
 if TYPE_CHECKING:
+    from valor_ray.config.finetune import FinetuneConfig
     from valor_ray.config.tree import Config
 
 AVERAGED = "averaged"  # in the run folder: the averaged weights when learning is over
@@ -104,9 +105,7 @@ class _Learner:
         self.forward = Forward(model)
         self.trained = freeze(model, config.freeze)
         self.average = copied(self.trained)
-        self.optimizer = torch.optim.AdamW(
-            self.trained.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = _adamw(self.trained, config)
         self.checkpoints = FolderCheckpoints(task.run / "checkpoints")
         self.step = 0
         self.records: list[Record] = []
@@ -139,7 +138,7 @@ class _Learner:
         begun = time.monotonic()
         rate = learning_rate(self.config, self.step, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         examples = self._examples(self.mined, self.config.batch * self.config.workers)
         if self.replay is not None:
             examples += self._examples(self.replay, self.config.replayed)
@@ -231,3 +230,13 @@ class _Learner:
             ) from error
         write_metrics(part, self.records)
         self.checkpoints.keep(part, self.step, self.config.keep_checkpoints)
+
+
+def _adamw(trained: Mapping[str, torch.Tensor], config: FinetuneConfig) -> torch.optim.AdamW:
+    """Two groups, of which one is empty where the backbone is frozen; "share": of the learning rate."""
+    parts: dict[bool, list[torch.Tensor]] = {False: [], True: []}
+    for name, value in trained.items():
+        parts[is_backbone(name)].append(value)
+    shares = ((parts[False], 1.0), (parts[True], config.backbone_rate))
+    groups = [{"params": values, "share": share} for values, share in shares if values]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)

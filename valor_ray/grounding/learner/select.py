@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ _NO_BETTER = (
 @dataclass(frozen=True)
 class Selection:
     alpha: float | None  # None: no share passed the gate
-    held_back: list[dict[str, float]]  # {"alpha", "ap50", "map"}, points; alpha 0 is the start
+    held_back: list[dict[str, float]]  # {"alpha", "ap50", "ap50_error", "map"}, points; alpha 0 is the start
     # "start", "end" (None: none passed): GeneralScore's fields; "baseline_map"; of a tried share "0.5": {"map"}
     general: dict[str, Any]
     passed: bool
@@ -57,11 +57,12 @@ class Selection:
 def select(task: LearnTask, general: GeneralSet, say: Say) -> Selection:
     """Try the shares of finetune.alphas, write the weights that pass to run/chosen, and the choice to selection.json.
 
-    Of the shares that find no fewer held-back boxes than the start (AP50), best first, the first that loses at most
-    gate_goal mAP points on the general set is taken; where none does, the first that keeps to gate_limit. In a further
-    round the loss counts from the first round's start. Called by the first learner process after `learn`; blocks for
-    minutes of forward passes. What is written is not done again. Raises CheckpointError, StorageError, ConfigError,
-    ImageError.
+    Those shares are tried whose AP50 on held-back boxes is not below the start's, nor by more than one standard error
+    below the best: held-back boxes are few, and a smaller difference says nothing. Of these the largest is taken that
+    loses at most gate_goal mAP points on the general set; where none does, the one that loses least, within gate_limit.
+    In a further round the loss counts from the first round's start. Called by the first learner process after `learn`;
+    blocks for minutes of forward passes. What is written is not done again. Raises CheckpointError, StorageError,
+    ConfigError, ImageError.
     """
     path = task.run / SELECTION
     if path.exists():
@@ -89,8 +90,7 @@ class _Choice:
     def made(self) -> Selection:
         rows = [self._held_back(0.0)] + [self._held_back(alpha) for alpha in sorted(self.config.alphas)]
         before, baseline = self._general(0.0), self._baseline()
-        better = [row for row in rows[1:] if row["ap50"] >= rows[0]["ap50"]]
-        ranked = sorted(better, key=lambda row: (-row["ap50"], -row["map"], row["alpha"]))
+        ranked = _worth_trying(rows)
         verdicts: dict[float, Verdict] = {}
         chosen: float | None = None
         for row in ranked:
@@ -103,7 +103,8 @@ class _Choice:
         if not ranked:  # for the report
             self._general(max(self.config.alphas))
         if chosen is None:
-            chosen = next((row["alpha"] for row in ranked if verdicts[row["alpha"]].passed), None)
+            passed = [alpha for alpha, verdict in verdicts.items() if verdict.passed]
+            chosen = min(passed, key=lambda alpha: verdicts[alpha].loss, default=None)
         words = verdicts[chosen if chosen is not None else ranked[0]["alpha"]].words if ranked else _NO_BETTER
         general = {
             "start": asdict(before),
@@ -119,7 +120,7 @@ class _Choice:
         self.say(
             f"share {alpha:g} of the new weights: AP50 {score.ap50} on {score.boxes} held-back verified boxes"
         )
-        return {"alpha": alpha, "ap50": score.ap50, "map": score.map}
+        return {"alpha": alpha, "ap50": score.ap50, "ap50_error": score.ap50_error, "map": score.map}
 
     def _general(self, alpha: float) -> GeneralScore:
         if alpha not in self.scores:
@@ -153,6 +154,16 @@ class _Choice:
         about = {"annotations": _digest(self.general), "score": asdict(baseline)}
         replace_text(folder / BASELINE, json.dumps(about) + "\n")
         return folder
+
+
+def _worth_trying(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """Of the rows of held_back, the start's first: shares that may be the best, the largest first."""
+    better = [row for row in rows[1:] if row["ap50"] >= rows[0]["ap50"]]
+    if not better:
+        return []
+    best = max(better, key=lambda row: row["ap50"])
+    near = [row for row in better if row["ap50"] >= best["ap50"] - best["ap50_error"]]
+    return sorted(near, key=lambda row: -row["alpha"])
 
 
 def _of(loaded: LoadedDetector, names: Mapping[str, torch.Tensor]) -> State:

@@ -27,6 +27,11 @@ def freeze(model: GroundingDinoForObjectDetection, parts: Sequence[str]) -> Stat
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def is_backbone(name: str) -> bool:
+    """Whether a parameter is of the picture's backbone."""
+    return name.startswith(_PARTS["backbone"])
+
+
 def copied(state: State) -> State:
     return {name: value.detach().clone() for name, value in state.items()}
 
