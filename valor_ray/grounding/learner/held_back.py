@@ -56,19 +56,20 @@ def held_back_ap(
             true.append(Boxes(confirmed, np.ones(len(confirmed))))
     boxes = sum(len(each.corners) for each in true)
     ap50, full = mean_ap([shown], [true]) if boxes else (0.0, 0.0)
-    points = (round(100 * value, 2) for value in (ap50, _error(shown, true), full))
-    return HeldBackScore(*points, len(images), boxes)
+    error = _error(shown, true) if boxes else 0.0
+    return HeldBackScore(_points(ap50), _points(error), _points(full), len(images), boxes)
+
+
+def _points(value: float) -> float:
+    return round(100 * value, 2)
 
 
 def _error(shown: Sequence[Boxes], true: Sequence[Boxes]) -> float:
-    """Standard deviation of AP50, 0..1, over resamples of the pictures; 0 where there are none."""
+    """Standard deviation of AP50, 0..1, over resamples of the pictures."""
     marked = ap_bootstrap.marks([shown], [true])
-    if not marked.clusters:
-        return 0.0
     drawn = ap_bootstrap.draws(marked.clusters, _RESAMPLES)
     ap50, _ = ap_bootstrap.means(ap_bootstrap.table(marked, drawn))
-    known = ap50[~np.isnan(ap50)]
-    return float(known.std()) if len(known) else 0.0
+    return float(np.nanstd(ap50))
 
 
 def _answers(ranked: Ranked, place: int, confirmed: np.ndarray, ignored: np.ndarray) -> Boxes:
