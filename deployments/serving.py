@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import ray
 from ray import serve
+from ray.exceptions import RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.actors.judge_ledger import close_judge_ledger
@@ -31,6 +32,7 @@ from deployments.app import (
     policy_app,
     policy_name,
 )
+from deployments.failures import LOGS, last_line
 from deployments.parts.following import check_followed
 from deployments.readiness import Progress, came_up, wait_ready
 from valor_ray.config.judging import JudgeConfig, Part
@@ -293,10 +295,13 @@ def _check_gpus(wanted: float, progress: Progress, *, local: bool) -> None:
 
 def _deploy(config: Config, progress: Progress) -> str:
     host, port = config.server.host, config.server.port
-    serve.start(
-        http_options={"host": host, "port": port},
-        logging_config=_LOGGING,
-    )
+    try:
+        serve.start(http_options={"host": host, "port": port}, logging_config=_LOGGING)
+    except RayTaskError as error:  # the port was free when Ray began to start
+        raise ServiceError(
+            f"Cannot listen on {host}:{port}: {last_line(error)} Another program may have taken the port: give it once "
+            f"more, or choose another with --port. Logs: {LOGS}/serve."
+        ) from error
     serve.run_many(
         [serve.RunTarget(build(config), name=NAME, route_prefix="/")],
         wait_for_applications_running=False,

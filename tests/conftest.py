@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -84,9 +83,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     VALOR_TEST_PROFILE names another profile than local. Tests that use this may be the ones that wait for its start:
     mark them `timeout(300)`.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    from valor_ray.doctor.listening import free_port
+
+    port = free_port()
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     profile = os.environ.get("VALOR_TEST_PROFILE", "local")
     command = [sys.executable, "-m", "valor_ray", "serve", "--profile", profile, "--port", str(port)]

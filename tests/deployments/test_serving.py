@@ -16,6 +16,7 @@ import train_runs as runs
 from deployments.serving import serving
 from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
+from valor_ray.doctor.listening import free_port
 from valor_ray.errors import ConfigError, ServiceError, ValorError
 
 
@@ -23,12 +24,6 @@ def reason(*overrides: str) -> ValorError:
     with pytest.raises(ValorError) as caught, serving(Config.load("local", overrides)):
         pass
     return caught.value
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_missing_model_is_said_before_anything_starts() -> None:
