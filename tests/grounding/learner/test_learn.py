@@ -77,6 +77,23 @@ def test_the_backbone_learns_at_its_own_share_of_the_rate(mined: Path, tmp_path:
     assert most[True] == pytest.approx(2e-4, rel=0.02) and most[False] == pytest.approx(1e-3, rel=0.02)
 
 
+@pytest.mark.parametrize("missing", ["group", "share"])
+def test_a_checkpoint_of_another_version_is_refused_with_words(
+    mined: Path, whole: tuple[LearnEnd, list[dict]], tmp_path: Path, missing: str
+) -> None:
+    place = tmp_path / "checkpoints" / "step-000002"
+    shutil.copytree(whole[0].weights.parent / "checkpoints" / "step-000002", place)
+    state = torch.load(place / "state.pt", weights_only=True)
+    groups = state["optimizer"]["param_groups"]
+    if missing == "group":
+        groups.pop()
+    for group in groups:
+        group.pop("share")
+    torch.save(state, place / "state.pt")
+    with pytest.raises(CheckpointError, match=r"another version .*another --run"):
+        run(LearnTask(settings(), mined, None, tmp_path))
+
+
 @pytest.mark.parametrize("left", [2])
 def test_a_run_goes_on_bit_for_bit(
     mined: Path, whole: tuple[LearnEnd, list[dict]], tmp_path: Path, left: int

@@ -121,11 +121,18 @@ class _Learner:
             raise CheckpointError(
                 f"{path} cannot be read: {error}. Remove that folder: an older checkpoint goes on."
             ) from error
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            _rates(self.optimizer, 0.0)
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} was written by another version of valor_ray ({error}). Go on with that one, or give another "
+                "--run."
+            ) from error
         with torch.no_grad():
             for name, value in state["trained"].items():
                 self.trained[name].copy_(value)
         self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
         self.step = newest
         self.records = list[Record](self.checkpoints.metrics(newest))
         for record in self.records:
@@ -137,8 +144,7 @@ class _Learner:
         """One update."""
         begun = time.monotonic()
         rate = learning_rate(self.config, self.step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
+        _rates(self.optimizer, rate)
         examples = self._examples(self.mined, self.config.batch * self.config.workers)
         if self.replay is not None:
             examples += self._examples(self.replay, self.config.replayed)
@@ -240,3 +246,9 @@ def _adamw(trained: Mapping[str, torch.Tensor], config: FinetuneConfig) -> torch
     shares = ((parts[False], 1.0), (parts[True], config.backbone_rate))
     groups = [{"params": values, "share": share} for values, share in shares if values]
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _rates(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Each group's learning rate. Raises KeyError for groups of a version that knew no shares."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
