@@ -299,8 +299,8 @@ def _deploy(config: Config, progress: Progress) -> str:
         serve.start(http_options={"host": host, "port": port}, logging_config=_LOGGING)
     except RayTaskError as error:  # the port was free when Ray began to start
         raise ServiceError(
-            f"Cannot listen on {host}:{port}: {last_line(error)} Another program may have taken the port: give it once "
-            f"more, or choose another with --port. Logs: {LOGS}/serve."
+            f"Ray Serve does not listen on {host}:{port}: {last_line(error)} Where the port is taken meanwhile, give "
+            f"it once more, or choose another with --port. Logs: {LOGS}/serve."
         ) from error
     serve.run_many(
         [serve.RunTarget(build(config), name=NAME, route_prefix="/")],

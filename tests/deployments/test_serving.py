@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 import train_runs as runs
+from ray.exceptions import RayTaskError
 
+from deployments import serving as serving_module
 from deployments.serving import serving
 from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
@@ -84,3 +86,14 @@ def test_part_that_cannot_start_ends_the_app_with_its_reason(tmp_path: Path) -> 
     said = log.read_text()
     assert "detector did not start" in said and "CheckpointError" in said and str(broken) in said
     assert "Traceback" not in said
+
+
+def test_port_that_is_taken_while_ray_starts_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(**options: object) -> None:
+        raise RayTaskError(
+            "ready", "a traceback", RuntimeError("Failed to bind to address '127.0.0.1:8000'.")
+        )
+
+    monkeypatch.setattr(serving_module.serve, "start", taken)
+    with pytest.raises(ServiceError, match=r"does not listen on .*--port"):
+        serving_module._deploy(Config.load("local", []), lambda line: None)

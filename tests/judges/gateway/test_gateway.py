@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -209,6 +210,18 @@ def test_with_five_retries_a_call_that_is_alone_in_flight_waits_an_outage_out(tm
 
     with endpoint(behave) as rough:
         assert verdicts(ask(config(rough.url, retries=5), tmp_path, "a")) == ["yes"]
+
+
+def test_a_call_with_patience_of_its_own_does_not_wait_an_outage_out(tmp_path: Path) -> None:
+    """A user asks about a picture: after its tries it is told, however long the patience."""
+
+    async def behave(n: int, body: Any, request: web.Request) -> web.Response:
+        return failed(503)
+
+    asked = replace(request("a"), patience_s=60.0)
+    with endpoint(behave) as rough:
+        (reply,) = with_gateway(config(rough.url, retries=5), tmp_path, lambda gateway: gateway.ask([asked]))
+    assert reply.content is None and "503" in reply.missing and rough.calls == 6
 
 
 def test_refused_key_stops_everything_at_once_and_names_the_variable(

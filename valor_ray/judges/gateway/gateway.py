@@ -225,7 +225,8 @@ class Gateway:
             if outcome.kind is HttpKind.THROTTLED:
                 work.throttled += 1
             elif outcome.kind in ENDPOINT_DOWN:
-                work.failures += self.up  # while it is down, failing is nobody's fault and waiting is right
+                # while it is down, failing is nobody's fault and waiting is right, unless it has its own patience
+                work.failures += self.up or work.request.patience_s is not None
             else:
                 outcome = replace(outcome, kind=HttpKind.BROKEN, text=repr(outcome.text[:120]))
                 work.broken += 1

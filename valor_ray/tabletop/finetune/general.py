@@ -17,7 +17,7 @@ from valor_ray.tabletop.pretrain.detector_words import SHAPE_WORDS, every_class
 from valor_ray.tabletop.render import Rendering
 
 ANNOTATIONS = "coco.json"
-SCENES = 600  # of 200, mAP after against before is off by .4 points
+SCENES = 600  # 200 do not tell a loss of half a point from one of a point (docs/design/gate.md)
 SEED = 1  # the set of split "val" that is rendered
 _OBJECTS = "objects.jsonl"  # rows of pictures that are done: {"image", "objects": [{"category", "bbox"}]}
 
