@@ -65,9 +65,17 @@ class FinetuneConfig(Section):
     replay: float = Field(
         0.5, ge=0, description="replayed pictures a step, as a share of `batch`: rehearsal of what is known"
     )
+    replay_loss: Literal["distillation", "boxes"] = Field(
+        "distillation",
+        description="what is rehearsed: all that the start detector says of a picture, as soft targets, or its boxes "
+        "above its threshold, as if they were true",
+    )
+    replay_weight: float = Field(
+        1.0, gt=0, description="of what is rehearsed by distillation, beside the loss of the mined pictures"
+    )
     replay_pictures: DiskPath | None = Field(
         None,
-        description="folder of unlabelled general pictures, on which the start detector's own boxes are rehearsed; "
+        description="folder of unlabelled general pictures, on which what the start detector says is rehearsed; "
         "null = tabletop scenes in the looks it has seen",
     )
     replay_limit: int = Field(400, ge=0, description="most pictures replayed from")

@@ -10,8 +10,9 @@ policy    A Qwen3-0.6B-shaped policy, trained by the whole of valor_ray.reasonin
           Ray Train, an engine that loads the weights, checkpoints.
 detector  GroundingDINO-tiny behind models.grounding_dino: strict loading, captions, network, boxes; 800 x 1333 px.
 finetune  GroundingDINO-tiny through the whole of valor_ray.grounding.learner.learn in one process: a set, targets, the
-          network with text and backbone frozen, losses, pairing, AdamW, averages, a checkpoint, weights written; 2
-          pictures of 800 x 1333 px a step, float32. Not covered: several processes. Skipped where scipy is missing.
+          network with text and backbone frozen, losses, pairing, rehearsal beside the frozen start detector, AdamW,
+          averages, a checkpoint, weights written; 2 + 1 pictures of 800 x 1333 px a step, float32. Not covered: several
+          processes, the choice of weights, the gate. Skipped where scipy is missing.
 depth     MoGe-2 ViT-L behind models.moge: strict loading, network, focal length and shift; 800 x 1333 px. Skipped where
           scipy or OpenCV, which MoGe imports, is missing.
 

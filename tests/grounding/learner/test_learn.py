@@ -164,10 +164,35 @@ def test_more_steps_lower_the_loss(mined: Path, tmp_path: Path) -> None:
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
-def test_replay_is_part_of_a_step(mined: Path, tmp_path: Path) -> None:
+def test_the_start_detectors_boxes_can_be_rehearsed_as_labels(mined: Path, tmp_path: Path) -> None:
     replay = tiny_set(tmp_path / "replay", 3)
-    _end, records = run(LearnTask(settings("finetune.replay=0.5"), mined, replay, tmp_path / "run"))
-    assert records[0]["boxes"] == 3
+    boxes = settings("finetune.replay=0.5", "finetune.replay_loss=boxes", "finetune.steps=2")
+    _end, records = run(LearnTask(boxes, mined, replay, tmp_path / "run"))
+    assert records[0]["boxes"] == 3 and set(records[0]["parts"]) == {"layer0", "layer1", "dense"}
+
+
+REPLAYED = {"replay_layer0", "replay_layer1", "replay_dense"}
+
+
+def test_what_is_rehearsed_begins_with_nothing_to_learn_and_goes_on_bit_for_bit(
+    mined: Path, whole: tuple[LearnEnd, list[dict]], tmp_path: Path
+) -> None:
+    replay = tiny_set(tmp_path / "replay", 3)
+    task = LearnTask(settings("finetune.replay=0.5"), mined, replay, tmp_path / "run")
+    end, records = run(task)
+    for record, alone in zip(records, whole[1], strict=True):
+        assert record["boxes"] == 2 and set(record["parts"]) - set(alone["parts"]) == REPLAYED
+    first = records[0]["parts"]
+    assert {name: first[name] for name in whole[1][0]["parts"]} == whole[1][0]["parts"]
+    assert all(abs(first[name]) < 1e-5 for name in REPLAYED)
+    assert sum(records[-1]["parts"][name] for name in REPLAYED) > 1e-4
+    ended = weights(end.weights)
+    shutil.rmtree(task.run / "checkpoints" / "step-000004")
+    shutil.rmtree(end.weights)
+    again, repeated = run(task)
+    assert again.resumed_from == 2
+    assert [record["loss"] for record in repeated] == [record["loss"] for record in records]
+    assert all(torch.equal(value, weights(again.weights)[name]) for name, value in ended.items())
 
 
 def test_pictures_without_a_box_give_no_nan(mined: Path, tmp_path: Path) -> None:
@@ -212,16 +237,20 @@ def _process(rank: int, world: int, store: str, task: LearnTask, out: str) -> No
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("rehearsed", [False, True])
 def test_two_processes_have_the_loss_and_the_weights_of_one(
-    mined: Path, whole: tuple[LearnEnd, list[dict]], tmp_path: Path
+    mined: Path, tmp_path: Path, rehearsed: bool
 ) -> None:
-    config: Config = settings("finetune.batch=1", "finetune.workers=2")
-    task = LearnTask(config, mined, None, tmp_path / "run")
+    """With one picture to rehearse a step, one of two processes has none."""
+    replay = tiny_set(tmp_path / "replay", 3) if rehearsed else None
+    alone, records = run(LearnTask(settings("finetune.replay=0.5"), mined, replay, tmp_path / "alone"))
+    config: Config = settings("finetune.batch=1", "finetune.workers=2", "finetune.replay=0.5")
+    task = LearnTask(config, mined, replay, tmp_path / "run")
     out = tmp_path / "records.json"
     processes.spawn(_process, (2, str(tmp_path / "store"), task, str(out)), nprocs=2)
-    records = json.loads(out.read_text())
-    for one, two in zip(whole[1], records, strict=True):
+    for one, two in zip(records, json.loads(out.read_text()), strict=True):
         assert two["loss"] == pytest.approx(one["loss"], abs=1e-4) and two["boxes"] == one["boxes"]
+        assert set(two["parts"]) == set(one["parts"])
     both = weights(tmp_path / "run" / "averaged")
-    for name, value in weights(whole[0].weights).items():
+    for name, value in weights(alone.weights).items():
         assert torch.allclose(value, both[name], atol=1e-4), name

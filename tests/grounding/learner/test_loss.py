@@ -35,7 +35,7 @@ def heads(scale: float = 0.0, at: int = 2) -> Heads:
     centres = torch.tensor([[0.2, 0.2, 0.25], [0.8, 0.2, 0.25], [0.2, 0.8, 0.25], [0.8, 0.8, 0.25]])
     return Heads(
         [logits.requires_grad_()], [boxes.requires_grad_()], [], dense.requires_grad_(), places,
-        centres, torch.ones(1, TOKENS, dtype=torch.bool),
+        centres, torch.ones(1, TOKENS, dtype=torch.bool), torch.zeros(1, QUERIES, dtype=torch.long),
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_two_groups_have_the_loss_of_one_batch() -> None:
     together = Heads(
         [torch.cat([one.logits[0], two.logits[0]])], [torch.cat([one.boxes[0], two.boxes[0]])], [],
         torch.cat([one.dense_logits, two.dense_logits]), torch.cat([one.dense_boxes, two.dense_boxes]),
-        one.centres, torch.cat([one.text_mask, two.text_mask]),
+        one.centres, torch.cat([one.text_mask, two.text_mask]), torch.cat([one.starts, two.starts]),
     )  # fmt: skip
     for dense in (True, False):
         sums, counts = loss_sums(together, [targets(), targets(bare)], dense=dense)

@@ -20,12 +20,17 @@ def test_a_few_steps_lower_the_loss_of_one_batch(monkeypatch: pytest.MonkeyPatch
     assert figures["steps"] == 3 and figures["step_s"] > 0 and figures["memory_gib"] is None
     assert figures["boxes"] == 3 * finetune.BATCH and figures["grad_norm"] > 0
     assert 0 < figures["loss_last"] < figures["loss"]
-    assert figures["pictures"] == {"count": 2, "height": 96, "width": 160}
+    assert figures["replay_loss_last"] > 0
+    assert figures["pictures"] == {"count": 2, "rehearsed": 1, "height": 96, "width": 160}
 
 
 def test_a_loss_that_does_not_fall_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     def still(*_args: Any) -> Any:
-        return [{"loss": 2.0, "seconds": 1.0}, {"loss": 2.0, "seconds": 1.0}], 0.0
+        parts = {"layer0": 2.0, "replay_layer0": 1.0}
+        return [
+            {"loss": 3.0, "parts": parts, "seconds": 1.0},
+            {"loss": 2.0, "parts": parts, "seconds": 1.0},
+        ], 0.0
 
     monkeypatch.setattr(finetune, "_run", still)
     with pytest.raises(RuntimeError, match=r"from 2\.0 to 2\.0"):
@@ -39,7 +44,7 @@ def test_without_scipy_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_learns_with_the_settings_of_the_gpu_profile_on_one_card() -> None:
     config = finetune.settings(Card("cuda", "any", 79.3, "9.0", None), Path("model")).finetune
-    assert (config.num_gpus, config.workers, config.batch, config.replay) == (1, 1, 2, 0)
+    assert (config.num_gpus, config.workers, config.batch, config.replayed) == (1, 1, 2, 1)
     assert config.freeze == ("text", "backbone") and config.encoder_loss == "one_to_one"
 
 

@@ -10,7 +10,7 @@ from finetuned import make_finetuned, write_json, write_lines
 from PIL import Image
 
 from valor_ray.config.tree import Config
-from valor_ray.grounding.learner.replay_set import make_replay
+from valor_ray.grounding.learner.rehearsal.replay_set import make_replay
 from valor_ray.report.finetuning.answers import answer_rows, answers_tile
 from valor_ray.report.finetuning.headline import tiles
 from valor_ray.report.finetuning.mined_set import mined_set

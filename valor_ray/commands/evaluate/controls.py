@@ -29,12 +29,13 @@ RUN is the folder of a `valor train grounding` that has come to its end, on scen
 has the same learner, steps and pictures a step:
   self_training     the detector's own boxes with a score of .35 or more, no verifier
   random_verifier   the verifier's answers, dealt at random: as many yes at each stage
-  replay_only       nothing mined: the start detector's own boxes on looks that it knows
+  replay_only       nothing mined: the start detector's own boxes on looks that it knows, as labels
   true_boxes        what is truly there, for the phrases that mining asked for: the ceiling
 and with --ablations:
   without_coarse, without_crop, without_duplicates   a stage that says yes to all; what later stages were then never
                     asked counts as yes too, so this is the most that skipping it can cost
   without_negatives, without_replay                  neither hard negatives nor absent phrases; no rehearsal
+  replay_of_boxes   the start detector's boxes rehearsed as if they were true, not all that it says
 
 RUN gets controls/NAME (set, checkpoints, weights), controls.json, controls.txt; `valor report RUN` shows the table.
 Stop it anywhere: the same command goes on, and trains nothing twice. Nothing of it reaches training or publication.

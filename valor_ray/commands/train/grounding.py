@@ -42,7 +42,7 @@ mine.yaml for photographs (the gate's set is the one place with labels, and for 
   finetune:
     general: coco/annotations/instances_val2017.json   # COCO instances JSON
     general_images: coco/val2017
-    replay_pictures: coco/unlabeled2017                # unlabelled; the start detector's own boxes are rehearsed there
+    replay_pictures: coco/unlabeled2017                # unlabelled; what the start detector says there is rehearsed
 
 What happens: the set (--mined, or mined into RUN/mined) is checked, and every picture of it; the start detector's boxes
 on general pictures are noted, to be rehearsed; the detector learns from both; mixtures of old and new weights are

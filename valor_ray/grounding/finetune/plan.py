@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The shipped detector in one thread: 20.6 to 21.6 pictures/s, medians of four runs of 300 or 450 steps beside others.
 _PICTURE_S = 0.047  # of a step, a picture
 _LOOK_S = 0.05  # assumed, to look at a picture once: replay, held-back pictures, general set
-_RENDERED_GENERAL = 200  # pictures of the rendered general set
+_RENDERED_GENERAL = 600  # pictures of the rendered general set (tabletop/finetune/general.py)
 _PICTURE_MB = 0.1  # rendered
 _STATE = 4  # a checkpoint: weights, their average, two moments of AdamW
 _MB = 1 / 2**20

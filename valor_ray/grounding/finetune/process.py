@@ -32,7 +32,7 @@ def learner_work(
     replay = None if task.replay_pictures is None else task.run / REPLAY
     if replay is not None and task.replay_pictures is not None:
         if first:
-            from valor_ray.grounding.learner.replay_set import make_replay
+            from valor_ray.grounding.learner.rehearsal.replay_set import make_replay
 
             make_replay(task.config, task.replay_pictures, task.phrases, replay, say)
         together()

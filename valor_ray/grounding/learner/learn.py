@@ -1,16 +1,16 @@
 """Fine-tuning of GroundingDINO, in one process or several (torch.distributed), resumable at any step.
 
 A step, in each process: draw this process's pictures (examples.py) -> forward, a batch a size (models.grounding_dino.
-heads) -> sums of the loss and counts (loss.py) -> counts, then gradients are summed over the processes -> AdamW ->
-averages follow. So several processes have the loss and the step of one. The first process writes checkpoints, notes
-records, and at the end the averaged weights.
+heads) -> sums of the loss and counts (loss.py; of rehearsed pictures rehearsal.distillation) -> counts, then gradients
+are summed over the processes -> AdamW -> averages follow. So several processes have the loss and the step of one. The
+first process writes checkpoints, notes records, and at the end the averaged weights.
 """
 
 from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from torch import distributed
 
 from valor_ray.errors import CheckpointError, ConfigError, StorageError
 from valor_ray.grounding.learner.averages import follow
-from valor_ray.grounding.learner.examples import Batch, ExampleSet, Reader, batches
+from valor_ray.grounding.learner.examples import Example, ExampleSet, Reader, batches
 from valor_ray.grounding.learner.loss import COUNTS, Sums, loss_sums, means
+from valor_ray.grounding.learner.rehearsal.distillation import Distillation
 from valor_ray.grounding.learner.schedule import learning_rate
 from valor_ray.grounding.learner.weights import copied, freeze, is_backbone, write_detector
 from valor_ray.models.grounding_dino.heads import Forward
@@ -103,6 +104,10 @@ class _Learner:
         self.steps = config.number_of_steps(len(self.mined))
         model = self.loaded.model.to(self.device)
         self.forward = Forward(model)
+        self.distillation: Distillation | None = None
+        if self.replay is not None and config.replay_loss == "distillation":
+            start = task.config.detector.model
+            self.distillation = Distillation(start, self.device, config.replay_weight)
         self.trained = freeze(model, config.freeze)
         self.average = copied(self.trained)
         self.optimizer = _adamw(self.trained, config)
@@ -146,9 +151,8 @@ class _Learner:
         rate = learning_rate(self.config, self.step, self.steps)
         _rates(self.optimizer, rate)
         examples = self._examples(self.mined, self.config.batch * self.config.workers)
-        if self.replay is not None:
-            examples += self._examples(self.replay, self.config.replayed)
-        parts, counts = self._gradients(list(batches(examples, self.config.hard_negatives)))
+        rehearsed = [] if self.replay is None else self._examples(self.replay, self.config.replayed)
+        parts, counts = self._gradients(examples, rehearsed)
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), self.config.max_grad_norm)
         if not torch.isfinite(norm):
             raise CheckpointError(f"The gradient of step {self.step + 1} is not finite. {_TOO_FAST}")
@@ -163,25 +167,27 @@ class _Learner:
                 "parts": {name: round(value, 6) for name, value in parts.items()},
                 "learning_rate": rate,
                 "grad_norm": round(float(norm), 6),
-                "boxes": counts["targets"],
+                "boxes": int(counts["targets"]),
                 "seconds": round(seconds, 3),
-                "pictures_per_s": round(len(examples) * self.world / seconds, 2),
+                "pictures_per_s": round((len(examples) + len(rehearsed)) * self.world / seconds, 2),
             }
         )
 
-    def _examples(self, source: ExampleSet, count: int) -> list[Any]:
+    def _examples(self, source: ExampleSet, count: int) -> list[Example]:
         """This process's share of the `count` pictures of a step."""
         first, past = count * self.rank // self.world, count * (self.rank + 1) // self.world
         return source.draw(self.step, count, first, past)
 
-    def _gradients(self, groups: Sequence[Batch]) -> tuple[dict[str, float], dict[str, int]]:
+    def _gradients(
+        self, examples: Sequence[Example], rehearsed: Sequence[Example]
+    ) -> tuple[dict[str, float], dict[str, float]]:
         """Leaves the gradients of the loss of all processes; the loss's parts, and its counts."""
         self.optimizer.zero_grad(set_to_none=False)
-        dense = self.config.encoder_loss == "one_to_many"
-        done = [self._sums(group, dense) for group in groups]
-        own = torch.tensor([float(sum(count[name] for _, count in done)) for name in COUNTS])
-        counts = {name: int(value) for name, value in zip(COUNTS, self._summed(own).tolist(), strict=True)}
-        parts: Sums = {}
+        done = list(self._sums(examples, rehearsed))
+        own = torch.tensor([sum(count.get(name, 0.0) for _, count in done) for name in COUNTS])
+        counts = dict(zip(COUNTS, self._summed(own).tolist(), strict=True))
+        # the same parts in every process, also in one that has no picture to rehearse in this step
+        parts: Sums = {name: own.new_zeros(()).to(self.device) for name in self._rehearsed_parts}
         for sums, _count in done:
             for name, value in means(sums, counts).items():
                 parts[name] = parts[name] + value if name in parts else value
@@ -191,13 +197,26 @@ class _Learner:
         values = self._summed(torch.stack([value.detach() for value in parts.values()]).cpu())
         return dict(zip(parts, values.tolist(), strict=True)), counts
 
-    def _sums(self, group: Batch, dense: bool) -> tuple[Sums, dict[str, int]]:
-        heads = self.forward(
-            group.pixels.to(self.device), group.input_ids.to(self.device), group.text_mask.to(self.device)
-        )
-        if not all(torch.isfinite(boxes).all() for boxes in heads.boxes):
-            raise CheckpointError(f"The predictions of step {self.step + 1} are not numbers. {_TOO_FAST}")
-        return loss_sums(heads, [target.to(self.device) for target in group.targets], dense=dense)
+    @property
+    def _rehearsed_parts(self) -> tuple[str, ...]:
+        return self.distillation.parts if self.distillation is not None else ()
+
+    def _sums(
+        self, examples: Sequence[Example], rehearsed: Sequence[Example]
+    ) -> Iterator[tuple[Sums, Mapping[str, float]]]:
+        """Of each forward pass."""
+        labelled = examples if self.distillation is not None else [*examples, *rehearsed]
+        dense = self.config.encoder_loss == "one_to_many"
+        for batch in batches(labelled, self.config.hard_negatives):
+            heads = self.forward(
+                *(each.to(self.device) for each in (batch.pixels, batch.input_ids, batch.text_mask))
+            )
+            if not all(torch.isfinite(boxes).all() for boxes in heads.boxes):
+                raise CheckpointError(f"The predictions of step {self.step + 1} are not numbers. {_TOO_FAST}")
+            yield loss_sums(heads, [target.to(self.device) for target in batch.targets], dense=dense)
+        if self.distillation is not None:
+            for batch in batches(rehearsed, self.config.hard_negatives):
+                yield self.distillation.sums(self.forward, batch)
 
     def _summed(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over the processes."""

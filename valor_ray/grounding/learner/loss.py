@@ -21,8 +21,10 @@ from valor_ray.models.grounding_dino.losses import (
     place_targets,
 )
 
+REPLAY = "replay_"  # begins the names of rehearsal's parts and counts
 Sums = dict[str, torch.Tensor]  # of the loss's parts, by name
-COUNTS = ("targets", "places")  # they are divided by: targets, and the encoder's places of the dense part
+# They are divided by: targets, and the encoder's places of the dense part; of rehearsal by distillation its own.
+COUNTS = ("targets", "places", "replay_targets", "replay_places")
 
 
 def loss_sums(heads: Heads, targets: Sequence[CaptionTargets], *, dense: bool) -> tuple[Sums, dict[str, int]]:
@@ -40,12 +42,14 @@ def loss_sums(heads: Heads, targets: Sequence[CaptionTargets], *, dense: bool) -
     return sums, {"targets": count, "places": sum(len(places) for places, _ in pairs)}
 
 
-def means(sums: Sums, counts: Mapping[str, int]) -> Sums:
+def means(sums: Sums, counts: Mapping[str, float]) -> Sums:
     """The loss's parts: each sum by its count, or by one where there is nothing to find."""
-    return {
-        name: value / max(counts["places" if name == "dense" else "targets"], 1)
-        for name, value in sums.items()
-    }
+    return {name: value / max(counts[_counted_by(name)], 1.0) for name, value in sums.items()}
+
+
+def _counted_by(part: str) -> str:
+    own = REPLAY if part.startswith(REPLAY) else ""
+    return own + ("places" if part == own + "dense" else "targets")
 
 
 def _layer(heads: Heads, layer: int, targets: Sequence[CaptionTargets]) -> torch.Tensor:

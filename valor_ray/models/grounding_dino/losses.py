@@ -35,6 +35,7 @@ class Heads:
     dense_boxes: torch.Tensor  # (batch, places, 4)
     centres: torch.Tensor  # (places, 3): x, y of each encoder place and its cell's side, relative
     text_mask: torch.Tensor  # (batch, tokens) bool
+    starts: torch.Tensor  # (batch, queries): the encoder's places at which the queries start
 
 
 def giou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -155,6 +155,7 @@ def chosen_settings(settings: Record) -> str:
         "freeze",
         "ema",
         "replay",
+        "replay_loss",
         "held_back",
         "encoder_loss",
         "seed",

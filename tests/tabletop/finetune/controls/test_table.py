@@ -21,6 +21,7 @@ from valor_ray.tabletop.finetune.controls.table import words
         ("without_crop", -1, (-3, 1), "The crop check shows no sure worth"),
         ("without_duplicates", 2, (1, 3), "The duplicate check does harm"),
         ("without_replay", 0, (-1, 1), "Replay shows no sure worth"),
+        ("replay_of_boxes", 2, (1, 3), "Rehearsal by distillation does harm"),
         ("two_rounds", 3, (1, 5), ""),
         ("two_rounds", 1, (-1, 3), "no sure gain over the first"),
     ],

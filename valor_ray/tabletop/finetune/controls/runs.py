@@ -29,8 +29,16 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 VERIFIED, SECOND = "verified", "two_rounds"
 REPLAY_ONLY, WITHOUT_NEGATIVES, WITHOUT_REPLAY = "replay_only", "without_negatives", "without_replay"
+REPLAY_OF_BOXES = "replay_of_boxes"
 CONTROLS = ("self_training", "random_verifier", REPLAY_ONLY, "true_boxes")
-ABLATIONS = ("without_coarse", "without_crop", "without_duplicates", WITHOUT_NEGATIVES, WITHOUT_REPLAY)
+ABLATIONS = (
+    "without_coarse",
+    "without_crop",
+    "without_duplicates",
+    WITHOUT_NEGATIVES,
+    WITHOUT_REPLAY,
+    REPLAY_OF_BOXES,
+)
 # settings that may change between two starts of a control, and between the run and its controls
 _FREE = frozenset(("mined", "num_gpus", "threads", "save_every", "keep_checkpoints", "service"))
 _SEEN_WITH = ("model", "image_side", "box_threshold", "text_threshold")  # of the detector
@@ -239,6 +247,8 @@ def _set(source: Source, name: str, folder: Path) -> tuple[Path, Path | None, di
         return source.dataset, None, {"batch": all_mined, "replay": 0.0}
     if name == WITHOUT_NEGATIVES:
         return source.dataset, source.replay, {"absent": False, "hard_negatives": False}
+    if name == REPLAY_OF_BOXES:
+        return source.dataset, source.replay, {"replay_loss": "boxes"}
     if name == VERIFIED:
         return source.dataset, source.replay, {}
     made = folder / "set"

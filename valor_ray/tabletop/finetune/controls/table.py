@@ -21,6 +21,7 @@ TITLES = {
     "without_duplicates": "without duplicate check",
     "without_negatives": "without negatives",
     "without_replay": "without replay",
+    "replay_of_boxes": "replay of boxes",
 }
 GOALS = {"replay_only": 10.0, "self_training": 5.0}  # points that the verified way should be above
 _STAGES = {
@@ -28,7 +29,11 @@ _STAGES = {
     "without_crop": "crop check",
     "without_duplicates": "duplicate check",
 }
-_KINDS = {"without_negatives": "learning from negatives", "without_replay": "replay"}
+_KINDS = {
+    "without_negatives": "learning from negatives",
+    "without_replay": "replay",
+    "replay_of_boxes": "rehearsal by distillation",
+}
 _COLUMNS = (  # of the text: title, key, decimals
     ("AP50", "ap50", 1), ("gain", "gain", 1), ("over verified", "over_verified", 1), ("general mAP", "general_map", 2),
     ("alpha", "alpha", 2), ("pictures", "pictures", 0), ("boxes", "boxes", 0), ("steps", "steps", 0),

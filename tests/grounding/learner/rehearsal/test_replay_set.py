@@ -8,7 +8,7 @@ from valor_ray.errors import ConfigError, ImageError
 from valor_ray.grounding.dataset.pictures import load_picture
 from valor_ray.grounding.dataset.training import training_images
 from valor_ray.grounding.learner.examples import COMPLETE
-from valor_ray.grounding.learner.replay_set import make_replay
+from valor_ray.grounding.learner.rehearsal.replay_set import make_replay
 from valor_ray.models.grounding_dino.detector import GroundingDino
 
 PHRASES = ("Red box", "blue box", "green box", "red box")
