@@ -29,8 +29,8 @@ from valor_ray.reasoning.learner.learn import LearnerEnd, learn
 from valor_ray.reasoning.training.folder import FolderSamples, TrainFolder
 from valor_ray.reasoning.training.host import RolloutStep, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
-from valor_ray.runs.publications import version_name
-from valor_ray.runs.weight_channel import FileChannel, Probe, Published
+from valor_ray.runs.publications import Transfer, version_name, version_step
+from valor_ray.runs.weight_channel import FileChannel, Probe, Published, WeightChannel
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -187,12 +187,34 @@ def learner_process(given: dict[str, Any]) -> None:
         folder.checkpoints,
         given["steps"],
         link,
-        FileChannel(folder.weights, config.grpo.max_lag + 2, link.announce, first),
+        _channel(config, folder, link, first),
         lambda line: note("say", line),
         lambda record: note("step", dict(record)),
         prepare_trainer,
     )
     note("end", end)
+
+
+def _channel(config: Config, folder: TrainFolder, link: _RayLink, first: bool) -> WeightChannel:
+    files = FileChannel(folder.weights, config.grpo.max_lag + 2, link.announce, first)
+    if config.policy.weight_transfer is None:
+        return files
+    import ray
+    from accelerate.utils import broadcast_object_list
+    from ray.train import get_context
+
+    from valor_ray.reasoning.learner.live_channel import LiveChannel
+
+    return LiveChannel(
+        files,
+        link.members,
+        link.announce_live,
+        lambda own: broadcast_object_list([own])[0],
+        backend=config.policy.weight_transfer,
+        engine_ranks=max(1, int(config.policy.num_gpus)),
+        rank=get_context().get_world_rank(),
+        address=ray.util.get_node_ip_address,
+    )
 
 
 class _RayLink:
@@ -219,6 +241,26 @@ class _RayLink:
         answers = publish(self._folder, version_name(step), folder, probe, _PUBLISH_S)
         ray.get(self._buffer.published.remote(step))
         return Published(len(answers), [answer.logprobs for answer in answers])
+
+    def members(self) -> tuple[str, ...]:
+        from deployments.actors.publications import following
+
+        return following(self._folder)
+
+    def announce_live(self, version: str, transfer: Transfer, probe: Probe) -> Callable[[], Published]:
+        """What a LiveChannel tells the policy replicas."""
+        import ray
+
+        from deployments.actors.publications import publish_live
+
+        answers = publish_live(self._folder, version, transfer, probe, _PUBLISH_S)
+
+        def wait() -> Published:
+            told = answers()
+            ray.get(self._buffer.published.remote(version_step(version)))
+            return Published(len(told), [answer.logprobs for answer in told])
+
+        return wait
 
 
 def outcomes(work: TrainWork, folder: TrainFolder, buffer: Any) -> Generator[RolloutResult, None, None]:

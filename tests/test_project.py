@@ -104,4 +104,4 @@ def test_environment_variables_are_read_in_config_only() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if reading.search(path.read_text())
     }
-    assert readers == {f"valor_ray/config/{name}.py" for name in ("models", "section", "service")}
+    assert readers == {f"valor_ray/config/{name}.py" for name in ("models", "section", "service", "training")}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from deployments.actors.named import NAMESPACE, open_named
 from deployments.failures import ours_as_raised
 from valor_ray.errors import CheckpointError, PolicyError, ServiceError
 from valor_ray.models.checkpoint import folder_tensors
-from valor_ray.runs.publications import Carried, Publication, Publications, Sequences
+from valor_ray.runs.publications import Carried, Publication, Publications, Sequences, Transfer
 from valor_ray.runs.weight_channel import PublishedFile
 
 BEAT_S = 2.0  # a replica says so often that it lives
@@ -79,19 +79,28 @@ class PublicationsActor:
             await self._tell()
 
     async def publish(
-        self, version: str, folder: str, probe: Sequences, timeout_s: float, needed: int = 1
+        self,
+        version: str,
+        folder: str,
+        probe: Sequences,
+        timeout_s: float,
+        needed: int = 1,
+        transfer: Transfer | None = None,
     ) -> list[Carried]:
-        """Make weights current. Returns when all live replicas, at least `needed`, carry them: their answers.
+        """Make weights current. Returns when all live replicas, at least `needed`, carry them: their answers. With a
+        `transfer` those are its members; RUN/published.json goes on naming the last ones in a folder.
 
         Raises CheckpointError when the folder is broken or a replica refuses it, which changes nothing; PolicyError
         when some do not carry them after timeout_s.
         """
-        folder_tensors(Path(folder))
+        if transfer is None:
+            folder_tensors(Path(folder))
         async with self._publishing:
             await self._look()
-            number = self._state.publish(version, folder, probe).number
+            number = self._state.publish(version, folder, probe, transfer).number
             self._own.add(number)
-            self._file.write(self._state.current)
+            if transfer is None:
+                self._file.write(self._state.snapshot)
             await self._tell()
             end = time.monotonic() + timeout_s
             while True:
@@ -118,7 +127,7 @@ class PublicationsActor:
         end = time.monotonic() + hold_s
         self._state.called(replica, number, time.monotonic())
         await self._look()
-        while (news := self._state.newer(number)) is None and (left := end - time.monotonic()) > 0:
+        while (news := self._state.newer(number, replica)) is None and (left := end - time.monotonic()) > 0:
             await self._change(min(left, _FILE_S))
             await self._look()
         return news
@@ -136,7 +145,7 @@ class PublicationsActor:
         """The replica cannot carry publication `number`, which is then withdrawn."""
         self._state.refused(replica, number, reason)
         if number in self._own:
-            self._file.write(self._state.current)
+            self._file.write(self._state.snapshot)
         await self._tell()
 
     async def status(self) -> dict[str, Any]:
@@ -212,13 +221,41 @@ def publish_detector(run: str, version: str, folder: Path, timeout_s: float) -> 
         raise ServiceError(str(error)) from error
 
 
+def following(run: str) -> tuple[str, ...]:
+    """Replicas that follow the run and live now. Raises ServiceError when Ray fails."""
+    try:
+        return tuple(ray.get(open_publications(run).status.remote(), timeout=_LATE_S)["live"])
+    except ray.exceptions.RayError as error:
+        raise ServiceError(
+            f"Cannot tell which replicas follow {run}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def publish_live(
+    run: str,
+    version: str,
+    transfer: Transfer,
+    probe: Sequence[tuple[Sequence[int], Sequence[int]]],
+    timeout_s: float,
+) -> Callable[[], list[Carried]]:
+    """Wake the members of a transfer, at once; what is returned waits until they carry it, and raises as `publish`."""
+    sequences = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in probe)
+    call = open_publications(run).publish.remote(version, "", sequences, timeout_s, 1, transfer)
+    return lambda: _answers(call, version, timeout_s)
+
+
 def _published(
     run: str, version: str, folder: Path, probe: Sequences, timeout_s: float, needed: int
 ) -> list[Carried]:
     call = open_publications(run).publish.remote(version, str(folder.resolve()), probe, timeout_s, needed)
+    return _answers(call, version, timeout_s)
+
+
+def _answers(call: Any, version: str, timeout_s: float) -> list[Carried]:
     try:
         with ours_as_raised():
-            return ray.get(call, timeout=timeout_s + _LATE_S)
+            answers: list[Carried] = ray.get(call, timeout=timeout_s + _LATE_S)
+            return answers
     except ray.exceptions.RayTaskError:  # a fault of the actor's code, whose traceback is wanted
         raise
     except ray.exceptions.RayError as error:

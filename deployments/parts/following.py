@@ -19,6 +19,7 @@ from valor_ray.runs.weight_channel import PublishedFile
 
 _HOLD_S = 60.0  # of one question for newer weights
 _VISIBLE_S, _LOOK_S = 30.0, 0.5  # a shared filesystem shows another node's new folder late
+_TRIES = 3  # of reading a folder that is there
 _STATUS_S = 1.0  # the actor answers at once, or starts again
 
 Load = Callable[[Publication], Awaitable[list[list[float]]]]  # then of its probe: log-probabilities
@@ -115,10 +116,26 @@ class Follower:
             if self._start is not None:
                 await self._load(self._start)
         else:
-            await _visible(Path(news.folder))
-            scores = await self._load(news)
+            scores = await self._loaded(news)
             await self._published.carried.remote(news.number, Carried(self._replica, news.version, scores))
         self._number = news.number
+
+    async def _loaded(self, news: Publication) -> list[list[float]]:
+        """A shared filesystem may show a folder late, or an old handle of one that is there again (ESTALE): looked at
+        anew. Raises CheckpointError when it goes on."""
+        for again in range(_TRIES):
+            try:
+                if news.transfer is None:
+                    await _visible(Path(news.folder))
+                return await self._load(news)
+            except OSError as error:
+                if again + 1 == _TRIES:
+                    raise CheckpointError(
+                        f"{news.folder} cannot be read ({error.strerror or error}). Is it still there, and does this "
+                        "machine see it under this path?"
+                    ) from error
+            await asyncio.sleep(_LOOK_S)
+        raise AssertionError
 
     async def _take_or_refuse(self, news: Publication) -> None:
         try:
@@ -150,5 +167,13 @@ class Follower:
 async def _visible(folder: Path) -> None:
     """Returns when the folder is there, or has not come."""
     end = time.monotonic() + _VISIBLE_S
-    while not folder.is_dir() and time.monotonic() < end:
+    while not _is_folder(folder) and time.monotonic() < end:
         await asyncio.sleep(_LOOK_S)
+
+
+def _is_folder(path: Path) -> bool:
+    """Path.is_dir lets ESTALE pass."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

@@ -39,7 +39,10 @@ class PolicyDeployment:
             self._follower.follow()
 
     async def _load(self, news: Publication) -> list[list[float]]:
-        await self._policy.load_weights(Path(news.folder), news.version)
+        if news.transfer is not None:
+            await self._policy.receive_weights(news.transfer, self._replica, news.version)
+        else:
+            await self._policy.load_weights(Path(news.folder), news.version)
         return await self._policy.score(news.probe)
 
     async def generate(self, question: str, n: int, seed: int | None) -> list[Reply]:

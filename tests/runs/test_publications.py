@@ -8,6 +8,7 @@ from valor_ray.runs.publications import (
     Carried,
     Publication,
     Publications,
+    Transfer,
     publication_from,
     publication_record,
     version_name,
@@ -156,3 +157,47 @@ def test_a_restart_without_its_file_repeats_no_number_that_a_replica_carries() -
     state = Publications(GONE)
     state.called("a", 7, 0)
     assert state.publish("step-000007", "/w/7").number == 8
+
+
+TO_A_AND_B = Transfer("group", ("a", "b"), "{}", "{}")
+
+
+def test_a_transfer_is_for_its_members_and_others_keep_to_the_last_folder(state: Publications) -> None:
+    state.called("a", 0, 0)
+    state.called("late", 0, 0)
+    folder = state.publish("step-000001", "/w/1")
+    carry(state, "a", 1)
+    carry(state, "late", 1)
+    live = state.publish("step-000002", "", (), TO_A_AND_B)
+    assert state.newer(folder.number, "a") == live and state.newer(folder.number, "late") is None
+    assert state.newer(0, "new") == folder  # one that starts now
+    assert state.behind(2) == ["a"] and not state.complete(2)
+    carry(state, "a", 3)
+    assert state.complete(3) and [answer.replica for answer in state.answers(3)] == ["a"]
+    later = state.publish("step-000003", "/w/3")
+    assert state.newer(live.number, "a") == state.newer(folder.number, "late") == later == state.snapshot
+
+
+def test_a_transfer_without_a_live_member_is_never_complete(state: Publications) -> None:
+    state.publish("step-000001", "/w/1")
+    carry(state, "late", 1)
+    state.publish("step-000002", "", (), TO_A_AND_B)
+    assert state.behind(1) == [] and not state.complete(1)
+
+
+def test_a_refused_transfer_leaves_its_members_what_they_had(state: Publications) -> None:
+    folder = state.publish("step-000001", "/w/1")
+    first = state.publish("step-000002", "", (), TO_A_AND_B)
+    carry(state, "a", 1)
+    second = state.publish("step-000003", "", (), TO_A_AND_B)
+    state.refused("b", second.number, "no space")
+    assert state.current == first and state.snapshot == folder
+    assert state.newer(first.number, "a") is None
+    assert state.newer(0, "b, started again") == folder
+
+
+def test_a_refused_folder_is_no_snapshot(state: Publications) -> None:
+    folder = state.publish("step-000001", "/w/1")
+    bad = state.publish("step-000002", "/w/2")
+    state.refused("a", bad.number, "odd")
+    assert state.current == state.snapshot == folder

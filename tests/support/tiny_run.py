@@ -130,7 +130,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     checkpoints = TrainFolder(run).checkpoints
-    return load_file(checkpoints.checkpoint(checkpoints.newest()) / "model.safetensors")
+    return load_file(checkpoints.policy_weights(checkpoints.newest()) / "model.safetensors")
 
 
 def difference(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> float:

@@ -21,7 +21,9 @@ ENGINE_OWNER = (
 class PolicyConfig(Section):
     """The LLM that writes plan and program, behind vLLM."""
 
-    model: str = Field(description="`tabletop:policy`, a hub id or a folder in Hugging Face format")
+    model: str = Field(
+        description="`tabletop:policy`, a hub id (owner/name, owner/name@revision) or a folder in Hugging Face format"
+    )
     prompt: Literal["short", "full"] = Field(
         "full", description="system prompt, a file of valor_ray/prompts/"
     )
@@ -45,6 +47,11 @@ class PolicyConfig(Section):
         None, ge=1, description="CPU threads of an engine; null = as many as the machine or Ray gives it"
     )
     max_ongoing: int = Field(32, ge=1, description="questions a replica works on at a time")
+    weight_transfer: Literal["nccl", "gloo"] | None = Field(
+        None,
+        description="how a learner's new weights come into running engines: nccl is vLLM's own transfer from GPU to "
+        "GPU, gloo the same on CPU; null = by files of the run folder",
+    )
     hang_s: float = Field(
         300, gt=0, description="an engine with work and no progress for so long is replaced, seconds"
     )
@@ -53,7 +60,9 @@ class PolicyConfig(Section):
 class DetectorConfig(Section):
     """GroundingDINO."""
 
-    model: str = Field(description="`tabletop:detector`, a hub id, a folder, or an original-format .pth file")
+    model: str = Field(
+        description="`tabletop:detector`, a hub id (also owner/name@revision), a folder, or an original .pth file"
+    )
     box_threshold: float = Field(0.35, ge=0, le=1, description="lowest score of a box; paper: 0.35")
     text_threshold: float = Field(
         0.25, ge=0, le=1, description="lowest score of a phrase's words; paper: 0.25"
@@ -82,7 +91,9 @@ class DetectorConfig(Section):
 class DepthConfig(Section):
     """MoGe-2."""
 
-    model: str = Field(description="`tabletop:depth`, a hub id, or a checkpoint file")
+    model: str = Field(
+        description="`tabletop:depth`, a hub id (also owner/name@revision), or a checkpoint file"
+    )
     image_side: int | None = Field(
         None, ge=32, description="shortest side, px; null = the picture's own size"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from pydantic import Field
@@ -47,6 +48,11 @@ class GrpoConfig(Section):
     clip: float = Field(0.2, gt=0, lt=1, description="of the importance ratio; paper: 0.2")
     workers: int = Field(1, ge=1, description="learner processes (Ray Train)")
     num_gpus: float = Field(0, ge=0, description="GPUs per learner process")
+    gpu_gib: float | None = Field(
+        None,
+        gt=0,
+        description="memory of a learner process's GPU, GiB: a run that cannot fit it is refused; null = not checked",
+    )
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a learner process; null = torch's choice"
     )
@@ -70,7 +76,9 @@ class GrpoConfig(Section):
         description="checkpoints of every so many steps are kept, and asked too when training is over",
     )
     gap_alarm: float = Field(
-        0.05, gt=0, description="warn when engine and learner differ by more, in log-probability"
+        0.01,
+        gt=0,
+        description="warn when engine and learner differ by more in a token's log-probability, on average (nat)",
     )
     max_kl: float = Field(
         10, gt=0, description="stop when the mean divergence from the start policy is above this"
@@ -100,3 +108,8 @@ class GrpoConfig(Section):
     def learner_seed(self) -> int:
         """`seed` as numpy's and torch's global generators take it: 32 bits."""
         return self.seed % 2**32
+
+
+def learner_processes() -> int:
+    """Of the run that this process is one of, as torch's launchers say it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

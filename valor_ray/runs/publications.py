@@ -39,13 +39,24 @@ def version_step(name: str) -> int:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """Weights that come from the learner's first process straight into the running engines of a group of replicas."""
+
+    group: str  # another one where the members are others
+    members: tuple[str, ...]  # replicas, in the order of their ranks
+    init: str  # JSON: what vLLM's transfer engine is initialised with, the rank of the first member in it
+    update: str  # JSON: names, dtype_names and shapes of what comes
+
+
+@dataclass(frozen=True)
 class Publication:
     """Weights that all replicas should carry."""
 
     number: int  # counts publications, so that a version that is published again is loaded again
     version: str
-    folder: str  # Hugging Face format, absolute
+    folder: str  # Hugging Face format, absolute; "": they come by `transfer`
     probe: Sequences = ()  # each replica scores these as soon as it carries the weights
+    transfer: Transfer | None = None  # to its members alone: others keep to the last publication in a folder
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,8 @@ class Publications:
     def __init__(self, gone_after_s: float, current: Publication | None = None) -> None:
         self.gone_after_s = gone_after_s
         self.current = current
-        self._before: Publication | None = None
+        self.snapshot = current  # the last publication in a folder
+        self._before: tuple[Publication | None, Publication | None] = (None, None)  # of the two
         self._called: dict[str, float] = {}  # replica -> when it last called, seconds
         self._number: dict[str, int] = {}  # replica -> number of the publication that it carries, or NOTHING
         self._answers: dict[str, Carried] = {}  # to the current publication
@@ -77,8 +89,10 @@ class Publications:
             None  # version and reason, until something is current after it
         )
 
-    def publish(self, version: str, folder: str, probe: Sequences = ()) -> Publication:
-        new = Publication(self._free_number(), version, folder, probe)
+    def publish(
+        self, version: str, folder: str, probe: Sequences = (), transfer: Transfer | None = None
+    ) -> Publication:
+        new = Publication(self._free_number(), version, folder, probe, transfer)
         self._replace(new)
         return new
 
@@ -95,7 +109,9 @@ class Publications:
         return max(known) + 1
 
     def _replace(self, new: Publication | None) -> None:
-        self._before, self.current = self.current, new
+        self._before, self.current = (self.current, self.snapshot), new
+        if new is None or new.transfer is None:
+            self.snapshot = new
         self._answers, self.withdrawn = {}, None
 
     def called(self, replica: str, number: int, now: float) -> None:
@@ -113,21 +129,29 @@ class Publications:
         if self.current is not None and self._is_current(number):
             self._refused[number] = f"{replica}: {reason}"
             self.withdrawn = self.current.version, self._refused[number]
-            self.current, self._before, self._answers = self._before, None, {}
+            (self.current, self.snapshot), self._before = self._before, (None, None)
+            self._answers = {}
 
     def refusal(self, number: int) -> str | None:
         return self._refused.get(number)
 
-    def newer(self, number: int) -> Publication | None:
+    def newer(self, number: int, replica: str = "") -> Publication | None:
         """What a replica that carries publication `number` has to load, if anything; one of number NOTHING: what its
         settings name, as all that was published is withdrawn."""
-        return None if self._is_current(number) else self.current or Publication(NOTHING, "", "")
+        meant = self._meant_for(replica)
+        return None if _number(meant) == number else meant or Publication(NOTHING, "", "")
+
+    def _meant_for(self, replica: str) -> Publication | None:
+        current = self.current
+        if current is None or current.transfer is None or replica in current.transfer.members:
+            return current
+        return self.snapshot
 
     def _is_current(self, number: int) -> bool:
         return self._current_number() == number
 
     def _current_number(self) -> int:
-        return NOTHING if self.current is None else self.current.number
+        return _number(self.current)
 
     def live(self, now: float) -> list[str]:
         return sorted(
@@ -135,20 +159,29 @@ class Publications:
         )
 
     def behind(self, now: float) -> list[str]:
-        """Live replicas that do not carry the current publication."""
-        return [replica for replica in self.live(now) if not self._is_current(self._number[replica])]
+        """Live replicas that do not carry what is meant for them."""
+        return [
+            replica
+            for replica in self.live(now)
+            if self._number[replica] != _number(self._meant_for(replica))
+        ]
 
     def complete(self, now: float) -> bool:
-        """Whether there are live replicas, and all of them carry the current publication."""
-        return bool(self.live(now)) and not self.behind(now)
+        """Whether there are live replicas that the current publication is meant for, and none is behind."""
+        live = self.live(now)
+        return any(self._meant_for(replica) is self.current for replica in live) and not self.behind(now)
 
     def answers(self, now: float) -> list[Carried]:
         """Of the live replicas that carry the current publication."""
         return [self._answers[replica] for replica in self.live(now) if replica in self._answers]
 
 
+def _number(publication: Publication | None) -> int:
+    return NOTHING if publication is None else publication.number
+
+
 def publication_record(publication: Publication) -> dict[str, Any]:
-    """For the run folder (JSON)."""
+    """For the run folder (JSON), of one in a folder."""
     return {
         "number": publication.number,
         "version": publication.version,

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from valor_ray.errors import CheckpointError
 from valor_ray.runs.publications import Publication, publication_from, publication_record, version_name
@@ -35,6 +35,17 @@ class Weights(Protocol):
         """Write them in Hugging Face format and the engine's precision, with the tokenizer.
 
         Collective: every learner process calls it; the first one writes.
+        """
+        ...
+
+
+class SentWeights(Weights, Protocol):
+    """Weights that can also be sent from memory."""
+
+    def parts(self) -> Any:
+        """A vLLM WeightSource: names, dtypes, shapes, and the tensors one after another, in the engine's precision.
+
+        Iterating is collective, and gives the weights of its moment.
         """
         ...
 

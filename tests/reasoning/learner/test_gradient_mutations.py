@@ -26,13 +26,24 @@ def setting(patch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Other settings than the run's reach trl."""
     arguments = ours.grpo_arguments
 
-    def changed(*args: Any) -> Any:
-        made = arguments(*args)
+    def changed(*args: Any, **more: Any) -> Any:
+        made = arguments(*args, **more)
         for name, value in changes.items():
             setattr(made, name, value)
         return made
 
     patch.setattr(ours, "grpo_arguments", changed)
+
+
+def beta(patch: pytest.MonkeyPatch, value: float) -> None:
+    """Another weight of the divergence reaches trl's loss."""
+    attach = ours.ValorGrpoTrainer.attach
+
+    def changed(trainer: Any, *args: Any, **more: Any) -> None:
+        attach(trainer, *args, **more)
+        trainer.beta = value
+
+    patch.setattr(ours.ValorGrpoTrainer, "attach", changed)
 
 
 def text(patch: pytest.MonkeyPatch, module: Any, owner: type, method: str, old: str, new: str) -> None:
@@ -116,8 +127,8 @@ MEAN = "((per_token_loss * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)).mean()"
 PESSIMISM = "-torch.min(per_token_loss1, per_token_loss2)"
 
 FAULTS: Mapping[str, Plant] = {
-    "beta x 100": partial(setting, beta=100 * checked.SETTING.kl),
-    "beta 0": partial(setting, beta=0.0),
+    "beta x 100": partial(beta, value=100 * checked.SETTING.kl),
+    "beta 0": partial(beta, value=0.0),
     "epsilon 50": partial(setting, epsilon=50.0),
     "clip above only": partial(setting, epsilon=50.0, epsilon_high=checked.SETTING.clip),
     "clip below only": partial(setting, epsilon_high=50.0),

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rollout_of import rollout_of
 
 from valor_ray.reasoning.learner.ports import StepBatch
 from valor_ray.reasoning.learner.step_figures import (
+    Gap,
     TokenFigures,
     rollout_figures,
     step_token_figures,
     token_figures,
+    widest,
 )
 from valor_ray.records import Head, Rollout
 
@@ -61,13 +64,14 @@ def test_clipped_are_tokens_whose_gradient_the_loss_cuts_off(
     made = figures_of([[math.log(times) - 2]], [[-2.0]], [advantage])
     assert made.clip_share == cut and made.tokens == 1
     assert made.ratio_mean == made.ratio_max == pytest.approx(times, rel=1e-5)
-    assert made.gap == pytest.approx(abs(math.log(times)), abs=1e-5)
+    assert made.gap is not None and made.gap.largest == pytest.approx(abs(math.log(times)), abs=1e-5)
 
 
 def test_masked_tokens_do_not_count() -> None:
     made = figures_of([[-1.0, 50.0]], [[-1.0, 0.0]], [1.0], mask=[[1, 0]], reference=[[-2.0, 0.0]])
     k3 = math.exp(-1) + 1 - 1
-    assert made == TokenFigures(1, 1.0, 1.0, 0.0, entropy=1.5, kl=pytest.approx(k3), gap=0.0)
+    assert made == TokenFigures(1, 1.0, 1.0, 0.0, entropy=1.5, kl=pytest.approx(k3))
+    assert made.gap == Gap(0.0, 0.0, 0.0)
 
 
 def test_without_a_reference_there_is_no_divergence() -> None:
@@ -75,7 +79,7 @@ def test_without_a_reference_there_is_no_divergence() -> None:
     assert step_token_figures([figures_of([[-1.0]], [[-1.0]], [1.0])]).kl is None
 
 
-EMPTY = TokenFigures(0, 0.0, 0.0, 0.0, 0.0, 0.0, None)  # a micro-batch that fills a step up
+EMPTY = TokenFigures(0, 0.0, 0.0, 0.0, 0.0, 0.0)  # a micro-batch that fills a step up
 
 
 def test_micro_batch_without_tokens_has_no_figures() -> None:
@@ -84,24 +88,38 @@ def test_micro_batch_without_tokens_has_no_figures() -> None:
 
 def test_gap_is_that_of_fresh_samples_alone() -> None:
     learner, behaviour = [[-1.5, -1.0], [-9.0, -1.0]], [[-1.0, -1.0], [-1.0, -1.0]]
-    assert figures_of(learner, behaviour, [1, 1], fresh=[True, False]).gap == pytest.approx(0.5)
+    first = figures_of(learner, behaviour, [1, 1], fresh=[True, False]).gap
+    assert first is not None and (first.mean, first.largest) == pytest.approx((0.25, 0.5))
     assert figures_of(learner, behaviour, [1, 1], fresh=[False, False]).gap is None
-    assert figures_of(learner, behaviour, [1, 1]).gap == pytest.approx(8)
+    both = figures_of(learner, behaviour, [1, 1]).gap
+    assert both is not None and (both.mean, both.largest) == pytest.approx((8.5 / 4, 8))
+
+
+def test_one_token_in_a_thousand_moves_the_largest_gap_alone() -> None:
+    sizes = np.full(1000, 0.01, np.float32)
+    sizes[0] = 5.0
+    gap = Gap.of(sizes)
+    assert gap is not None
+    assert (gap.mean, gap.p99, gap.largest) == pytest.approx((0.015, 0.01, 5.0), rel=1e-3)
+    assert widest([gap, None, Gap(0.2, 0.3, 0.4)]) == Gap(0.2, 0.3, pytest.approx(5.0))
+    assert widest([None]) is None and Gap.of(np.zeros(0)) is None
 
 
 def test_step_is_the_mean_over_tokens_and_the_extremes_over_micro_batches() -> None:
     parts = [
-        TokenFigures(10, 1.0, 1.2, 0.1, entropy=2.0, kl=0.4, gap=None),
-        TokenFigures(30, 2.0, 3.0, 0.5, entropy=1.0, kl=0.8, gap=0.25),
+        TokenFigures(10, 1.0, 1.2, 0.1, entropy=2.0, kl=0.4),
+        TokenFigures(30, 2.0, 3.0, 0.5, entropy=1.0, kl=0.8, gaps=np.array([0.25, 0.05])),
         EMPTY,
     ]
     made = step_token_figures(parts)
-    assert made == TokenFigures(40, 1.75, 3.0, pytest.approx(0.4), 1.25, pytest.approx(0.7), 0.25)
+    assert made == TokenFigures(40, 1.75, 3.0, pytest.approx(0.4), 1.25, pytest.approx(0.7))
+    assert made.gap is not None and (made.gap.mean, made.gap.largest) == pytest.approx((0.15, 0.25))
 
 
 def test_step_without_tokens_has_ratio_one_and_no_gap() -> None:
-    assert step_token_figures([]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, None, None)
-    assert step_token_figures([EMPTY]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0, None)
+    assert step_token_figures([]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, None)
+    assert step_token_figures([EMPTY]) == TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0)
+    assert step_token_figures([EMPTY]).gap is None
 
 
 # rollouts

@@ -26,7 +26,7 @@ PLANNED = (
 
 
 def test_plan_by_hand() -> None:
-    planned = plan(settings(*PLANNED), QUERIES)
+    planned = plan(settings(*PLANNED), QUERIES, memory=False)
     said = planned.pop("cost_assumes")
     assert planned == {
         "queries": 10,

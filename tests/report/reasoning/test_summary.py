@@ -70,7 +70,8 @@ def test_an_empty_folder_has_nulls_everywhere(tmp_path: Path) -> None:
 def test_metrics_are_summed_and_both_ends_are_means_of_five_steps(tmp_path: Path) -> None:
     steps = [
         {"step": n, "reward": n / 10, "all_heads": 0.5, "well_formed": 0.8, "dropped_missing": 1, "dropped_stale": 0,
-         "equal_groups": 2, "refilled": 1, "logprob_gap": 1e-5 * n, "lag_max": n % 3, "judge_calls": 10,
+         "equal_groups": 2, "refilled": 1, "logprob_gap": 1e-5 * n,
+         "logprob_gap_mean": 1e-6 * n, "lag_max": n % 3, "judge_calls": 10,
          "judge_cost_usd": 0.25, "seconds": {"wait": 1, "learn": 4, "publish": 1, "sample": 99, "judge": 99}}
         for n in range(1, 11)
     ]  # fmt: skip
@@ -82,6 +83,7 @@ def test_metrics_are_summed_and_both_ends_are_means_of_five_steps(tmp_path: Path
     assert (report["all_heads_start"], report["all_heads_end"]) == (0.5, 0.5)
     assert (report["dropped_missing"], report["equal_groups"], report["refilled"]) == (10, 20, 10)
     assert (report["judge_calls"], report["judge_cost_usd"], report["max_lag"]) == (100, 2.5, 2)
+    assert report["max_logprob_gap_mean"] == pytest.approx(1e-5)
     assert report["max_logprob_gap"] == pytest.approx(1e-4) and report["minutes"] == 1.0
     assert report["well_formed"] == 0.8  # no evaluation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,8 +100,8 @@ def run(args: Namespace) -> int:
     if args.json:
         print_json(report)
     elif args.dry_run:
-        for name, value in report.items():
-            print(f"{name:<26}{'–' if value is None else value}")
+        for name, value in _flat(report):
+            print(f"{name:<38}{'–' if value is None else value}")
     else:
         _show(report, args)
     return 1 if report.get("stopped") else 0
@@ -124,7 +124,8 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
         return plan(config, _planned_queries(args, config))
     with claimed(args.folder, REASONING):
         queries = training_queries(config, args.folder)
-        plan(config, queries)  # refuses at once what would be refused after the rendering
+        # refuses at once what would be refused after the rendering
+        plan(config, queries, memory=config.grpo.num_gpus > 0)
         held_out = None
         if config.grpo.eval_questions and not args.rollouts_only:
             held_out = _held_out(args, config)
@@ -136,6 +137,15 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
 
         host = RayTrainHost(evaluated=held_out is not None)
     return train(args.folder, config, queries, host, held_out, say=_say, learner=not args.rollouts_only)
+
+
+def _flat(report: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values; of what is nested, with the names above it."""
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
 
 
 def _rule_based(config: Config) -> bool:

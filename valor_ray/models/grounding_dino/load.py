@@ -14,11 +14,11 @@ from transformers import (
     GroundingDinoImageProcessorPil,  # transformers' own choice resizes with torchvision where there is one
 )
 
-from valor_ray.config.models import resolve_model
 from valor_ray.errors import CheckpointError
 from valor_ray.models.checkpoint import folder_tensors
 from valor_ray.models.grounding_dino.mends import apply_mends
 from valor_ray.models.grounding_dino.original import IGNORED, hub_layout, read_original, sizes_of
+from valor_ray.models.hub import loadable
 
 ORIGINAL_TOKENIZER = "google-bert/bert-base-uncased"
 _SHOWN = 4  # keys named in a message
@@ -34,7 +34,7 @@ class LoadedDetector:
 def load_detector(name: str) -> LoadedDetector:
     """Load what `detector.model` names. Raises CheckpointError naming the file, and keys where they do not fit."""
     apply_mends()
-    place = resolve_model(name)
+    place = loadable(name)
     if Path(place).is_file():
         return _load_original(Path(place))
     if Path(place).is_dir():

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from valor_ray.config.models import resolve_model
 from valor_ray.errors import CheckpointError
 from valor_ray.models.checkpoint import compare_keys
+from valor_ray.models.hub import loadable
 from valor_ray.models.moge.backbone import register_backbones
 from valor_ray.records import DepthMap, Picture
 
@@ -29,7 +29,7 @@ def _checkpoint_file(model: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    name = resolve_model(model)
+    name = loadable(model)
     path = Path(name)
     if path.is_dir():
         path = path / MODEL_FILE

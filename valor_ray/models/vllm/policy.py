@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,12 +15,14 @@ from typing import Any
 from valor_ray.config.models import PolicyConfig, resolve_model
 from valor_ray.errors import CheckpointError, PolicyError
 from valor_ray.models.checkpoint import check_language_model
+from valor_ray.models.hub import loadable
 from valor_ray.models.vllm.engine_end import own_engines
 from valor_ray.models.vllm.prompting import fitting_prompt, prompt_ids
 from valor_ray.models.vllm.turns import Turns
 from valor_ray.models.vllm.watch import Watch
-from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_weights
+from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_shapes, check_weights
 from valor_ray.records import START_VERSION, Reply, Sampling
+from valor_ray.runs.publications import Transfer
 
 _START_SECONDS = 600  # a large model on a slow disk; an engine that says nothing for longer hangs
 
@@ -43,10 +46,12 @@ class VllmPolicy:
         self._updated = False  # since the last batch of `sample` began
         self._pause_turn = asyncio.Lock()  # who pauses the engine also resumes it
         self._watch = Watch()
+        self._group: str | None = None  # of the learner and replicas, that the engine is in
         self._broken: str | None = None  # why the weights in the engine are not to be used
 
     async def start(self) -> None:
         """Load the model. Raises CheckpointError for a broken folder, PolicyError when the engine does not start."""
+        self.model = await asyncio.to_thread(loadable, self.config.model)
         if Path(self.model).is_dir():
             check_language_model(Path(self.model))
         try:
@@ -90,6 +95,7 @@ class VllmPolicy:
                 disable_log_stats=True,
                 generation_config="vllm",
                 worker_extension_cls=WORKER_EXTENSION,
+                weight_transfer_config=self._transfer_config(),
                 kv_cache_memory_bytes=None if current_platform.is_cpu() else self._kv_cache_bytes(),
                 tensor_parallel_size=max(1, int(self.config.num_gpus)),
                 # On CPU vLLM puts its worker into a process of its own; each of the two then spins on a core while it
@@ -100,6 +106,12 @@ class VllmPolicy:
                 enable_chunked_prefill=False if current_platform.is_cpu() else None,
             )
         )
+
+    def _transfer_config(self) -> Any:
+        from vllm.config import WeightTransferConfig
+
+        backend = self.config.weight_transfer
+        return None if backend is None else WeightTransferConfig(backend=backend)
 
     def _kv_cache_bytes(self) -> int | None:
         gib = self.config.kv_cache_gib
@@ -193,18 +205,49 @@ class VllmPolicy:
         """
         self._check_usable()
         await asyncio.to_thread(check_weights, folder, self._engine.model_config.hf_config)
+        async with self._changed_to(version, f"The weights in {folder} could not be read to their end"):
+            await self._engine.collective_rpc("load_checkpoint", args=(str(folder),))
+
+    async def receive_weights(self, transfer: Transfer, replica: str, version: str) -> None:
+        """As `load_weights`, of what a learner sends to this replica and others; waits for all of them to take part.
+
+        replica: this one's name among the members. Raises CheckpointError.
+        """
+        from vllm.distributed.weight_transfer.base import (
+            WeightTransferInitRequest,
+            WeightTransferUpdateRequest,
+        )
+
+        self._check_usable()
+        update = json.loads(transfer.update)
+        shapes = {name: tuple(shape) for name, shape in zip(update["names"], update["shapes"], strict=True)}
+        await asyncio.to_thread(check_shapes, version, shapes, self._engine.model_config.hf_config)
+        async with self._changed_to(version, f"{version} did not come to its end"):
+            if self._group != transfer.group:
+                await self._engine.shutdown_weight_transfer_engine()
+                init = json.loads(transfer.init)
+                init["rank_offset"] += transfer.members.index(replica) * max(1, int(self.config.num_gpus))
+                await self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init))
+                self._group = transfer.group
+            await self._engine.start_weight_update()
+            await self._engine.update_weights(WeightTransferUpdateRequest(update_info=update))
+            await self._engine.finish_weight_update()
+
+    @asynccontextmanager
+    async def _changed_to(self, version: str, failed: str) -> AsyncIterator[None]:
+        """The block puts the weights of `version` into the engine, which computes nothing meanwhile. failed: what is
+        said when it does not come to its end: then the engine is useless. Raises CheckpointError."""
         with self._watch.working():
             async with self._paused():
                 try:
-                    await self._engine.collective_rpc("load_checkpoint", args=(str(folder),))
+                    yield
                     await self._engine.collective_rpc("repack_tied_head")
                     await self._engine.update_weight_version(version)
                 except Exception as error:  # vLLM passes on what its worker raised as a bare Exception
-                    self._broken = f"{folder} could not be loaded: {error}"
+                    self._broken = f"{failed}: {error}"
                     await self._engine.pause_generation(mode="abort")  # nothing may be sampled from a mixture
                     raise CheckpointError(
-                        f"The weights in {folder} could not be read to their end ({error}). The engine now holds a "
-                        "mixture of old and new ones: start it again."
+                        f"{failed} ({error}). The engine now holds a mixture of old and new ones: start it again."
                     ) from error
                 self.version, self._updated = version, True
 

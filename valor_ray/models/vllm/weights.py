@@ -21,17 +21,21 @@ def check_weights(folder: Path, hf_config: Any) -> None:
 
     Reads headers only. Raises CheckpointError naming missing, unexpected or wrongly shaped tensors, or a cut file.
     """
+    check_shapes(folder, folder_tensors(folder), hf_config)
+
+
+def check_shapes(where: Path | str, present: dict[str, tuple[int, ...]], hf_config: Any) -> None:
+    """Whether these names and shapes are exactly the weights of a running model. Raises CheckpointError."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    present = folder_tensors(folder)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(hf_config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for tied in getattr(model, "all_tied_weights_keys", None) or {}:
         if tied not in present:
             expected.pop(tied, None)
-    compare_keys(folder, expected, present, "Publish weights of the model that the engine was started with.")
+    compare_keys(where, expected, present, "Publish weights of the model that the engine was started with.")
 
 
 def read_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
@@ -61,6 +65,9 @@ class WeightLoading:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """The first that is ours in a worker process, before it loads anything."""
         end_with_owner()
+        from valor_ray.models.vllm.gloo_transfer import register
+
+        register()
         return super().__new__(cls)
 
     def load_checkpoint(self, folder: str) -> None:

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from valor_ray.config.models import resolve_model
 from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
+from valor_ray.models.hub import loadable
 from valor_ray.models.vllm.prompting import chat
 from valor_ray.perf.judge_load import TIMEOUT_S
 from valor_ray.perf.plain_judges import THREADS
@@ -93,7 +93,7 @@ def measure(queries: Path, url: str, steps: int) -> dict[str, Any]:
 
     config = Config.load("local")
     grpo = config.grpo
-    start = resolve_model(config.policy.model)
+    start = loadable(config.policy.model)
     rows = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines()]
     prompts = [chat(row["question"], config.policy.prompt) for row in rows]
     ends: list[float] = []

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
+from torch.distributed.tensor import DTensor
 from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer import SCHEDULER_NAME
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -23,11 +25,15 @@ from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.learned_weights import LearnedWeights
 from valor_ray.reasoning.learner.micro_batches import micro_batches
+from valor_ray.reasoning.learner.models import is_sharded, load_reference
+from valor_ray.reasoning.learner.sharded_state import StateWriter, load_state
 from valor_ray.reasoning.learner.step_figures import (
+    Gap,
     TokenFigures,
     rollout_figures,
     step_token_figures,
     token_figures,
+    widest,
 )
 from valor_ray.runs.checkpoints import MERGED, CheckpointStore, write_metrics
 from valor_ray.runs.weight_channel import Probe, WeightChannel
@@ -47,10 +53,13 @@ class LearningStopped(Exception):
         self.reason = reason
 
 
-def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path) -> GRPOConfig:
-    """The paper's setting in trl's words."""
+def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path, *, sharded: bool = False) -> GRPOConfig:
+    """The paper's setting in trl's words.
+
+    sharded: the model was loaded in parts, and knows by itself how to sum gradients and which precision to take.
+    """
     total = grpo.prompts * grpo.samples
-    return GRPOConfig(
+    arguments = GRPOConfig(
         output_dir=str(out),
         max_steps=steps,
         num_generations=grpo.samples,
@@ -63,26 +72,29 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path) -> GRPOConfig:
         warmup_steps=grpo.warmup_steps,
         weight_decay=grpo.weight_decay,
         max_grad_norm=grpo.max_grad_norm,
-        beta=grpo.kl,
+        beta=0.0,  # trl would load a reference of its own, whole, for every process: `attach` has ours
         use_bias_correction_kl=False,  # trl's default is k3 times the ratio; the paper's is k3
         epsilon=grpo.clip,
         loss_type="grpo",
         scale_rewards="group",
-        bf16=grpo.dtype == "bfloat16",
+        bf16=grpo.dtype == "bfloat16" and not sharded,
         fp16=False,
         use_cpu=grpo.num_gpus == 0,
-        fsdp="full_shard auto_wrap" if grpo.fsdp else "",
         gradient_checkpointing=grpo.gradient_checkpointing,
         ddp_find_unused_parameters=False,
         seed=grpo.learner_seed,
         save_strategy="steps",
         save_steps=grpo.save_every,
+        save_only_model=sharded,  # transformers refuses else; `attach` takes it back
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
         ignore_data_skip=True,  # the source knows which step is which
         dataloader_num_workers=0,
     )
+    # alone on a machine of several GPUs, transformers would take all of them by DataParallel, which trl refuses
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 class ValorGrpoTrainer(GRPOTrainer):
@@ -104,6 +116,12 @@ class ValorGrpoTrainer(GRPOTrainer):
         """Before `train`, which goes on from the newest of `checkpoints`."""
         self._config, self._checkpoints, self._source, self._channel = config, checkpoints, source, channel
         self._say, self._write = say, record
+        self.beta = config.grpo.kl
+        self.ref_model = load_reference(config, self.model)
+        self._sharded = is_sharded(config.grpo)
+        self._state = StateWriter() if config.grpo.fsdp else None  # None: Hugging Face's own checkpoints
+        self._written: Path | None = None  # a checkpoint that is whole as soon as `_state` is done
+        self.args.save_only_model = False
         self._weights = LearnedWeights(self, self._tokenizer, config.policy.dtype)
         self._records: list[Mapping[str, Any]] = list(
             checkpoints.metrics(checkpoints.newest())
@@ -117,7 +135,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         self._seconds: dict[str, float] = {}
         self._step_batch: StepBatch | None = None
         self._learning_since = 0.0
-        self._published_gap: float | None = None  # |engine - learner| on the probes of the last publication
+        self._published_gap: Gap | None = None  # |engine - learner| on the probes of the last publication
         self.remove_callback(PrinterCallback)
         self.add_callback(_AfterStep(self))
 
@@ -132,6 +150,8 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def _next_step(self) -> list[dict[str, torch.Tensor]]:
         step = self.state.global_step + 1
+        if self._state is not None and self._state.done():
+            self.keep_checkpoint()
         asked = time.monotonic()
         step_batch = self._source.batch(step)
         if step_batch is None:
@@ -171,7 +191,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         keep = batch["completion_ids"].size(1)
         if self.ref_model is not None:
-            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep)[0]
+            return self._get_per_token_logps_and_entropies(self.ref_model, ids, mask, keep)[0].float()
         with (
             disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs),
             use_adapter(self.accelerator.unwrap_model(self.model), adapter_name=None),
@@ -204,6 +224,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         if not math.isfinite(loss):
             raise LearningStopped(f"the loss of step {self.state.global_step + 1} is {loss}")
         norm = super()._clip_grad_norm(model)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         value = float(norm) if norm is not None else 0.0
         if not math.isfinite(value) or value > _EXPLODED:
             raise LearningStopped(
@@ -237,7 +258,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         mine = self._score(probe)
         published = self._channel.publish(step, self._weights, probe)
         if published is not None:  # in the first process
-            self._published_gap = _largest_gap(mine, published.logprobs) if published.logprobs else None
+            self._published_gap = _gap(mine, published.logprobs)
         self._seconds["publish"] = time.monotonic() - start
 
     def _probe(self) -> Probe:
@@ -251,9 +272,9 @@ class ValorGrpoTrainer(GRPOTrainer):
     @torch.no_grad()
     def _score(self, probe: Probe) -> list[torch.Tensor]:
         """The learner's log-probabilities at temperature 1 of the second parts. Sharded models need all processes."""
-        if not (self.is_fsdp_enabled or self.accelerator.is_main_process):
+        if not (self._sharded or self.accelerator.is_main_process):
             return []
-        model = self.model_wrapped if self.is_fsdp_enabled else self.accelerator.unwrap_model(self.model)
+        model = self.accelerator.unwrap_model(self.model)
         logprobs = []
         for prompt, tokens in probe:
             ids = torch.tensor([[*prompt, *tokens]], device=self.accelerator.device)
@@ -270,21 +291,19 @@ class ValorGrpoTrainer(GRPOTrainer):
             return  # the summary at the end of training
         if not self.accelerator.is_main_process:
             return
-        gap = max(
-            (gap for gap in (self._tokens.gap, self._published_gap) if gap is not None),
-            default=None,
-        )
-        if gap is not None and gap > self._config.grpo.gap_alarm:
+        gap = widest((self._tokens.gap, self._published_gap))
+        if gap is not None and gap.mean > self._config.grpo.gap_alarm:
             self._say(
-                f"ALARM: engine and learner differ by {gap:.2g} in log-probability at step {self._step_batch.step} "
-                f"(grpo.gap_alarm {self._config.grpo.gap_alarm:g}): the replicas do not carry the learner's weights"
+                f"ALARM: engine and learner differ by {gap.mean:.2g} in a token's log-probability on average "
+                f"(99 %: {gap.p99:.2g}, most: {gap.largest:.2g}) at step {self._step_batch.step} (grpo.gap_alarm "
+                f"{self._config.grpo.gap_alarm:g}): the replicas do not carry the learner's weights"
             )
         record = self._record_of(self._step_batch, float(logs["loss"]), float(logs["grad_norm"]), gap)
         self._records.append(record)
         self._write(record)
 
     def _record_of(
-        self, step_batch: StepBatch, loss: float, grad_norm: float, gap: float | None
+        self, step_batch: StepBatch, loss: float, grad_norm: float, gap: Gap | None
     ) -> dict[str, Any]:
         """The metrics record of the step just made (a line of metrics.jsonl)."""
         tokens = self._tokens
@@ -298,35 +317,87 @@ class ValorGrpoTrainer(GRPOTrainer):
             "clip_share": tokens.clip_share,
             "ratio_mean": tokens.ratio_mean,
             "ratio_max": tokens.ratio_max,
-            "logprob_gap": gap,
+            "logprob_gap": None if gap is None else gap.largest,
+            "logprob_gap_mean": None if gap is None else gap.mean,
+            "logprob_gap_p99": None if gap is None else gap.p99,
             "seconds": {name: round(value, 3) for name, value in self._seconds.items()},
             "time": time.time(),
         }
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """HF's checkpoint, whole or not at all, under the run's own name; the source may forget what it holds."""
+        """HF's checkpoint, or ours in parts: whole or not at all, under the run's own name."""
+        self.keep_checkpoint()
         super()._save_checkpoint(model, trial)
         step, grpo = self.state.global_step, self._config.grpo
         written = Path(self.args.output_dir) / f"checkpoint-{step}"
-        if grpo.lora_rank is not None:  # HF's holds the adapters alone
-            self._weights.save(written / MERGED)
-        self.accelerator.wait_for_everyone()
+        if grpo.lora_rank is not None or (grpo.fsdp and self._is_evaluated(step)):
+            self._weights.save(written / MERGED)  # HF's holds the adapters alone, and ours is for learners
         if self.accelerator.is_main_process:
             write_metrics(written, self._records)  # who reads the notes may die before it has this step's
-            self._checkpoints.keep(written, step, grpo.keep_checkpoints, grpo.eval_every)
-            self._source.checkpointed(step)
         self.accelerator.wait_for_everyone()
+        self._written = written
+        if self._state is None:
+            self.keep_checkpoint()
+            self.accelerator.wait_for_everyone()
+
+    def keep_checkpoint(self) -> None:
+        """Wait until the last checkpoint is written, and give it its name; the source may forget what it holds.
+
+        In every process, at any time: only the first one names. Raises StorageError.
+        """
+        if self._state is not None:
+            self._state.wait()
+        written, self._written = self._written, None
+        if written is None or not self.accelerator.is_main_process:
+            return
+        step, grpo = int(written.name.rpartition("-")[2]), self._config.grpo
+        self._checkpoints.keep(written, step, grpo.keep_checkpoints, grpo.eval_every)
+        self._source.checkpointed(step)
+
+    def _is_evaluated(self, step: int) -> bool:
+        every = self._config.grpo.eval_every
+        return step == self.args.max_steps or (every is not None and step % every == 0)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """HF's hook for the weights of a checkpoint. With grpo.fsdp they come with the optimizer, in parts."""
+        if self._state is None:
+            super().save_model(output_dir, _internal_call)
+        elif output_dir is not None:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self._state is None:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        self._state.start(Path(output_dir), self.model, self.optimizer.optimizer)
+        if self.accelerator.is_main_process:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """HF's hook, before there is an optimizer: DCP's state is loaded when there is."""
+        if self._state is None:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or self._state is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load_state(Path(checkpoint), self.model, self.optimizer.optimizer)
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: the run folder says what the checkpoint is."""
 
 
-def _largest_gap(mine: list[torch.Tensor], replicas: list[list[list[float]]]) -> float:
-    """Largest difference of a token's log-probability between the learner and any replica."""
-    return max(
-        float((ours - torch.tensor(theirs)).abs().max())
-        for replica in replicas
-        for ours, theirs in zip(mine, replica, strict=True)
+def _gap(mine: list[torch.Tensor], replicas: list[list[list[float]]]) -> Gap | None:
+    """Of the probe's tokens, between the learner and the replica that is furthest from it."""
+    return widest(
+        [
+            Gap.of(
+                torch.cat([(a - torch.tensor(b)).abs() for a, b in zip(mine, replica, strict=True)]).numpy()
+            )
+            for replica in replicas
+        ]
     )
 
 

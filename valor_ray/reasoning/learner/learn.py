@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valor_ray.config.models import resolve_model
 from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.models.checkpoint import check_language_model
 from valor_ray.reasoning.learner.ports import BatchSource
 from valor_ray.runs.checkpoints import CheckpointStore
 from valor_ray.runs.weight_channel import WeightChannel
@@ -56,6 +54,8 @@ def learn(
         trainer.train(resume_from_checkpoint=str(checkpoints.checkpoint(newest)) if newest else None)
     except LearningStopped as stop:
         stopped = stop.reason
+    trainer.keep_checkpoint()
+    trainer.accelerator.wait_for_everyone()  # nobody clears away what the first has yet to name
     checkpoints.forget_part()
     return LearnerEnd(checkpoints.newest(), stopped)
 
@@ -64,28 +64,20 @@ def _trainer(config: Config, steps: int, part: Path) -> Any:
     """A ValorGrpoTrainer of the start policy, on the device that the settings name. Raises ConfigError."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+    from transformers import set_seed
 
     from valor_ray.reasoning.learner.grpo_trainer import ValorGrpoTrainer, grpo_arguments
+    from valor_ray.reasoning.learner.models import is_sharded, load_policy
 
     grpo = config.grpo
     if grpo.threads is not None:
         torch.set_num_threads(grpo.threads)
-    start = resolve_model(config.policy.model)
-    if Path(start).is_dir():
-        check_language_model(Path(start))
     set_seed(grpo.learner_seed)
-    # Weights that are trained are float32 whatever the forward pass is: an update of 1e-6 is lost in bfloat16.
-    dtype = torch.bfloat16 if grpo.dtype == "bfloat16" and grpo.lora_rank else torch.float32
-    try:
-        model = AutoModelForCausalLM.from_pretrained(start, dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(start)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"policy.model {config.policy.model!r} cannot be trained: {error}") from error
+    model, tokenizer = load_policy(config)
     return ValorGrpoTrainer(
         model=model,
         reward_funcs=[_no_reward],
-        args=grpo_arguments(grpo, steps, part),
+        args=grpo_arguments(grpo, steps, part, sharded=is_sharded(grpo)),
         train_dataset=Dataset.from_dict({"prompt": [""] * (grpo.prompts * steps)}),  # counts steps, no more
         processing_class=tokenizer,
         peft_config=_lora(grpo.lora_rank),
@@ -108,6 +100,23 @@ def check_shape(config: GrpoConfig) -> None:
         raise ConfigError(
             f"A step has {total} replies (grpo.prompts x grpo.samples), which grpo.workers {config.workers} x "
             f"grpo.micro_batch {config.micro_batch} do not divide. Give {advice}."
+        )
+
+
+def check_transfer(config: Config) -> None:
+    """Raises ConfigError when new weights cannot come as policy.weight_transfer says."""
+    way, grpo = config.policy.weight_transfer, config.grpo
+    if way is None:
+        return
+    if grpo.lora_rank is not None:
+        raise ConfigError(
+            f"policy.weight_transfer {way} sends whole models, and grpo.lora_rank trains adapters. Give --set "
+            "policy.weight_transfer=null: they go by files, merged."
+        )
+    if way == "nccl" and not (config.policy.num_gpus and grpo.num_gpus):
+        raise ConfigError(
+            "policy.weight_transfer nccl goes from GPU to GPU, and policy.num_gpus or grpo.num_gpus is 0. Give gloo, "
+            "or null."
         )
 
 

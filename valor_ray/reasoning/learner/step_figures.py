@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from valor_ray.records import Head, Rollout
 
@@ -12,6 +14,36 @@ if TYPE_CHECKING:
     import torch
 
     from valor_ray.reasoning.learner.ports import StepBatch
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far two scorings of the same tokens by the same weights are apart: |difference| of log-probabilities, nat.
+
+    Rounding alone makes bfloat16's largest a third of a nat, so that only mean and 99th percentile tell anything.
+    """
+
+    mean: float
+    p99: float
+    largest: float
+
+    @classmethod
+    def of(cls, sizes: np.ndarray) -> Self | None:
+        """None: nothing was compared."""
+        if not len(sizes):
+            return None
+        return cls(float(sizes.mean()), float(np.quantile(sizes, 0.99)), float(sizes.max()))
+
+
+def widest(gaps: Sequence[Gap | None]) -> Gap | None:
+    """The largest of each figure."""
+    known = [gap for gap in gaps if gap is not None]
+    if not known:
+        return None
+    return Gap(*(max(getattr(gap, name) for gap in known) for name in ("mean", "p99", "largest")))
+
+
+_NO_SIZES = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -24,7 +56,12 @@ class TokenFigures:
     clip_share: float  # tokens whose ratio lies outside 1 ± clip on the side where the loss cuts it off
     entropy: float  # of the learner, nats a token
     kl: float | None  # k3 divergence from the start policy, nats a token; None: grpo.kl is 0
-    gap: float | None  # largest |log ratio| of samples by the very weights that are trained: engine - learner
+    # |log ratio| of each token of samples by the very weights that are trained: engine - learner
+    gaps: np.ndarray = field(default_factory=lambda: _NO_SIZES, compare=False, repr=False)
+
+    @property
+    def gap(self) -> Gap | None:
+        return Gap.of(self.gaps)
 
 
 def token_figures(
@@ -36,7 +73,7 @@ def token_figures(
     mask = batch["completion_mask"].bool()
     reference = batch.get("ref_per_token_logps")
     if not mask.any():
-        return TokenFigures(0, 0.0, 0.0, 0.0, 0.0, None if reference is None else 0.0, None)
+        return TokenFigures(0, 0.0, 0.0, 0.0, 0.0, None if reference is None else 0.0)
     log_ratio = logps - batch["old_per_token_logps"]
     ratio = torch.exp(log_ratio[mask])
     advantage = batch["advantages"].unsqueeze(1).expand_as(log_ratio)[mask]
@@ -50,17 +87,16 @@ def token_figures(
         clip_share=float(cut.float().mean()),
         entropy=float(entropies[mask].mean()),
         kl=None if back is None else float((torch.exp(back) - back - 1).mean()),
-        gap=float(fresh.abs().max()) if fresh.numel() else None,
+        gaps=fresh.detach().abs().float().cpu().numpy(),
     )
 
 
 def step_token_figures(parts: Sequence[TokenFigures]) -> TokenFigures:
     """Over the micro-batches of a step."""
     tokens = sum(part.tokens for part in parts)
-    gaps = [part.gap for part in parts if part.gap is not None]
     kl = [(part.kl, part.tokens) for part in parts if part.kl is not None]
     if not tokens:
-        return TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0 if kl else None, None)
+        return TokenFigures(0, 1.0, 1.0, 0.0, 0.0, 0.0 if kl else None)
     return TokenFigures(
         tokens=tokens,
         ratio_mean=sum(part.ratio_mean * part.tokens for part in parts) / tokens,
@@ -68,7 +104,7 @@ def step_token_figures(parts: Sequence[TokenFigures]) -> TokenFigures:
         clip_share=sum(part.clip_share * part.tokens for part in parts) / tokens,
         entropy=sum(part.entropy * part.tokens for part in parts) / tokens,
         kl=sum(value * count for value, count in kl) / tokens if kl else None,
-        gap=max(gaps) if gaps else None,
+        gaps=np.concatenate([part.gaps for part in parts]),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.learner.learn import check_shape
+from valor_ray.reasoning.training.memory import memory_plan
 from valor_ray.reasoning.training.schedule import assignments
 from valor_ray.records import Query
 
@@ -18,8 +19,11 @@ _SCENE_CALLS = (
 )
 
 
-def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
-    """What a run would do, without doing it. Raises ConfigError as the run would."""
+def plan(config: Config, queries: Sequence[Query], *, memory: bool = True) -> dict[str, Any]:
+    """What a run would do, without doing it. Raises ConfigError as the run would.
+
+    memory: also what it takes of memory and disk, for which transformers is imported; a run that cannot fit is refused.
+    """
     check_shape(config.grpo)
     grpo = config.grpo
     steps = grpo.number_of_steps(len(queries))
@@ -46,4 +50,5 @@ def plan(config: Config, queries: Sequence[Query]) -> dict[str, Any]:
         "checkpoints": -(-steps // grpo.save_every),
         "policy_replicas": config.policy.replicas,
         "learner_processes": grpo.workers,
+        **(memory_plan(config, steps) if memory else {}),
     }

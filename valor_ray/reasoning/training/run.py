@@ -35,12 +35,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from valor_ray.config.models import resolve_model
 from valor_ray.errors import ConfigError
 from valor_ray.judges.audit import Audit
+from valor_ray.models.hub import loadable
 from valor_ray.models.vllm.prompting import check_fitting
 from valor_ray.ports import Policy
-from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, learn
+from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, check_transfer, learn
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import RunningHost, TrainHost, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
@@ -83,11 +83,12 @@ def train(
     Raises ConfigError for what the user must change, JudgeError, PolicyError, ServiceError, StorageError.
     """
     check_shape(config.grpo)
+    check_transfer(config)
     check_trackers(config.grpo.tracker_projects())
     check_enough(config.grpo, len(queries))
     check_fitting(
         ((query.query_id, query.question) for query in queries),
-        resolve_model(config.policy.model),
+        loadable(config.policy.model),
         config.policy,
     )
     folder = TrainFolder(run)

@@ -44,6 +44,7 @@ _TILES = {  # title -> figure of the summary
     "dropped: too old": "dropped_stale",
     "largest lag, steps": "max_lag",
     "largest log-prob. gap": "max_logprob_gap",
+    "largest mean gap": "max_logprob_gap_mean",
 }
 
 
@@ -122,10 +123,11 @@ def _alarms(run: TrainRecords, summary: Mapping[str, Any]) -> Iterator[str]:
             "fallen: the policy has learned to please the judges. Read the best rollouts, try another judge.model, and "
             f"use checkpoints/step-{views['best_step']:06d}."
         )
-    gap, limit = summary["max_logprob_gap"], number(run.config, "grpo", "gap_alarm")
+    gap, limit = summary["max_logprob_gap_mean"], number(run.config, "grpo", "gap_alarm")
     if gap is not None and limit is not None and gap > limit:
         yield (
-            f"Engine and learner differed by up to {short(gap)} in log-probability (grpo.gap_alarm is {limit:g}): "
+            f"Engine and learner differed by {short(gap)} in a token's log-probability, on average in a step "
+            f"(grpo.gap_alarm is {limit:g}): "
             "samples were not of the weights that they are taken to be of."
         )
     if summary["audit"]["alarm"]:

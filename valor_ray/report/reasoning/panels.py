@@ -64,10 +64,9 @@ def _learning(run: TrainRecords) -> Iterator[Panel]:
     yield Panel("Gradient norm", _curves(run, {"grad_norm": "norm"}, "norm"))
     yield Panel("Entropy", _curves(run, {"entropy": "entropy"}, "nats a token"))
     yield Panel("Age of the samples", _curves(run, {"lag_mean": "mean", "lag_max": "largest"}, "steps"))
-    yield Panel(
-        "Engine against learner: largest gap",
-        _curves(run, {"logprob_gap": "gap"}, "log-probability", log=True, alarm=_above_0(run, "gap_alarm")),
-    )
+    gaps = {"logprob_gap_mean": "mean", "logprob_gap_p99": "99th percentile", "logprob_gap": "largest"}
+    alarm = _above_0(run, "gap_alarm")
+    yield Panel("Engine against learner", _curves(run, gaps, "log-probability", log=True, alarm=alarm))
     ratios = {"ratio_mean": "mean", "ratio_max": "largest", "clip_share": "share clipped"}
     yield Panel("Importance ratio", _curves(run, ratios, "ratio"))
 

@@ -39,6 +39,7 @@ def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
         "equal_groups": _total(steps, "equal_groups"),
         "refilled": _total(steps, "refilled"),
         "max_logprob_gap": _largest(steps, "logprob_gap"),
+        "max_logprob_gap_mean": _largest(steps, "logprob_gap_mean"),
         "max_lag": _whole(_largest(steps, "lag_max")),
         "judge_calls": _total(steps, "judge_calls"),
         "judge_calls_per_reply": _mean(steps, "judge_calls_per_reply"),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from valor_ray.tabletop.finetune.controls.table import words
+from valor_ray.tabletop.finetune.controls.runs import Trained
+from valor_ray.tabletop.finetune.controls.table import table_record, words
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,25 @@ from valor_ray.tabletop.finetune.controls.table import words
 def test_words_follow_the_interval(name: str, over: float, interval: tuple[float, float], said: str) -> None:
     line = words(name, over, interval)
     assert said in line if said else line == ""
+
+
+@pytest.mark.parametrize(
+    ("passed", "said"), [(True, "Replay does harm here."), (False, "only in weights that would not")]
+)
+def test_weights_that_the_gate_refuses_speak_against_nothing(passed: bool, said: str) -> None:
+    """Forgetting all that is not asked gains on what is."""
+    ways = [trained("verified", True), trained("without_replay", passed)]
+    sets = {name: {"ap50": 50.0, "map": 30.0} for name in ("together", "lamp")}
+    gain = {name: {"ap50": 2.0, "ap50_ci": [1.0, 3.0]} for name in sets}
+    names = ["start", "verified", "without_replay"]
+    held_out = {
+        "scenes": 3,
+        "models": {name: {"sets": sets} for name in names},
+        "gains": [{"model": a, "over": b, "sets": gain} for a in names for b in ("start", "verified")],
+    }
+    row = table_record(ways, held_out, ["lamp"], True, 9)["rows"][-1]
+    assert said in row["note"] and ("No share" in row["note"]) is not passed
+
+
+def trained(name: str, passed: bool) -> Trained:
+    return Trained(name, "/w", 9, 3, 4, 1.0, 1.0 if passed else None, passed, {})

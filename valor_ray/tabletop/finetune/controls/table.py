@@ -87,6 +87,8 @@ def _row(way: Trained, held_out: Mapping[str, Any], looks: Sequence[str]) -> dic
     over = {} if way.name == VERIFIED else _over(way.name, held_out)
     said = "" if way.name == VERIFIED else words(way.name, over["over_verified"], over["over_verified_ci"])
     refused = "" if way.passed else "No share of the new weights was chosen; these are the averaged ones."
+    if not way.passed and over and over["over_verified_ci"][0] > 0:
+        said = "Better than verified boxes only in weights that would not be published."
     return {
         "name": TITLES[way.name],
         "control": way.name,
