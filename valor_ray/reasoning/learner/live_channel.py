@@ -37,7 +37,7 @@ class LiveChannel:
 
     Blocks, in `publish`, until all members carry the version. A member that dies while it receives leaves the others
     with a mixture: they refuse, and are replaced. The learner then raises CheckpointError and goes on from its last
-    checkpoint; where the broadcast hangs for a minute after that (NCCL waits for ever), its process ends.
+    checkpoint; where the broadcast hangs on after that (NCCL waits for ever), its process ends.
     """
 
     def __init__(
