@@ -109,3 +109,12 @@ def roomy(config: Config, parts: int) -> Config:
         return config
     cpus = max(os.cpu_count() or 1, parts)
     return config.model_copy(update={"ray": config.ray.model_copy(update={"num_cpus": cpus})})
+
+
+def arrow_filesystem(url: str) -> tuple[str, Any]:
+    """Path and filesystem of a URL, as Ray Data and Ray Train take them: with credentials as fsspec finds them."""
+    import fsspec
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    files, path = fsspec.core.url_to_fs(url)
+    return path, PyFileSystem(FSSpecHandler(files))

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.failures import LOGS, last_line
+from deployments.ray_data import arrow_filesystem
 from valor_ray.errors import ServiceError, ValorError
+from valor_ray.runs.store.place import url_of
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -36,6 +38,7 @@ class LearnerTask:
     workers: int  # processes
     num_gpus: float  # of each
     storage: Path  # Ray Train's own files
+    here: bool = False  # its processes run on the driver's machine: they share files with it
 
 
 class RayLearner:
@@ -130,11 +133,17 @@ def noting(notes: ActorHandle) -> Callable[[str, Any], None]:
 
 
 def _trainer(task: LearnerTask) -> Any:
+    import ray.util
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
+    storage, files = _storage(task.storage)
     resources = {"CPU": LEARNER_CPUS} | ({"GPU": task.num_gpus} if task.num_gpus else {})
+    if task.here:
+        resources[f"node:{ray.util.get_node_ip_address()}"] = (
+            0.001  # Ray's own resource, of which a node has 1
+        )
     return TorchTrainer(
         task.process,
         train_loop_config=dict(task.given),
@@ -143,10 +152,19 @@ def _trainer(task: LearnerTask) -> Any:
         ),
         run_config=RunConfig(
             name="learner",
-            storage_path=str(task.storage),
+            storage_path=storage,
+            storage_filesystem=files,
             failure_config=FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=_NO_ROOM),
         ),
     )
+
+
+def _storage(folder: Path) -> tuple[str, Any]:
+    """Where Ray Train keeps its own files, and the filesystem that this is on (None: all machines' disk)."""
+    url = url_of(folder)
+    if url is None:
+        return str(folder), None
+    return arrow_filesystem(url)
 
 
 def _unrecorded(error: Exception) -> ServiceError:

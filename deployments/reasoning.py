@@ -3,7 +3,7 @@
     valor train reasoning --run runs/first
     ray job submit -- python -m jobs.train_reasoning --run /shared/runs/first
 
-Takes the options of `valor train reasoning`. On a cluster, the run folder must be one that all nodes see.
+Takes the options of `valor train reasoning`. On a cluster, the run folder must be one that all nodes see, or a URL.
 
 Ray Serve holds policy replicas and judges; Ray Data streams assignments through rollout workers, which wait for their
 turn, sample, and judge; the driver records what comes back and hands it to the buffer; Ray Train runs the learner,
@@ -26,10 +26,11 @@ from deployments.ray_data import Pool, PoolWorker, data_context, results_of, thr
 from deployments.ray_train import LearnerTask, RayLearner, noting
 from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.learn import LearnerEnd, learn
-from valor_ray.reasoning.training.folder import FolderSamples, TrainFolder
+from valor_ray.reasoning.training.folder import TrainFolder, samples_at
 from valor_ray.reasoning.training.host import RolloutStep, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.runs.publications import Transfer, version_name, version_step
+from valor_ray.runs.store.place import objects_of
 from valor_ray.runs.weight_channel import FileChannel, Probe, Published, WeightChannel
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class RolloutWorker(PoolWorker):
         policy = RemotePolicy(serve.get_deployment_handle("policy", policy_name(folder)))
         rewarder = remote_rewarder(config, str(run.cache))
         self._buffer = buffer
-        self._step = RolloutStep(config, policy, rewarder, FolderSamples(run.samples))
+        self._step = RolloutStep(config, policy, rewarder, samples_at(run.samples))
 
     async def work(self, rows: pa.Table) -> list[bytes]:
         """The outcome of the block's one assignment; nothing when the run has stopped."""
@@ -196,7 +197,8 @@ def learner_process(given: dict[str, Any]) -> None:
 
 
 def _channel(config: Config, folder: TrainFolder, link: _RayLink, first: bool) -> WeightChannel:
-    files = FileChannel(folder.weights, config.grpo.max_lag + 2, link.announce, first)
+    objects = objects_of(folder.path)
+    files = FileChannel(folder.weights, config.grpo.max_lag + 2, link.announce, first, objects)
     if config.policy.weight_transfer is None:
         return files
     import ray

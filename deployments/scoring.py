@@ -3,7 +3,7 @@
     valor score --replies replies.jsonl --out runs/score
     ray job submit -- python -m jobs.score --replies /shared/replies.jsonl --out /shared/runs/score
 
-Takes the options of `valor score`. On a cluster, OUT must be a folder that all nodes see.
+Takes the options of `valor score`. On a cluster, OUT must be a folder that all nodes see, or a URL.
 
 Ray Data streams: it reads the prepared rows, cuts them into small blocks, and hands each block to an actor that has
 several in work at a time; it reads no faster than blocks are scored. The driver writes what comes back.
@@ -21,11 +21,20 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from deployments.actors.rewarding import remote_rewarder
-from deployments.ray_data import Pool, PoolWorker, data_context, results_of, roomy, through_pool
+from deployments.ray_data import (
+    Pool,
+    PoolWorker,
+    arrow_filesystem,
+    data_context,
+    results_of,
+    roomy,
+    through_pool,
+)
 from valor_ray.config.tree import Config
 from valor_ray.judges.audit import Audit
 from valor_ray.reasoning.score_row import score_row
 from valor_ray.reasoning.scoring.host import Work
+from valor_ray.runs.store.place import objects_of
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -77,6 +86,8 @@ class RayScoreHost:
                     yield record
             finally:
                 self._judge = None
+                if (objects := objects_of(work.shards)) is not None:
+                    objects.remove(objects.names())
 
     def trouble(self) -> str:
         from deployments.parts.judge_watch import judge_trouble
@@ -107,8 +118,21 @@ def dataset(work: Work) -> Dataset:
     import ray.data
 
     data_context().target_max_block_size = _READ_BYTES
-    files = [str(path) for path in sorted(work.shards.glob("*.parquet"))]
+    files, filesystem = _prepared(work.shards)
     # without cutting a block is a whole file, and one map task would have all its rows in work at a time
-    rows = ray.data.read_parquet(files, num_cpus=0.25).repartition(target_num_rows_per_block=BLOCK_ROWS)
+    rows = ray.data.read_parquet(files, filesystem=filesystem, num_cpus=0.25).repartition(
+        target_num_rows_per_block=BLOCK_ROWS
+    )
     arguments = (work.config, str(Path(work.config.judge.cache_dir or "")))
     return through_pool(rows, Pool(ScoreReplies, arguments, work.config.judge.replicas, BLOCKS_IN_WORK))
+
+
+def _prepared(shards: Path) -> tuple[list[str], Any]:
+    """The files of rows, and the filesystem that every machine reads them from (None: a disk that all see)."""
+    files, objects = sorted(shards.glob("*.parquet")), objects_of(shards)
+    if objects is None:
+        return [str(path) for path in files], None
+    for path in files:
+        objects.upload(path, path.name)
+    root, filesystem = arrow_filesystem(objects.url)
+    return [f"{root}/{path.name}" for path in files], filesystem

@@ -13,6 +13,7 @@ from valor_ray import cli
 from valor_ray.commands.options import local_path
 from valor_ray.commands.tools import doctor
 from valor_ray.errors import ImageError
+from valor_ray.runs.store.place import run_path
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
@@ -71,12 +72,13 @@ def test_wrong_settings_exit_2_without_a_traceback(capsys) -> None:
 
 def test_no_command_takes_a_url_for_a_folder(capsys) -> None:
     paths = [action for action in options(cli.build_parser()) if action.type is local_path]
-    assert len(paths) > 15
+    runs = [action for action in options(cli.build_parser()) if action.type is run_path]
+    assert len(paths) > 10 and len(runs) == 5
     assert not [action for action in options(cli.build_parser()) if action.type is Path]
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["train", "reasoning", "--run", "s3://bucket/runs/first"])
+        cli.main(["report", "s3://bucket/runs/first"])
     assert stopped.value.code == 2
-    assert "argument --run: 's3://bucket/runs/first' is a URL" in capsys.readouterr().err
+    assert "argument RUN: 's3://bucket/runs/first' is a URL" in capsys.readouterr().err
     for setting in ("finetune.mined", "detector.follow", "judge.cache_dir", "vlm.cache_dir"):
         assert cli.main(["doctor", "--set", f"{setting}=gs://a/b"]) == 2
         said = capsys.readouterr().err

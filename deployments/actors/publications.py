@@ -29,7 +29,7 @@ from deployments.failures import ours_as_raised
 from valor_ray.errors import CheckpointError, PolicyError, ServiceError
 from valor_ray.models.checkpoint import folder_tensors
 from valor_ray.runs.publications import Carried, Publication, Publications, Sequences, Transfer
-from valor_ray.runs.weight_channel import PublishedFile
+from valor_ray.runs.weight_channel import PublishedFile, is_published
 
 BEAT_S = 2.0  # a replica says so often that it lives
 _GONE_S = 15.0  # several beats: a busy machine delays them
@@ -60,7 +60,9 @@ class PublicationsActor:
     def _before(self) -> Publication | None:
         """The publication before a restart; None when its weights have gone: the learner publishes anew."""
         publication = self._read()
-        return publication if publication is not None and Path(publication.folder).is_dir() else None
+        if publication is None or not is_published(Path(self._run), Path(publication.folder)):
+            return None
+        return publication
 
     def _read(self) -> Publication | None:
         try:
@@ -68,6 +70,11 @@ class PublicationsActor:
         except CheckpointError as error:
             publication, self._trouble = None, str(error)
         return publication
+
+    def _check(self, folder: Path) -> None:
+        """A folder that this machine sees is looked into. Raises CheckpointError."""
+        if folder.is_dir() or not is_published(Path(self._run), folder):
+            folder_tensors(folder)
 
     async def _look(self) -> None:
         """Make current what another process has published, if any. A file that says nothing changes nothing."""
@@ -94,13 +101,13 @@ class PublicationsActor:
         when some do not carry them after timeout_s.
         """
         if transfer is None:
-            folder_tensors(Path(folder))
+            await asyncio.to_thread(self._check, Path(folder))
         async with self._publishing:
             await self._look()
             number = self._state.publish(version, folder, probe, transfer).number
             self._own.add(number)
             if transfer is None:
-                self._file.write(self._state.snapshot)
+                await asyncio.to_thread(self._file.write, self._state.snapshot)
             await self._tell()
             end = time.monotonic() + timeout_s
             while True:
@@ -145,7 +152,7 @@ class PublicationsActor:
         """The replica cannot carry publication `number`, which is then withdrawn."""
         self._state.refused(replica, number, reason)
         if number in self._own:
-            self._file.write(self._state.snapshot)
+            await asyncio.to_thread(self._file.write, self._state.snapshot)
         await self._tell()
 
     async def status(self) -> dict[str, Any]:

@@ -3,7 +3,8 @@
     valor train grounding --run runs/finetuned
     ray job submit -- python -m jobs.train_grounding --run /shared/runs/finetuned
 
-On a cluster, the run folder and the pictures of the set must be such that all nodes see them.
+On a cluster, the run folder and the pictures of the set must be such that all nodes see them; with a run at a URL the
+learner runs on the driver's machine, and all it writes goes to the store from there.
 
 Ray Train runs the learner, in as many processes as finetune.workers says; what they note (lines, step records, the end)
 comes back through an actor. The first of them also makes the replay set before, and chooses the weights after: the
@@ -24,6 +25,7 @@ from deployments.ray_train import LearnerTask, RayLearner, noting
 from valor_ray.errors import ConfigError, ValorError
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask, Record, Say
 from valor_ray.grounding.finetune.process import learner_work
+from valor_ray.runs.store.place import url_of
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -89,6 +91,7 @@ class _RayFinetune:
                 settings.workers,
                 settings.num_gpus,
                 self._run / "ray_train",
+                here=url_of(self._run) is not None,
             ),
             notes,
             {"say": self._say, "step": step_done, "failed": failed},

@@ -15,7 +15,7 @@ from deployments.actors.publications import BEAT_S, open_publications
 from valor_ray.errors import CheckpointError, ConfigError, ServiceError, ValorError
 from valor_ray.runs.folder import GROUNDING, check_kind
 from valor_ray.runs.publications import NOTHING, Carried, Publication
-from valor_ray.runs.weight_channel import PublishedFile
+from valor_ray.runs.weight_channel import PublishedFile, fetch_published
 
 _HOLD_S = 60.0  # of one question for newer weights
 _VISIBLE_S, _LOOK_S = 30.0, 0.5  # a shared filesystem shows another node's new folder late
@@ -125,7 +125,8 @@ class Follower:
         anew. Raises CheckpointError when it goes on."""
         for again in range(_TRIES):
             try:
-                if news.transfer is None:
+                if news.transfer is None and news.number != NOTHING:
+                    await asyncio.to_thread(fetch_published, Path(self._run), Path(news.folder))
                     await _visible(Path(news.folder))
                 return await self._load(news)
             except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from valor_ray.errors import StorageError
-from valor_ray.runs.checkpoints import MERGED, FolderCheckpoints, write_metrics
+from valor_ray.runs.checkpoints import MERGED, FolderCheckpoints, Keep, write_metrics
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def keep(checkpoints: FolderCheckpoints, step: int, text: str, newest: int, ever
     written = checkpoints.part / f"checkpoint-{step}"
     written.mkdir(parents=True)
     (written / "model").write_text(text)
-    checkpoints.keep(written, step, newest, every)
+    checkpoints.keep(written, step, Keep(newest, every))
 
 
 def names(checkpoints: FolderCheckpoints) -> list[str]:
@@ -61,7 +61,7 @@ def test_checkpoint_in_the_making_is_not_the_newest(checkpoints: FolderCheckpoin
 
 def test_checkpoint_that_was_not_written_cannot_be_kept(checkpoints: FolderCheckpoints) -> None:
     with pytest.raises(StorageError, match="Cannot keep the checkpoint"):
-        checkpoints.keep(checkpoints.part / "checkpoint-3", 3, newest=1)
+        checkpoints.keep(checkpoints.part / "checkpoint-3", 3, Keep(1))
 
 
 def test_policy_weights_are_the_merged_ones_where_there_are_adapters(checkpoints: FolderCheckpoints) -> None:
@@ -76,5 +76,5 @@ def test_records_of_its_steps_are_whole_with_the_checkpoint(checkpoints: FolderC
     written.mkdir(parents=True)
     write_metrics(written, [{"step": 1}, {"step": 2}])
     assert checkpoints.metrics(2) == []  # not kept yet
-    checkpoints.keep(written, 2, newest=1)
+    checkpoints.keep(written, 2, Keep(1))
     assert checkpoints.metrics(2) == [{"step": 1}, {"step": 2}] and checkpoints.metrics(0) == []

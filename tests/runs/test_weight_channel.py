@@ -47,6 +47,23 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_who_reads_a_version_is_not_disturbed_when_it_is_published_once_more(tmp_path: Path) -> None:
+    first = tmp_path / "step-000004"
+    seen: list[str] = []
+
+    def announce(step: int, folder: Path, probe: Probe) -> Published:
+        seen.append(folder.name)
+        assert (first / "model").read_text() == "4"  # until all carry the new one
+        return Published(1, [])
+
+    FileChannel(tmp_path, 3, to_nobody, first=True).publish(4, Written("4"), PROBE)
+    for _ in range(2):
+        first.exists() or first.mkdir()
+        (first / "model").write_text("4")
+        FileChannel(tmp_path, 3, announce, first=True).publish(4, Written("again"), PROBE)
+    assert seen == ["step-000004-2", "step-000004-3"] and names(tmp_path) == ["step-000004-3"]
+
+
 def test_weights_are_announced_when_they_are_whole(tmp_path: Path) -> None:
     seen: list[tuple[int, str, str, Probe]] = []
 
@@ -84,8 +101,8 @@ def test_newest_few_stay_and_those_of_a_dead_learner_go(tmp_path: Path) -> None:
         channel.publish(step, Written(str(step)), PROBE)
     assert names(tmp_path) == ["step-000003", "step-000004", "step-000005"]
     channel.publish(4, Written("again"), PROBE)  # of a learner that begins again at 4
-    assert names(tmp_path) == ["step-000003", "step-000004"]
-    assert (tmp_path / "step-000004" / "model").read_text() == "again"
+    assert names(tmp_path) == ["step-000003", "step-000004-2"]
+    assert (tmp_path / "step-000004-2" / "model").read_text() == "again"
 
 
 def test_version_that_no_replica_takes_is_an_error_and_forgets_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from valor_ray.config.tree import Config
 from valor_ray.grounding.dataset.negatives import Region
 from valor_ray.grounding.dataset.training import TrainingImage
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask
-from valor_ray.runs.checkpoints import FolderCheckpoints, write_metrics
+from valor_ray.runs.checkpoints import FolderCheckpoints, Keep, write_metrics
 from valor_ray.runs.record_file import read_records
 from valor_ray.runs.weight_channel import publish_by_file
 
@@ -160,7 +160,7 @@ class Host:
             if step % task.config.finetune.save_every == 0:
                 checkpoints.part.mkdir()
                 write_metrics(checkpoints.part, records)
-                checkpoints.keep(checkpoints.part, step, 2)
+                checkpoints.keep(checkpoints.part, step, Keep(2))
             step_done(records[-1])
             if step == self.stop_at:
                 self.stop_at = None

@@ -100,6 +100,11 @@ def local_path(text: str) -> Path:
         raise ArgumentTypeError(str(error)) from error
 
 
+RUN_AT = (
+    "a folder, or a URL such as s3://bucket/runs/first (docs/object-store.md)"  # for the help of run folders
+)
+
+
 def positive(text: str) -> int:
     """argparse type: a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

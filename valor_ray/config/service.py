@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import Literal
 
 from pydantic import Field
 
 from valor_ray.config.section import Section, secret
+
+
+def staging_folder() -> str:
+    """Where a machine keeps its copy of a run that is at a URL: VALOR_STAGING, else a folder for temporary files.
+
+    On a cluster the same path on every machine, each with a disk of its own behind it.
+    """
+    return os.environ.get("VALOR_STAGING") or os.path.join(tempfile.gettempdir(), f"valor_ray-{os.getuid()}")
 
 
 class SandboxConfig(Section):

@@ -69,6 +69,11 @@ class GrpoConfig(Section):
     keep_checkpoints: int = Field(
         2, ge=1, description="newest checkpoints kept, besides the first and the last"
     )
+    keep_gib: float | None = Field(
+        None,
+        gt=0,
+        description="GiB that checkpoints may take; the oldest go, the newest stays; null = no limit",
+    )
     eval_questions: int = Field(504, ge=0, description="held-out questions asked before and after; 0 = none")
     eval_every: int | None = Field(
         None,

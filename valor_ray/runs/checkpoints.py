@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,28 @@ from valor_ray.runs.record_file import RecordFile, read_records
 
 MERGED = "merged"  # in a checkpoint of adapters: the whole model with them
 METRICS = "metrics.jsonl"  # in a checkpoint: the metrics records of the steps that it holds
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which checkpoints stay: the first, the `newest`, one in `every` steps; but no more than fit into `most_bytes`."""
+
+    newest: int
+    every: int | None = None
+    most_bytes: float | None = None  # the newest one stays however large it is
+
+    def forgotten(self, sizes: Mapping[int, int]) -> list[int]:
+        """Of checkpoints (step -> bytes), the steps of those that go."""
+        steps = sorted(sizes)
+        gone = [step for step in steps[1 : -self.newest] if self.every is None or step % self.every]
+        left = [step for step in steps if step not in gone]
+        while (
+            self.most_bytes is not None
+            and len(left) > 1
+            and sum(sizes[step] for step in left) > self.most_bytes
+        ):
+            gone.append(left.pop(0))
+        return gone
 
 
 class CheckpointStore(Protocol):
@@ -49,8 +72,15 @@ class CheckpointStore(Protocol):
         """The metrics records that the checkpoint of `step` holds, in order; none if an earlier version wrote it."""
         ...
 
-    def keep(self, written: Path, step: int, newest: int, every: int | None = None) -> None:
-        """Take a checkpoint that is written whole; of older ones stay the first, the `newest`, one in `every` steps.
+    def bring(self, written: Path, rank: int) -> None:
+        """Bring what process `rank` has written of a checkpoint to where it outlives the machine.
+
+        Called by every process, before the first one calls `keep`. Raises StorageError.
+        """
+        ...
+
+    def keep(self, written: Path, step: int, rule: Keep) -> None:
+        """Take a checkpoint that all have written and brought; of older ones stay those of the rule.
 
         Raises StorageError.
         """
@@ -88,16 +118,20 @@ class FolderCheckpoints:
     def metrics(self, step: int) -> list[dict[str, Any]]:
         return list(read_records(self.checkpoint(step) / METRICS))
 
-    def keep(self, written: Path, step: int, newest: int, every: int | None = None) -> None:
+    def bring(self, written: Path, rank: int) -> None:
+        """All write on one disk."""
+
+    def keep(self, written: Path, step: int, rule: Keep) -> None:
         target = self.checkpoint(step)
         shutil.rmtree(target, ignore_errors=True)
         try:
             os.replace(written, target)
         except OSError as error:
             raise StorageError(f"Cannot keep the checkpoint {target}: {error}.") from error
-        for old in sorted(self.folder.glob("step-*"), key=self._step)[1:-newest]:
-            if every is None or self._step(old) % every:
-                shutil.rmtree(old, ignore_errors=True)
+        held = {self._step(path): path for path in self.folder.glob("step-*")}
+        sized = rule.most_bytes is not None
+        for old in rule.forgotten({step: _bytes(path) if sized else 0 for step, path in held.items()}):
+            shutil.rmtree(held[old], ignore_errors=True)
 
     def forget_part(self) -> None:
         shutil.rmtree(self.part, ignore_errors=True)
@@ -105,6 +139,10 @@ class FolderCheckpoints:
     @staticmethod
     def _step(checkpoint: Path) -> int:
         return int(checkpoint.name.removeprefix("step-"))
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def write_metrics(checkpoint: Path, records: Sequence[Mapping[str, Any]]) -> None:

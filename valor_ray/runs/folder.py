@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,15 +65,33 @@ def locked(folder: Path, option: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            lock.seek(0)
-            raise ConfigError(
-                f"{option} {folder}: another run (process {lock.read().strip()}) is writing there. "
-                f"Wait for its end, or give another {option}."
-            ) from error
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                lock.seek(0)
+                raise ConfigError(
+                    f"{option} {folder}: another run (process {lock.read().strip()}) is writing there. "
+                    f"Wait for its end, or give another {option}."
+                ) from error
+            with _leased(folder, option):
+                yield
+            return
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+@contextmanager
+def _leased(folder: Path, option: str) -> Iterator[None]:
+    """`locked` on a filesystem that knows no flock: by files that are written anew every few seconds."""
+    from valor_ray.runs.store.lease import Lease
+    from valor_ray.runs.store.objects import ObjectStore
+
+    lease = Lease(ObjectStore(f"file://{folder.resolve() / 'lease'}"))
+    lease.take(option, lambda line: print(line, file=sys.stderr, flush=True))
+    try:
+        yield
+    finally:
+        lease.give_back()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from valor_ray.errors import ConfigError
 from valor_ray.reasoning.training.folder import FolderSamples, Recorder, TrainFolder
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.records import Query, Sample
-from valor_ray.runs.checkpoints import write_metrics
+from valor_ray.runs.checkpoints import Keep, write_metrics
 from valor_ray.runs.record_file import read_records
 
 QUERIES = [Query("a", "How many balls?"), Query("b", "Which is left, “a” or b?")]
@@ -211,7 +211,7 @@ def test_metrics_that_died_with_the_driver_are_in_the_checkpoint(folder: TrainFo
     written = folder.checkpoints.part / "checkpoint-4"
     written.mkdir(parents=True)
     write_metrics(written, [{"step": step, "loss": step / 10} for step in (1, 2, 3, 4)])
-    folder.checkpoints.keep(written, 4, newest=2)
+    folder.checkpoints.keep(written, 4, Keep(2))
     write_steps(folder.metrics, 1, 2)
     with folder.metrics.open("a") as file:
         file.write('{"step": 3, "lo')

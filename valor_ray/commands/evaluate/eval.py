@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.commands.options import (
     EVAL_FILES,
+    RUN_AT,
     add_json,
     add_profile,
     load_config,
@@ -20,6 +21,7 @@ from valor_ray.commands.options import (
 )
 from valor_ray.doctor.listening import free_port
 from valor_ray.errors import ConfigError
+from valor_ray.runs.store.place import run_path, stored
 
 if TYPE_CHECKING:
     from valor_ray.benchmarks.runner import AnswerRow, EvalReport, Truth
@@ -50,7 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
     parser.add_argument(
-        "--out", type=local_path, required=True, metavar="DIR", help="where answers and report go"
+        "--out", type=run_path, required=True, metavar="DIR", help=f"where answers and report go: {RUN_AT}"
     )
     parser.add_argument(
         "--url", metavar="URL", help="a running `valor serve` (default: start the app meanwhile)"
@@ -64,6 +66,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    with stored(args.out, "--out", _say):
+        return _evaluate(args)
+
+
+def _evaluate(args: Namespace) -> int:
     import asyncio
     import json
     from dataclasses import asdict

@@ -9,14 +9,15 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.commands.options import (
+    RUN_AT,
     add_json,
     add_profile,
     interrupt_on_signals,
     load_config,
-    local_path,
     print_json,
 )
 from valor_ray.commands.train.offline import SCENES
+from valor_ray.runs.store.place import looked_at, run_path, shown, stored, url_of
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -65,7 +66,7 @@ settings, or a set that cannot be trained on; 130: Ctrl-C.
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="folder", type=local_path, required=True, metavar="DIR", help="the run folder"
+        "--run", dest="folder", type=run_path, required=True, metavar="DIR", help=f"the run: {RUN_AT}"
     )
     parser.add_argument(
         "--mined",
@@ -93,8 +94,10 @@ def run(args: Namespace) -> int:
     if args.in_process:
         config = config.model_copy(update={"finetune": config.finetune.model_copy(update={"workers": 1})})
     if args.dry_run:
-        return _plan(args, config)
-    with redirect_stdout(sys.stderr):  # Ray prints there; stdout is for the result alone
+        with looked_at(args.folder, "--run") as args.folder:
+            return _plan(args, config)
+    # Ray prints there; stdout is for the result alone
+    with redirect_stdout(sys.stderr), stored(args.folder, "--run", _say):
         report = _finetune(args, config)
     if args.json:
         print_json(report)
@@ -149,10 +152,11 @@ def _show(report: dict[str, Any], args: Namespace) -> None:
     if report["published"]:
         print(f"published: {report['published']}, {report['weights']}")
         words = "" if args.profile == "local" else f" --profile {shlex.quote(args.profile)}"
-        print(f"use it: valor serve{words} --follow {shlex.quote(str(args.folder))}")
+        if url_of(args.folder) is None:
+            print(f"use it: valor serve{words} --follow {shlex.quote(str(args.folder))}")
     else:
         print("published: nothing; services keep the detector they have")
-    print(f"page: {(args.folder / 'report.html').resolve()}")
+    print(f"page: {shown(args.folder.resolve())}/report.html")
 
 
 def _points(value: float | None) -> str:

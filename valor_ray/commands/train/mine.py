@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.commands.options import (
     JUDGE_FILE,
+    RUN_AT,
     add_json,
     add_profile,
     interrupt_on_signals,
     load_config,
-    local_path,
     print_json,
 )
+from valor_ray.runs.store.place import looked_at, run_path, shown, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +68,7 @@ Exit code 0: all is mined; 1: some pictures are missing verdicts or failed, or i
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="folder", type=local_path, required=True, metavar="DIR", help="the run folder"
+        "--run", dest="folder", type=run_path, required=True, metavar="DIR", help=f"the run: {RUN_AT}"
     )
     parser.add_argument(
         "--queries", metavar="SOURCE", help="what to mine; the same as --set grounding.queries=SOURCE"
@@ -86,8 +87,10 @@ def run(args: Namespace) -> int:
     interrupt_on_signals()
     config = load_config(args, *([f"grounding.queries={args.queries}"] if args.queries else []))
     if args.dry_run:
-        return _plan(args, config)
-    with redirect_stdout(sys.stderr):  # Ray prints there; stdout is for the result alone
+        with looked_at(args.folder, "--run") as args.folder:
+            return _plan(args, config)
+    # Ray prints there; stdout is for the result alone
+    with redirect_stdout(sys.stderr), stored(args.folder, "--run", _say):
         report = mine_into(args.folder, config, in_process=args.in_process)
     if args.json:
         print_json(result(report))
@@ -187,8 +190,8 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     print(
         f"{report['images']} pictures, {report['with_missing']} of them lack verdicts, {report['failed']} failed; "
         f"{report['calls']} calls, {report['cache_hits']} answers from the cache, ${report['cost_usd']:.4f}; "
-        f"{report['minutes']:.1f} min\nset: {(folder / 'dataset').resolve()}\n"
-        f"page: {(folder / 'report.html').resolve()}"
+        f"{report['minutes']:.1f} min\nset: {shown(folder.resolve())}/dataset\n"
+        f"page: {shown(folder.resolve())}/report.html"
     )
 
 

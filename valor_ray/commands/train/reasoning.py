@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.commands.options import (
     EVAL_FILES,
     JUDGE_FILE,
+    RUN_AT,
     add_json,
     add_profile,
     interrupt_on_signals,
@@ -21,6 +22,7 @@ from valor_ray.commands.options import (
     print_json,
 )
 from valor_ray.errors import ConfigError
+from valor_ray.runs.store.place import looked_at, run_path, shown, stored, url_of
 
 if TYPE_CHECKING:
     from valor_ray.benchmarks.held_out import HeldOut
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from valor_ray.records import Query
 
 DATA = "data"  # in the run folder: rendered scenes
+_APART = ("checkpoints", "weights")  # at a URL the learner brings them there, from whatever machine it is on
 EVALUATION = "evaluation"  # in the run folder: held-out questions and their answers
 HELP = "Improve the policy by GRPO on judged rewards, without labels."
 EPILOG = f"""\
@@ -61,7 +64,7 @@ usage or settings; 130: Ctrl-C.
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--run", dest="folder", type=local_path, required=True, metavar="DIR", help="the run folder"
+        "--run", dest="folder", type=run_path, required=True, metavar="DIR", help=f"the run: {RUN_AT}"
     )
     parser.add_argument(
         "--queries", metavar="SOURCE", help="what to train on; the same as --set grpo.queries=SOURCE"
@@ -96,7 +99,12 @@ def run(args: Namespace) -> int:
     if args.replay is None and _rule_based(config):
         _say(RULE_BASED)
     with redirect_stdout(sys.stderr):  # Ray and trl print there; stdout is for the result alone
-        report = _work(args, config)
+        if args.dry_run:
+            with looked_at(args.folder, "--run", apart=_APART) as args.folder:
+                report = _work(args, config)
+        else:
+            with stored(args.folder, "--run", _say, apart=_APART):
+                report = _work(args, config)
     if args.json:
         print_json(report)
     elif args.dry_run:
@@ -220,6 +228,8 @@ def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
 
 
 def _show(report: dict[str, Any], args: Namespace) -> None:
+    from valor_ray.runs.weight_channel import newest_weights
+
     def share(name: str) -> str:
         value = report.get(name)
         return "–" if value is None else f"{value:.3f}"
@@ -231,21 +241,16 @@ def _show(report: dict[str, Any], args: Namespace) -> None:
     if report.get("gain_ci"):
         low, high = report["gain_ci"]
         print(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
-    print(f"\npage: {(args.folder / 'report.html').resolve()}")
+    print(f"\npage: {shown(args.folder.resolve())}/report.html")
     if report.get("stopped"):
         print(f"stopped: {report['stopped']}")
-    if (weights := _trained_weights(args.folder)) is not None:
+    if url_of(args.folder) is not None:
+        print(f"weights: {shown(args.folder)}/weights, Hugging Face format")
+    elif (weights := newest_weights(args.folder)) is not None:
         own = [word for word in args.overrides if word.startswith("policy.") and "policy.model=" not in word]
         words = ["" if args.profile == "local" else f" --profile {shlex.quote(args.profile)}"]
         words += [f" --set {shlex.quote(word)}" for word in (*own, f"policy.model={weights.resolve()}")]
         print(f"use it: valor serve{''.join(words)}   (the same with valor eval)")
-
-
-def _trained_weights(folder: Path) -> Path | None:
-    """The newest weights of a run; None where there are none but those that it has started from."""
-    whole = [path for path in (folder / "weights").glob("step-*") if path.suffix != ".part"]
-    newest = max(whole, default=None)
-    return None if newest is None or newest.name == "step-000000" else newest
 
 
 def _say(line: str) -> None:

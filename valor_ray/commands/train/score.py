@@ -10,6 +10,7 @@ from typing import Any
 
 from valor_ray.commands.options import (
     JUDGE_FILE,
+    RUN_AT,
     add_json,
     add_profile,
     interrupt_on_signals,
@@ -18,6 +19,7 @@ from valor_ray.commands.options import (
     positive,
     print_json,
 )
+from valor_ray.runs.store.place import run_path, shown, stored
 
 HELP = "Give each reply of a file its rewards, with reasons, by LLM verifiers."
 EPILOG = f"""\
@@ -47,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--replies", type=local_path, required=True, metavar="FILE", help="JSONL or parquet, see below"
     )
     parser.add_argument(
-        "--out", type=local_path, required=True, metavar="DIR", help="where rewards and report go"
+        "--out", type=run_path, required=True, metavar="DIR", help=f"where rewards and report go: {RUN_AT}"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
     parser.add_argument(
@@ -76,9 +78,8 @@ def run(args: Namespace) -> int:
         from deployments.scoring import RayScoreHost
 
         host = RayScoreHost(_say)
-    with redirect_stdout(
-        sys.stderr
-    ):  # Ray prints there about workers that died; stdout is for the result alone
+    # Ray prints there about workers that died; stdout is for the result alone
+    with redirect_stdout(sys.stderr), stored(args.out, "--out", _say):
         report = score(args.replies, args.out, config, host, limit=args.limit, say=_say)
     if args.json:
         print_json(report)
@@ -106,7 +107,7 @@ def _show(report: dict[str, Any], out: Path) -> None:
     print(
         f"mean reward {mean} over {report['scored']} of {report['replies']} replies; {report['missing']} missing, "
         f"{report['failed']} failed; {report['calls']} calls, {report['cache_hits']} answers from the cache, "
-        f"${report['cost_usd']:.4f}; {report['seconds']:.1f} s\npage: {(out / 'report.html').resolve()}"
+        f"${report['cost_usd']:.4f}; {report['seconds']:.1f} s\npage: {shown(out.resolve())}/report.html"
     )
 
 

@@ -34,15 +34,16 @@ class FolderWeights:
             ) from error
 
 
-def current(folder: FinetuneFolder) -> str | None:
-    """The version that is published and whose weights are there; None: none is, or the file does not say."""
+def current(folder: FinetuneFolder) -> tuple[str, Path] | None:
+    """The version that is published, and its weights, which are there; None: none is, or the file does not say."""
     try:
         publication = PublishedFile(folder.path).read()
     except CheckpointError:
         return None  # it is published again
-    if publication is None or not (folder.weights / publication.version).is_dir():
+    if publication is None:
         return None
-    return publication.version
+    weights = folder.weights / Path(publication.folder).name  # the run may have been moved
+    return (publication.version, weights) if weights.is_dir() else None
 
 
 def publish(folder: FinetuneFolder, step: int, chosen: Path, announce: Callable[[str, Path], int]) -> int:

@@ -127,7 +127,10 @@ class _Run:
     def _to_publish(self) -> bool:
         """Also what was published and then refused, or not carried in time: under a new number."""
         version = version_name(self._learned())
-        done = current(self.folder) == version and self._announced().get("version") == version
+        published = current(self.folder)
+        done = (
+            published is not None and published[0] == version and self._announced().get("version") == version
+        )
         return bool(self._selection()["passed"]) and not done
 
     def work(self, running: Finetuning) -> None:
@@ -196,8 +199,8 @@ class _Run:
         if self._evaluated():
             return
         models = {"start": self.config.detector}
-        if (version := current(self.folder)) is not None:
-            weights = str((self.folder.weights / version).resolve())
+        if (published := current(self.folder)) is not None:
+            weights = str(published[1].resolve())
             models["end"] = self.config.detector.model_copy(update={"model": weights})
         with self.folder.timed("evaluate"):
             record = self.offline.evaluate(models)

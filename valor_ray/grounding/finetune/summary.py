@@ -31,7 +31,7 @@ def finetune_report(folder: FinetuneFolder, replicas: int | None) -> dict[str, A
     )
     seconds = folder.seconds()
     losses = [record["loss"] for record in read_records(folder.metrics)]
-    version = current(folder) if selection.get("passed") else None
+    version, weights = (selection.get("passed") and current(folder)) or (None, None)
     return {
         "ap50_start": _of(models, "start", "sets", _TOGETHER, "ap50"),
         "ap50_end": _of(models, "end", "sets", _TOGETHER, "ap50"),
@@ -45,7 +45,7 @@ def finetune_report(folder: FinetuneFolder, replicas: int | None) -> dict[str, A
         "verdict": selection.get("words"),
         "alpha": selection.get("alpha"),
         "held_back_ap50": selection.get("held_back"),
-        "weights": None if version is None else str((folder.weights / version).resolve()),
+        "weights": None if weights is None else str(weights.resolve()),
         "replicas": replicas,
         **learned,
         "loss_end": losses[-1] if losses else None,

@@ -27,7 +27,7 @@ from valor_ray.grounding.learner.schedule import learning_rate
 from valor_ray.grounding.learner.weights import copied, freeze, is_backbone, write_detector
 from valor_ray.models.grounding_dino.heads import Forward
 from valor_ray.models.grounding_dino.load import load_detector
-from valor_ray.runs.checkpoints import FolderCheckpoints, write_metrics
+from valor_ray.runs.checkpoints import FolderCheckpoints, Keep, write_metrics
 
 if TYPE_CHECKING:
     from valor_ray.config.finetune import FinetuneConfig
@@ -254,7 +254,7 @@ class _Learner:
                 "command goes on from the one before."
             ) from error
         write_metrics(part, self.records)
-        self.checkpoints.keep(part, self.step, self.config.keep_checkpoints)
+        self.checkpoints.keep(part, self.step, Keep(self.config.keep_checkpoints))
 
 
 def _adamw(trained: Mapping[str, torch.Tensor], config: FinetuneConfig) -> torch.optim.AdamW:

@@ -21,6 +21,7 @@ from valor_ray.ports import Detector, Judge, Policy, version_of
 from valor_ray.program.parse import parse_reply
 from valor_ray.queries.read import local_picture
 from valor_ray.records import Detection, MinedImage, Picture, Query
+from valor_ray.runs.store.place import present
 
 if TYPE_CHECKING:
     from valor_ray.config.service import ImageConfig
@@ -145,7 +146,7 @@ async def load_picture(image: str, limits: ImageConfig, fetch: Fetch | None = No
     if image.startswith("data:"):
         return await asyncio.to_thread(images.from_data_uri, image, limits)
     if (path := local_picture(image)) is not None:
-        return await asyncio.to_thread(images.load, path, limits)
+        return await asyncio.to_thread(lambda: images.load(present(path), limits))
     scheme = image.partition("://")[0].lower()
     if fetch is None or scheme not in limits.url_schemes:
         allow = " Or allow it: --set images.url_schemes=[https,http]." if scheme in ("http", "https") else ""

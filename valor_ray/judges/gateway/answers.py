@@ -1,4 +1,7 @@
-"""Every answer that a judge gave, on disk before it is used (law 4): a SQLite file, keyed by content."""
+"""Every answer that a judge gave, on disk before it is used (law 4): a SQLite file, keyed by content.
+
+Of a run at a URL the file is this machine's index; what outlives the machine are parts in the store, which only grow.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,25 @@ import hashlib
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valor_ray.errors import JudgeError
+from valor_ray.errors import JudgeError, StorageError
 from valor_ray.records import JudgeRequest
+from valor_ray.runs.store.place import objects_of
 
 FILE = "answers.sqlite"
 _BATCH = 500  # keys in one query; SQLite allows 999 or more
+_COLUMNS = ("key", "content", "model", "prompt_tokens", "completion_tokens", "cost_usd", "created")
+_MANY_PARTS = 64  # are made one when an index opens them
+# parts: those of the store that the index has; unsent: answers that no part holds yet
+_STORE_TABLES = """
+CREATE TABLE IF NOT EXISTS parts (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unsent (key TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, content TEXT NOT NULL, model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
@@ -63,17 +75,27 @@ def _schema_text(schema: Mapping[str, Any]) -> str:
     return known[1]
 
 
+_INSERT = f"INSERT OR IGNORE INTO answers VALUES ({','.join('?' * len(_COLUMNS))})"
+
+
+def _row(key: str, answer: StoredAnswer) -> tuple[Any, ...]:
+    """In the order of _COLUMNS."""
+    content = json.dumps(dict(answer.content), ensure_ascii=False)
+    return (key, content, *(getattr(answer, name) for name in _COLUMNS[2:]))
+
+
 class AnswerStore:
     """One connection; any number of processes may share the file. Not for use by two threads at a time."""
 
     def __init__(self, folder: Path) -> None:
         """Raises JudgeError when the folder cannot be written. A file that is no database is set aside."""
-        self._folder = folder
+        self._folder, self._objects = folder, objects_of(folder)
         self.warning = ""  # what the user should know about the file that was found
         try:
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 self._db = self._open()
+                self._read_parts()
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
@@ -81,6 +103,9 @@ class AnswerStore:
                 (folder / FILE).rename(aside)
                 self.warning = f"{folder / FILE} was broken ({error}); it was set aside as {aside.name}."
                 self._db = self._open()
+                self._read_parts()
+        except StorageError as error:
+            raise JudgeError(str(error)) from error
         except (OSError, sqlite3.Error) as error:
             raise JudgeError(
                 f"Cannot keep the judge's answers in {folder}: {error}. Free space or rights there, or choose "
@@ -94,6 +119,8 @@ class AnswerStore:
             # a killed process loses nothing; a power cut, the last moments
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute(_TABLE)
+            if self._objects is not None:
+                db.executescript(_STORE_TABLES)
             db.execute("SELECT count(*) FROM (SELECT key FROM answers LIMIT 1)").fetchone()
         except BaseException:
             db.close()
@@ -117,21 +144,11 @@ class AnswerStore:
 
         Raises JudgeError when the disk is full or gone; what was stored before stays readable.
         """
-        rows = [
-            (
-                key,
-                json.dumps(dict(answer.content), ensure_ascii=False),
-                answer.model,
-                answer.prompt_tokens,
-                answer.completion_tokens,
-                answer.cost_usd,
-                answer.created,
-            )
-            for key, answer in answers.items()
-        ]
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT OR IGNORE INTO answers VALUES (?,?,?,?,?,?,?)", rows)
+            self._db.executemany(_INSERT, map(_row, answers, answers.values()))
+            if self._objects is not None:
+                self._db.executemany("INSERT OR IGNORE INTO unsent VALUES (?)", [(key,) for key in answers])
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:
@@ -140,6 +157,55 @@ class AnswerStore:
                 f"Cannot store the judge's answers in {self._folder}: {error}. Free space there: answers that are "
                 "not stored are paid for again."
             ) from error
+
+    @property
+    def at_url(self) -> bool:
+        """Whether answers must go to a store too: `unsent`, `send`, `sent`."""
+        return self._objects is not None
+
+    def unsent(self) -> list[tuple[Any, ...]]:
+        """Rows that no part in the store holds yet."""
+        return self._db.execute("SELECT answers.* FROM answers JOIN unsent USING (key)").fetchall()
+
+    def send(self, rows: Sequence[tuple[Any, ...]]) -> str:
+        """A part of the store with these rows; its name. Touches nothing of this machine, so that a thread may wait
+        for it. Raises StorageError."""
+        assert self._objects is not None
+        name = f"parts/{time.time_ns():020d}.{uuid.uuid4().hex[:8]}.jsonl"  # the time orders nothing; it is for people
+        self._objects.write(
+            name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        )
+        return name
+
+    def sent(self, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """What `send` has given. Raises JudgeError."""
+        try:
+            self._db.execute("INSERT OR IGNORE INTO parts VALUES (?)", (name,))
+            self._db.executemany("DELETE FROM unsent WHERE key = ?", [(row[0],) for row in rows])
+        except sqlite3.Error as error:
+            raise JudgeError(f"Cannot write {self._folder / FILE}: {error}.") from error
+
+    def _read_parts(self) -> None:
+        """The index gets what is in the store and not in it; many parts there become one."""
+        if self._objects is None:
+            return
+        known = {name for (name,) in self._db.execute("SELECT name FROM parts")}
+        there = self._objects.names("parts")
+        for name in sorted(set(there) - known):
+            held = self._objects.read(name)
+            if held is None:  # another gateway has made many parts one
+                continue
+            rows = [tuple(json.loads(line)) for line in held.splitlines()]
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(_INSERT, rows)
+            self._db.execute("INSERT INTO parts VALUES (?)", (name,))
+            self._db.execute("COMMIT")
+        if len(there) > _MANY_PARTS:
+            rows = self._db.execute(
+                "SELECT * FROM answers WHERE key NOT IN (SELECT key FROM unsent)"
+            ).fetchall()
+            self.sent(self.send(rows), [])
+            self._objects.remove(there)
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])

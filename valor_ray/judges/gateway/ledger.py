@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from valor_ray.errors import JudgeError
+from valor_ray.errors import JudgeError, StorageError
 from valor_ray.judges.gateway.answers import AnswerStore, StoredAnswer
 from valor_ray.judges.gateway.limits.budget import Budget, Lease, Lender, Limits
+from valor_ray.runs.together import Together
 
 CLAIM_S = 15.0  # a claim that its owner has not renewed for so long is anybody's
+_SEND_S = 0.05  # answers that come within this time travel to the store of a run at a URL in one part
 BUSY: Literal["busy"] = "busy"  # another living owner is asking
 Claimed = StoredAnswer | Literal["busy"] | None
 _Claim = tuple[str, asyncio.Future[None]]  # its owner; done when it was given up or answered
@@ -50,6 +52,8 @@ class Ledger:
         self._seen: dict[str, float] = {}  # owner -> when it last renewed
         self._budgets = {} if budgets is None else budgets
         self.hits = 0
+        self._sending = asyncio.Lock()
+        self._send: Together[None, None] = Together(self._send_all, _SEND_S)
 
     @property
     def warning(self) -> str:
@@ -92,10 +96,19 @@ class Ledger:
         warning = ""
         try:
             self._store.put_many(answers)
-        except JudgeError as error:
+            if self._store.at_url:
+                await self._send(None)
+        except (JudgeError, StorageError) as error:
             warning = str(error)
         await self.release(owner, list(answers))
         return warning
+
+    async def _send_all(self, _wanted: list[None]) -> list[None]:
+        """All that the store lacks, in one part: what earlier tries have not brought there, too."""
+        async with self._sending:
+            if rows := self._store.unsent():
+                self._store.sent(await asyncio.to_thread(self._store.send, rows), rows)
+        return [None] * len(_wanted)
 
     async def release(self, owner: str, keys: Sequence[str]) -> None:
         """Give claims up: whoever waits for them asks itself."""

@@ -35,7 +35,7 @@ from valor_ray.reasoning.learner.step_figures import (
     token_figures,
     widest,
 )
-from valor_ray.runs.checkpoints import MERGED, CheckpointStore, write_metrics
+from valor_ray.runs.checkpoints import MERGED, CheckpointStore, Keep, write_metrics
 from valor_ray.runs.weight_channel import Probe, WeightChannel
 
 if TYPE_CHECKING:
@@ -335,10 +335,14 @@ class ValorGrpoTrainer(GRPOTrainer):
         if self.accelerator.is_main_process:
             write_metrics(written, self._records)  # who reads the notes may die before it has this step's
         self.accelerator.wait_for_everyone()
-        self._written = written
-        if self._state is None:
-            self.keep_checkpoint()
-            self.accelerator.wait_for_everyone()
+        self._written, rank = written, self.accelerator.process_index
+        if self._state is not None:
+            self._state.then(lambda: self._checkpoints.bring(written, rank))
+            return
+        self._checkpoints.bring(written, rank)
+        self.accelerator.wait_for_everyone()
+        self.keep_checkpoint()
+        self.accelerator.wait_for_everyone()
 
     def keep_checkpoint(self) -> None:
         """Wait until the last checkpoint is written, and give it its name; the source may forget what it holds.
@@ -351,7 +355,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         if written is None or not self.accelerator.is_main_process:
             return
         step, grpo = int(written.name.rpartition("-")[2]), self._config.grpo
-        self._checkpoints.keep(written, step, grpo.keep_checkpoints, grpo.eval_every)
+        most = None if grpo.keep_gib is None else grpo.keep_gib * 2**30
+        self._checkpoints.keep(written, step, Keep(grpo.keep_checkpoints, grpo.eval_every, most))
         self._source.checkpointed(step)
 
     def _is_evaluated(self, step: int) -> bool:

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from valor_ray.errors import CheckpointError, StorageError
+from valor_ray.errors import CheckpointError, StorageError, ValorError
 
 STATE = "state"  # the folder in a checkpoint
 
@@ -44,6 +45,21 @@ class StateWriter:
             no_dist=self._group is None,
         )
 
+    def then(self, work: Callable[[], None]) -> None:
+        """`work` in the thread, after the state; all processes have done it when one of them has done theirs."""
+        from torch import distributed
+
+        state = self._writing
+
+        def after() -> None:
+            if state is not None:
+                state.result()
+            work()
+            if self._group is not None:
+                distributed.barrier(self._group)
+
+        self._writing = self._thread.submit(after)
+
     def done(self) -> bool:
         """Whether the last state of all processes is on disk, asked in the first one."""
         return self._writing is None or self._writing.done()
@@ -55,6 +71,8 @@ class StateWriter:
             return
         try:
             writing.result()
+        except ValorError:
+            raise
         except (Exception, _checkpoint_exception()) as error:  # whatever a disk says
             raise StorageError(
                 f"Cannot write the checkpoint: {_root(error)}. Make room; the same command goes on."

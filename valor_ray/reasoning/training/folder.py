@@ -14,9 +14,11 @@ from valor_ray.errors import ConfigError
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.schedule import assignment_name
 from valor_ray.records import Rollout, Sample
-from valor_ray.runs.checkpoints import FolderCheckpoints
 from valor_ray.runs.folder import REASONING, changes, claimed, meaning, save_settings, saved_settings
 from valor_ray.runs.record_file import RecordFile, cut_torn_line, keep_records, read_records, replace_text
+from valor_ray.runs.store.checkpoints import checkpoints_at
+from valor_ray.runs.store.objects import ObjectStore
+from valor_ray.runs.store.place import commit, objects_of
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -52,7 +54,7 @@ class TrainFolder:
         self.evaluation = path / "evaluation.jsonl"
         self.audit = path / "audit.jsonl"
         self.weights = path / "weights"
-        self.checkpoints = FolderCheckpoints(path / "checkpoints")
+        self.checkpoints = checkpoints_at(path / "checkpoints")
         self.cache = path / "judge_cache"
         self._plan = path / "plan.json"
 
@@ -68,7 +70,7 @@ class TrainFolder:
 
         Raises ConfigError naming what differs.
         """
-        for folder in (self.samples, self.weights, self.checkpoints.folder):
+        for folder in (self.samples, self.weights, self.checkpoints.part.parent):
             folder.mkdir(exist_ok=True)
         if self.config.exists():
             before = saved_settings(self.config, "--run", {"grpo": GrpoConfig, "reward": RewardConfig})
@@ -110,7 +112,7 @@ class TrainFolder:
         for path in (self.metrics, self.evaluation):
             keep_records(path, lambda record: bool(record["step"] <= step))
         keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
-        FolderSamples(self.samples).forget_all({assignment_name(*assignment) for assignment in known})
+        samples_at(self.samples).forget_all({assignment_name(*assignment) for assignment in known})
 
     def lost_metrics(self, step: int) -> list[dict[str, Any]]:
         """Records that the checkpoint of `step` holds and `metrics` lacks: the driver died before it had them."""
@@ -182,6 +184,35 @@ class FolderSamples:
             path.unlink(missing_ok=True)
 
 
+class StoredSamples:
+    """FolderSamples at a URL, for workers that share no disk: an object a part. It waits for the store."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def kept(self, assignment_id: str, part: int) -> list[Sample] | None:
+        held = self._objects.read(f"{assignment_id}-{part}.json")
+        return None if held is None else [Sample.from_record(record) for record in json.loads(held)]
+
+    def keep(self, assignment_id: str, part: int, samples: Sequence[Sample]) -> None:
+        """Raises StorageError."""
+        text = json.dumps([sample.to_record() for sample in samples], ensure_ascii=False)
+        self._objects.write(f"{assignment_id}-{part}.json", text.encode())
+
+    def forget_all(self, assignment_ids: set[str]) -> None:
+        self._objects.remove(
+            name for name in self._objects.names() if name.rpartition("-")[0] in assignment_ids
+        )
+
+    def forget(self, assignment_id: str) -> None:
+        self.forget_all({assignment_id})
+
+
+def samples_at(folder: Path) -> FolderSamples | StoredSamples:
+    objects = objects_of(folder)
+    return FolderSamples(folder) if objects is None else StoredSamples(objects)
+
+
 class Recorder:
     """Appends outcomes to the run folder: an assignment's rollouts in one write, so that it is there whole or not.
 
@@ -192,7 +223,7 @@ class Recorder:
     def __init__(self, folder: TrainFolder) -> None:
         self._rollouts = RecordFile(folder.rollouts, keep=True)
         self._audit = RecordFile(folder.audit, keep=True)
-        self._kept_samples = FolderSamples(folder.samples)
+        self._kept_samples, self._run = samples_at(folder.samples), folder.path
 
     def record(self, outcome: RolloutResult) -> None:
         """Raises StorageError."""
@@ -201,6 +232,7 @@ class Recorder:
             outcome.audit
         )  # first: the rollouts tell whether the assignment has been recorded
         self._rollouts.append_all([rollout.to_record() | {"of": count} for rollout in outcome.rollouts])
+        commit(self._run)
         self._kept_samples.forget(assignment_name(outcome.step, outcome.shard))
 
     def close(self) -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.learner.learn import LearnerEnd, learn
 from valor_ray.reasoning.training.advantage import Use
-from valor_ray.reasoning.training.folder import FolderSamples, TrainFolder
+from valor_ray.reasoning.training.folder import TrainFolder, samples_at
 from valor_ray.reasoning.training.host import RolloutStep, TrainWork, new_buffer
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.records import START_VERSION
 from valor_ray.runs.folder import REASONING, check_kind
 from valor_ray.runs.publications import version_name
+from valor_ray.runs.store.place import objects_of
 from valor_ray.runs.weight_channel import FileChannel, Probe, Published
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class _LocalRun:
     ) -> None:
         self.policy = policy
         self._config, self._loop = config, loop
-        self._step = RolloutStep(config, policy, rewarder, FolderSamples(folder.samples))
+        self._step = RolloutStep(config, policy, rewarder, samples_at(folder.samples))
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -107,7 +108,8 @@ class _LocalRun:
             if work.learner:
                 link = _LocalLink(self, buffer)
                 keep = work.config.grpo.max_lag + 2
-                channel = FileChannel(work.folder.weights, keep, link.announce, first=True)
+                objects = objects_of(work.folder.path)
+                channel = FileChannel(work.folder.weights, keep, link.announce, first=True, objects=objects)
                 checkpoints = work.folder.checkpoints
                 end = learn(work.config, checkpoints, work.steps, link, channel, work.say, work.step_done)
                 self.call(buffer.stop(end.stopped or "all steps are made"))
