@@ -12,18 +12,26 @@ from typing import Any
 import pytest
 import resume_exactness as exactness
 import train_runs as runs
+from s3 import bucket, s3_server  # noqa: F401
 
 
 @pytest.mark.slow  # three starts of an engine, minutes; tests/reasoning has the same without an engine
-@pytest.mark.timeout(600)
-def test_run_killed_at_a_random_moment_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    """In one process, on-policy. Five moments: python tests/by_hand/resume_exactness.py --kills 5."""
+@pytest.mark.timeout(900)
+def test_run_killed_at_a_random_moment_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path,
+    bucket: str,  # noqa: F811
+) -> None:
+    """In one process, on-policy; in a folder, and at a URL, where another machine goes on. Five moments:
+    python tests/by_hand/resume_exactness.py --kills 5 [--s3]."""
     seed = random.SystemRandom().randrange(10**6)
     with runs.counting_judge() as judge:
         whole, step_s = exactness.uninterrupted(tmp_path / "whole", judge)
-        outcome = exactness.killed_and_resumed(whole, tmp_path / "cut", judge, random.Random(seed), step_s)
-    assert runs.movement(whole, exactness.STEPS) > 1e-3  # there is something to differ in
-    assert exactness.exact(outcome), (seed, outcome)
+        assert runs.movement(whole, exactness.STEPS) > 1e-3  # there is something to differ in
+        for name, url in (("cut", None), ("away", f"{bucket}/runs/away")):
+            outcome = exactness.killed_and_resumed(
+                whole, tmp_path / name, judge, random.Random(seed), step_s, url
+            )
+            assert exactness.exact(outcome), (name, seed, outcome)
 
 
 @pytest.mark.slow  # three kills, four minutes on a busy machine

@@ -80,10 +80,15 @@ def wait_until(
 class Run:
     """A `valor train reasoning` process, its folder and its log."""
 
-    def __init__(self, folder: Path, settings: Sequence[str], *options: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, settings: Sequence[str], *options: str, at: str | None = None, **environment: str
+    ) -> None:
+        """at: the run's URL, whose folder on this machine is `folder` (environment: VALOR_STAGING)."""
         self.folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
         self.log = folder.with_name(f"{folder.name}-{time.monotonic_ns()}.log")
-        command = [sys.executable, "-m", "valor_ray", "train", "reasoning", "--run", str(folder), "--json"]
+        place = at or str(folder)
+        command = [sys.executable, "-m", "valor_ray", "train", "reasoning", "--run", place, "--json"]
         command += [*options, *(word for value in (*SETTINGS, *settings) for word in ("--set", value))]
         with self.log.open("w") as stream:
             self.process = subprocess.Popen(

@@ -101,7 +101,7 @@ def local_path(text: str) -> Path:
 
 
 RUN_AT = (
-    "a folder, or a URL such as s3://bucket/runs/first (docs/object-store.md)"  # for the help of run folders
+    "a folder, or a URL such as s3://bucket/runs/first (docs/design/object-store.md)"  # for the help of run folders
 )
 
 

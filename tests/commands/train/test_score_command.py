@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from s3 import bucket, s3_server  # noqa: F401
 
 from valor_ray.cli import main
+from valor_ray.runs.store.objects import ObjectStore
+from valor_ray.runs.store.place import local_folder, stored
 
 GOOD = (
     "<plan>\n1. Detect every red ball.\n2. Count the boxes; no box gives 0.\n</plan>\n<answer>\n"
@@ -154,3 +157,66 @@ def test_without_json_a_table_is_on_stdout(file: Path, tmp_path: Path, capsys) -
     assert main([word for word in words(file, tmp_path / "out", "--in-process") if word != "--json"]) == 0
     captured = capsys.readouterr()
     assert "adherence" in captured.out and "report.html" in captured.out
+
+
+def test_a_run_at_a_url_goes_on_from_another_machine_and_pays_nothing_twice(
+    file: Path,
+    tmp_path: Path,
+    bucket: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = f"{bucket}/runs/score"
+    for machine, calls in (("one", 4), ("two", 0)):
+        monkeypatch.setenv("VALOR_STAGING", str(tmp_path / machine))
+        assert main([*words(file, tmp_path), "--out", place, "--in-process"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert (report["scored"], report["calls"]) == (3, calls)
+    assert ObjectStore(place).read("report.html")
+    monkeypatch.setenv("VALOR_STAGING", str(tmp_path / "three"))
+    more = tmp_path / "more.jsonl"
+    more.write_text(file.read_text() + json.dumps(ROWS[0] | {"query_id": "b"}) + "\n")
+    assert main([*words(more, tmp_path), "--out", place, "--in-process"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["scored"], report["resumed"], report["calls"]) == (4, 3, 0)  # its answers are known
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("s3://no-such-bucket-here/runs/x", "there is no such bucket or folder. Make it"),
+        ("nosuch://bucket/x", "fsspec knows no nosuch://"),
+        ("s3://", "give a place in a store"),
+    ],
+)
+def test_a_place_that_cannot_be_had_is_wrong_usage(
+    file: Path,
+    tmp_path: Path,
+    place: str,
+    said: str,
+    bucket: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("VALOR_STAGING", str(tmp_path / "staging"))
+    try:
+        code: object = main([*words(file, tmp_path), "--out", place, "--in-process"])
+    except SystemExit as stopped:
+        code = stopped.code
+    shown = capsys.readouterr()
+    assert code == 2 and said in shown.err and "Traceback" not in shown.err
+
+
+def test_a_run_that_another_machine_writes_is_refused(
+    file: Path,
+    tmp_path: Path,
+    bucket: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = f"{bucket}/runs/score"
+    monkeypatch.setenv("VALOR_STAGING", str(tmp_path / "one"))
+    with stored(local_folder(place), "--out", print):
+        monkeypatch.setenv("VALOR_STAGING", str(tmp_path / "two"))
+        assert main([*words(file, tmp_path), "--out", place, "--in-process"]) == 2
+    assert f"--out {place}: another run (process " in capsys.readouterr().err
