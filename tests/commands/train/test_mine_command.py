@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mining
 import pytest
+from s3 import bucket, s3_server  # noqa: F401
 
 from valor_ray.cli import main
 from valor_ray.records import Query
@@ -140,3 +141,23 @@ def test_without_json_a_table_is_on_stdout(tmp_path: Path, policy: None, capsys)
     assert main(command) == 0
     out = capsys.readouterr().out
     assert "precision" in out and "duplicates" in out and "report.html" in out
+
+
+def test_a_run_at_a_url_goes_on_from_another_machine_and_pays_nothing_twice(
+    tmp_path: Path,
+    policy: None,
+    bucket: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place, results = f"{bucket}/runs/boxes", []
+    for machine in ("one", "two"):
+        monkeypatch.setenv("VALOR_STAGING", str(tmp_path / machine))
+        assert main(["mine", "--run", place, "--json", "--dry-run", *SMALL]) == 0
+        planned = json.loads(capsys.readouterr().out)
+        assert planned["pictures_to_mine"] == (2 if machine == "one" else 0)
+        assert main(["mine", "--run", place, "--json", "--in-process", *SMALL]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    first, second = results
+    assert first["calls"] > 0 and second["calls"] == 0 and second["kept"] == first["kept"] > 0
+    assert second["precision_by_stage"] == first["precision_by_stage"]

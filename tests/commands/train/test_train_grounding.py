@@ -6,6 +6,7 @@ from pathlib import Path
 import finetuning as tuning
 import pytest
 from finetuning import Host, World, make_set
+from s3 import bucket, s3_server  # noqa: F401
 
 from valor_ray.cli import main
 from valor_ray.errors import ServiceError
@@ -150,3 +151,26 @@ def test_evaluation_is_of_rendered_sets_only(tmp_path: Path) -> None:
     assert rendered(tmp_path / "run", config)
     assert rendered(tmp_path / "run", tuning.config(f"finetune.mined={mine / 'dataset'}"))
     assert not rendered(tmp_path / "run", tuning.config(f"finetune.mined={make_set(tmp_path / 'bare')}"))
+
+
+def test_a_run_at_a_url_is_whole_on_another_machine(
+    tmp_path: Path,
+    host: Host,
+    bucket: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reports = []
+    for machine in ("one", "two"):
+        monkeypatch.setenv("VALOR_STAGING", str(tmp_path / machine))
+        at_url = words(tmp_path, "--json", "--set", "finetune.save_every=2")
+        at_url[3] = f"{bucket}/runs/eyes"
+        assert main(at_url) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    first, second = reports
+    assert first["published"] == second["published"] == "step-000006"
+    assert second["weights"].startswith(str(tmp_path / "two")) and Path(second["weights"]).is_dir()
+    changing = ("minutes", "stages_s", "weights", "set")
+    assert {k: v for k, v in first.items() if k not in changing} == {
+        k: v for k, v in second.items() if k not in changing
+    }

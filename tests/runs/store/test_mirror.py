@@ -48,6 +48,7 @@ def test_a_folder_comes_back_bit_for_bit_on_another_machine(objects: ObjectStore
     (here / "data" / "scene one.png").write_bytes(b"\x00\xff" * 500)
     (here / "rollouts.jsonl").write_bytes(b'{"a":1}\n')
     (here / "empty.jsonl").touch()
+    (here / "checkpoints" / "step-000001").mkdir(parents=True)
     mirror.push()
     with (here / "rollouts.jsonl").open("ab") as file:
         file.write(b'{"a":2}\n')
@@ -58,7 +59,7 @@ def test_a_folder_comes_back_bit_for_bit_on_another_machine(objects: ObjectStore
     assert objects.read("config.yaml") == b"x: 2\n"
     assert len(read_manifest(objects)["rollouts.jsonl"]) == 2
     assert writer(objects, there).pull()
-    assert files(there) == files(here)
+    assert files(there) == files(here) and (there / "checkpoints" / "step-000001").is_dir()
     assert set(objects.names("parts")) == {
         part.name for parts in read_manifest(objects).values() for part in parts
     }

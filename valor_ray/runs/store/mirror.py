@@ -95,7 +95,7 @@ class Mirror:
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             list(threads.map(lambda name: self._fetch(name, files[name]), files))
         self._files = files
-        self._looks = {name: look for name in files if (look := _look(self.folder / name)) is not None}
+        self._looks = {name: look for name, look in self._look_once().items() if name in files}
         self._tails = {
             name: _tail(self.folder / name, self._looks[name].size) for name in files if _grows(name)
         }
@@ -169,13 +169,20 @@ class Mirror:
     def _look_once(self) -> dict[str, Look]:
         looks = {}
         for path in self._walk():
-            if (look := _look(path)) is not None:
-                looks[path.relative_to(self.folder).as_posix()] = look
+            name = path.relative_to(self.folder).as_posix()
+            if path.is_dir():
+                looks[f"{name}/"] = Look(0, 0, 0)
+            elif (look := _look(path)) is not None:
+                looks[name] = look
         return looks
 
     def _walk(self) -> Iterator[Path]:
+        """Files, and folders with nothing in them."""
         for root, folders, names in os.walk(self.folder):
-            left_out = (*_ANYWHERE, *(self._apart if Path(root) == self.folder else ()))
+            top = Path(root) == self.folder
+            left_out = (*_ANYWHERE, *(self._apart if top else ()))
+            if not (folders or names or top):
+                yield Path(root)
             folders[:] = [name for name in folders if not _passing(name) and name not in left_out]
             for name in names:
                 if not _passing(name) and name not in left_out:
@@ -184,6 +191,8 @@ class Mirror:
     def _sent(self, name: str, look: Look, tails: dict[str, bytes]) -> tuple[str, list[Part]]:
         """The parts that a file is made of now, those that are new written. Of a file that grows up to `look`."""
         path, parts = self.folder / name, self._files.get(name, [])
+        if name.endswith("/"):
+            return name, []
         start = 0
         if _grows(name) and parts and self._goes_on(name, look):
             small = 0
@@ -220,11 +229,14 @@ class Mirror:
 
     def _forget_others(self, files: dict[str, list[Part]]) -> None:
         for path in list(self._walk()):
-            if path.relative_to(self.folder).as_posix() not in files:
+            if path.is_file() and path.relative_to(self.folder).as_posix() not in files:
                 path.unlink(missing_ok=True)
 
     def _fetch(self, name: str, parts: list[Part]) -> None:
-        fetch_file(self._objects, self.folder / name, parts)
+        if name.endswith("/"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        else:
+            fetch_file(self._objects, self.folder / name, parts)
 
 
 def fetch_file(objects: ObjectStore, path: Path, parts: list[Part]) -> None:
