@@ -65,6 +65,19 @@ def logprobs(model: Any, sequences: Sequences) -> torch.Tensor:
     return torch.cat(parts)
 
 
+@torch.no_grad()
+def short_change(model: Any, sequences: Sequences) -> torch.Tensor:
+    """What the adapters change of log-probabilities where the learner works in bfloat16, its base frozen in that."""
+    model = copy.deepcopy(model)
+    for name, value in model.named_parameters():
+        if "lora_" not in name:
+            value.data = value.data.to(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        after = logprobs(model, sequences)
+        with model.disable_adapter():
+            return after - logprobs(model, sequences)
+
+
 def merged_in_place(model: Any) -> tuple[Any, Any]:
     """The base in bfloat16, and with the adapters merged into that, as the learner once published them."""
     base = copy.deepcopy(model).unload().to(torch.bfloat16)

@@ -24,7 +24,7 @@ from valor_ray.records import Reply, Sampling
 
 QUESTIONS = ["How many red boxes are there?", "Which is higher, the yellow cone or the purple box?"]
 PLAIN = Sampling(temperature=1.0, top_p=1.0, max_tokens=320)
-SIZES = (1e-5, 1e-4, 1e-3)  # of B's numbers: the rate times the steps, at first
+SIZES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)  # of B's numbers: the rate times the steps, at first
 
 
 @dataclass
@@ -108,6 +108,9 @@ def compared(engine: Engine, size: float) -> dict[str, float]:
         "log-probability change, rms": float(meant.square().mean().sqrt()),
         "log-probabilities": correlation(engine.scores() - before, meant),
         "log-probabilities, merged": correlation(logprobs[1] - logprobs[0], meant),
+        "log-probabilities, learner in bfloat16": correlation(
+            trained.short_change(engine.model, engine.sequences), meant
+        ),
     }
 
 
