@@ -11,15 +11,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from valor_ray.errors import ConfigError
+
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
 
 
 def engine_arguments(rank: int, layers: Iterable[str]) -> dict[str, Any]:
-    """For AsyncEngineArgs: room for adapters of so high a rank (up to 512) on these layers of a model."""
+    """For AsyncEngineArgs: room for adapters of so high a rank on these layers of a model. Raises ConfigError."""
+    room = next((most for most in _RANKS if most >= rank), None)
+    if room is None:
+        raise ConfigError(
+            f"Adapters of rank {rank} cannot be served, at most {_RANKS[-1]}. Give the `merged` folder of a checkpoint "
+            "of the run that trained them."
+        )
     return {
         "enable_lora": True,
         "max_loras": 1,
-        "max_lora_rank": next(most for most in _RANKS if most >= rank),
+        "max_lora_rank": room,
         # all but the output head: with room for adapters there, vLLM on CPU cannot score prompts
         "lora_target_modules": sorted({name.rpartition(".")[2] for name in layers}),
     }
