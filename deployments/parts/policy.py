@@ -24,13 +24,16 @@ class PolicyDeployment:
     calls by itself, so there is no serve.batch here; calls that come while new weights are loaded wait for them.
     """
 
-    async def __init__(self, config: PolicyConfig, run: str | None = None) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, config: PolicyConfig, run: str | None = None, lora_rank: int | None = None
+    ) -> None:
         """run: folder of a training run. Its published weights are loaded before the replica takes work, and followed.
+        lora_rank: those are adapters of this rank; None: whole models.
 
         Raises PolicyError, CheckpointError.
         """
         self._replica = serve.get_replica_context().replica_id.unique_id
-        self._policy = VllmPolicy(config)
+        self._policy = VllmPolicy(config, lora_rank)
         self._follower: Follower | None = None
         await self._policy.start()
         if run is not None:

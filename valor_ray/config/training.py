@@ -63,7 +63,10 @@ class GrpoConfig(Section):
     fsdp: bool = Field(False, description="shard weights and optimizer over the learner processes")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     lora_rank: int | None = Field(
-        None, ge=1, description="train LoRA adapters of this rank; null = all weights"
+        None,
+        ge=1,
+        le=512,
+        description="train LoRA adapters of this rank, which alone are published; null = all weights",
     )
     save_every: int = Field(5, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(

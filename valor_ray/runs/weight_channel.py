@@ -39,7 +39,8 @@ class Weights(Protocol):
     """The learner's weights of one version. Handed to a channel by every learner process."""
 
     def save(self, folder: Path) -> None:
-        """Write them in Hugging Face format and the engine's precision, with the tokenizer.
+        """Write them in Hugging Face format and the engine's precision, with the tokenizer; adapters alone (peft's
+        format) where those are trained.
 
         Collective: every learner process calls it; the first one writes.
         """

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+import trained_adapters as trained
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
+from valor_ray.models.checkpoint import ADAPTER_WEIGHTS
 from valor_ray.reasoning.training.memory import (
     GIB,
     Shape,
@@ -21,8 +23,11 @@ from valor_ray.reasoning.training.memory import (
     adapters,
     check_fits,
     checkpoint_bytes,
+    disk_bytes,
+    engine_bytes,
     learner_bytes,
     memory_plan,
+    publication_bytes,
     shape_of,
 )
 
@@ -65,7 +70,21 @@ def test_adapters_are_small_and_need_no_reference() -> None:
     assert adapters(made, 16) == 43_646_976
     assert lora.reference == 0 and lora.optimizer == 8 * 43_646_976
     assert lora.weights == 2 * made.parameters + 4 * 43_646_976
-    assert checkpoint_bytes(made, gpu("grpo.fsdp=false", "grpo.lora_rank=16")) == 12 * 43_646_976
+    config = gpu("grpo.fsdp=false", "grpo.lora_rank=16", "grpo.steps=10")
+    assert checkpoint_bytes(made, config) == 12 * 43_646_976
+    assert publication_bytes(made, config) == 4 * 43_646_976
+    assert engine_bytes(made, config)["weights"] == 2 * (made.parameters + 43_646_976)
+    # one whole model, at the end, and not one for each checkpoint or publication
+    assert 2 * made.parameters < disk_bytes(made, config, 10) < 3 * made.parameters
+
+
+def test_published_adapters_have_the_size_that_was_said(tmp_path: Path) -> None:
+    saved = trained.save(trained.with_adapters(), tmp_path / "adapters") / ADAPTER_WEIGHTS
+    said = publication_bytes(
+        shape_of(Qwen3ForCausalLM.from_pretrained(trained.SHIPPED)),
+        Config.load("local", [f"grpo.lora_rank={trained.RANK}"]),
+    )
+    assert said < saved.stat().st_size < said + 20_000  # the file's header
 
 
 def test_what_cannot_fit_is_refused_with_what_helps() -> None:

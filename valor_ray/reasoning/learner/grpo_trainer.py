@@ -330,8 +330,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         super()._save_checkpoint(model, trial)
         step, grpo = self.state.global_step, self._config.grpo
         written = Path(self.args.output_dir) / f"checkpoint-{step}"
-        if grpo.lora_rank is not None or (grpo.fsdp and self._is_evaluated(step)):
-            self._weights.save(written / MERGED)  # HF's holds the adapters alone, and ours is for learners
+        if (grpo.lora_rank is not None or grpo.fsdp) and self._is_evaluated(step):
+            self._weights.save_whole(written / MERGED)  # HF's holds adapters alone, and ours is for learners
         if self.accelerator.is_main_process:
             write_metrics(written, self._records)  # who reads the notes may die before it has this step's
         self.accelerator.wait_for_everyone()

@@ -170,10 +170,15 @@ def engine_bytes(shape: Shape, config: Config) -> dict[str, int | None]:
     """Of a policy replica: its weights; the rest of the card is its KV cache, unless kv_cache_gib says how much."""
     width = 4 if config.policy.dtype == "float32" else 2
     cache = config.policy.kv_cache_gib
-    return {"weights": width * shape.parameters, "kv_cache": None if cache is None else int(cache * GIB)}
+    rank = config.grpo.lora_rank
+    weights = shape.parameters + (0 if rank is None else adapters(shape, rank))
+    return {"weights": width * weights, "kv_cache": None if cache is None else int(cache * GIB)}
 
 
 def publication_bytes(shape: Shape, config: Config) -> int:
+    """A version: the model as the engine has it, or its adapters in float32."""
+    if config.grpo.lora_rank is not None:
+        return 4 * adapters(shape, config.grpo.lora_rank)
     return (4 if config.policy.dtype == "float32" else 2) * shape.parameters
 
 
