@@ -17,28 +17,46 @@ from valor_ray.models.vllm.weights import WeightLoading
 KINDS = [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool]
 
 
+WIDTH = checksums._WIDTH
+
+
 def by_hand(tensor: torch.Tensor) -> list[int]:
-    """Both sums modulo 2**64, by whole numbers of any size."""
+    """Both hashes, by whole numbers of any size."""
     data = tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-    size = next(size for size in (4, 2, 1) if len(data) % size == 0)
-    words = [
-        int.from_bytes(data[at : at + size], "little", signed=size > 1) for at in range(0, len(data), size)
+    words = [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)]
+    rows = [words[at : at + WIDTH] for at in range(0, len(data) // 8 // WIDTH * WIDTH, WIDTH)]
+    rest = words[len(rows) * WIDTH :]
+    across = [sum(rest), *map(sum, rows)]
+    down = [sum(column) for column in zip(*rows, [*rest, *[0] * (WIDTH - len(rest))], strict=True)]
+    return [
+        sum(mixed(value, place) for place, value in enumerate(sums, 1)) % 2**64 for sums in (across, down)
     ]
-    return [sum(words) % 2**64, sum(place * word for place, word in enumerate(words, 1)) % 2**64]
+
+
+def mixed(value: int, place: int) -> int:
+    """splitmix64 of a number and its place."""
+
+    def shifted(number: int, by: int) -> int:  # the sign goes along, as in torch
+        return ((number - 2**64 if number >= 2**63 else number) >> by) % 2**64
+
+    value = (value * 0xBF58476D1CE4E5B9 + place) % 2**64
+    for by, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ shifted(value, by)) * factor % 2**64
+    return value ^ shifted(value, 31)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(), (0,), (3,), (1024,), (7, 333), (300, 1025)])
-def test_sums_are_those_by_hand(kind: torch.dtype, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (4096,), (7, 333), (60, 1025)])
+def test_checksums_are_those_by_hand(kind: torch.dtype, shape: tuple[int, ...]) -> None:
     tensor = (torch.randn(shape) * 100).to(kind)
     assert [value % 2**64 for value in checksum(tensor).tolist()] == by_hand(tensor)
 
 
-def test_a_device_that_takes_more_rows_at_a_time_has_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_takes_more_rows_at_a_time_has_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     tensor = torch.randn(700, 1111)
     sums = checksum(tensor)
-    for rows in (1, 5, 100_000):
-        monkeypatch.setattr(checksums, "_ROWS_CPU", rows)
+    for rows in (1, 5, 1000):
+        monkeypatch.setattr(checksums, "_ROWS", rows)
         assert torch.equal(checksum(tensor), sums)
 
 
@@ -52,15 +70,28 @@ def test_a_view_into_a_packed_buffer_has_the_sums_of_its_own_copy() -> None:
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_every_flipped_bit_and_every_exchange_is_seen(kind: torch.dtype) -> None:
-    tensor = torch.randn(2100, dtype=torch.float32).to(kind)
+    in_row = 8 * WIDTH // kind.itemsize
+    last = 2 * in_row + 2099
+    tensor = torch.randn(last + 1, dtype=torch.float32).to(kind)
     sums = checksum(tensor)
-    for place in (0, 1, 1023, 1024, 1025, 2099):
+    for place in (0, 1, in_row - 1, in_row, last):
         for bit in range(8 * kind.itemsize):
             assert not torch.equal(checksum(flipped(tensor, place, bit)), sums), (place, bit)
-    for a, b in ((0, 1), (0, 1024), (5, 2053), (1023, 1024), (2, 2099)):
+    for a, b in ((0, 1), (0, in_row), (5, in_row + 7), (in_row - 1, in_row), (2, last), (in_row + 2, last)):
         other = tensor.clone()
         other[a], other[b] = tensor[b], tensor[a]
         assert not torch.equal(checksum(other), sums), (a, b)
+
+
+def test_signs_that_flip_together_and_rows_in_another_order_are_seen() -> None:
+    """Of the top bits a plain sum modulo 2**64 keeps nothing but their parity."""
+    tensor = torch.randint(0, 2**62, (3 * WIDTH + 9,))
+    sums = checksum(tensor)
+    for a, b in ((0, 2), (0, WIDTH), (4, 2 * WIDTH + 2), (1, 3 * WIDTH + 1)):
+        assert not torch.equal(checksum(flipped(flipped(tensor, a, 63), b, 63)), sums), (a, b)
+    rows = tensor.split(WIDTH)
+    assert not torch.equal(checksum(torch.cat((rows[1], rows[0], *rows[2:]))), sums)
+    assert not torch.equal(checksum(torch.cat((rows[0].roll(1), *rows[1:]))), sums)
 
 
 def flipped(tensor: torch.Tensor, place: int, bit: int) -> torch.Tensor:
