@@ -131,16 +131,16 @@ def gap(model: Any, published: Published | None) -> float:
 @contextmanager
 def bit_flips() -> Iterator[None]:
     """One bit of every tensor of two dimensions is another on its way."""
-    broadcast = gloo_transfer._broadcast
+    broadcast = gloo_transfer.broadcast
 
-    def distorted(group: Any, tensor: torch.Tensor) -> None:
+    def distorted(group: Any, tensor: torch.Tensor) -> Any:
         sent = tensor.clone()
         if sent.dim() == 2:
             sent.view(torch.int32)[1, 2] ^= 1 << 3
-        broadcast(group, sent)
+        return broadcast(group, sent)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gloo_transfer, "_broadcast", distorted)
+        patch.setattr(gloo_transfer, "broadcast", distorted)
         yield
 
 

@@ -13,6 +13,7 @@ from valor_ray.doctor.listening import free_port
 from valor_ray.models.vllm import checksums
 from valor_ray.models.vllm.checksums import checksum, first_difference, in_words
 from valor_ray.models.vllm.weights import WeightLoading
+from valor_ray.perf.weights.replica import engine_of
 
 KINDS = [torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool]
 
@@ -195,17 +196,16 @@ def test_what_comes_over_gloo_is_what_was_sent_unless_a_bit_flips_on_the_way(
         "first": torch.randn(3, 5), "nan": torch.full((7,), torch.nan), "half": torch.randn(2000).bfloat16(),
     }  # fmt: skip
     model = Model()
-    worker, engine = worker_of(model), object.__new__(gloo.GlooEngine)
-    engine.model, engine.parallel_config, engine._group = model, SimpleNamespace(rank=0), None  # type: ignore[assignment]
-    broadcast = gloo._broadcast
+    worker, engine = worker_of(model), engine_of(model)
+    broadcast = gloo.broadcast
 
-    def distorting(group: Any, tensor: torch.Tensor) -> None:
-        broadcast(group, tensor)
-        if group is engine._group and tensor.shape == (7,):
-            tensor.copy_(flipped(tensor, 2, 9))
+    def distorting(group: Any, tensor: torch.Tensor) -> Any:
+        if group is not engine._group and tensor.shape == (7,):
+            tensor = flipped(tensor, 2, 9)
+        return broadcast(group, tensor)
 
     if flip:
-        monkeypatch.setattr(gloo, "_broadcast", distorting)
+        monkeypatch.setattr(gloo, "broadcast", distorting)
     source = _Summed(Source(sent))
     init = gloo.GlooTrainerInit(rank=0, master_address="127.0.0.1", master_port=free_port(), world_size=2)
     trainer = gloo.GlooTrainer.trainer_init(init, client=Client(engine), source=source)
