@@ -30,7 +30,7 @@ from deployments.actors.publications import (
     publish_live,
     withdraw_live,
 )
-from deployments.app import policy_app
+from deployments.parts.policy import PolicyDeployment
 from deployments.serving import running_ray
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
@@ -81,7 +81,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def handle(run: Path) -> Iterator[DeploymentHandle]:
     with running_ray(CONFIG, lambda line: None):
-        yield serve.run(policy_app(CONFIG, str(run)), name=APP, route_prefix=None)
+        soon = PolicyDeployment.options(
+            num_replicas=CONFIG.policy.replicas,
+            ray_actor_options={"num_cpus": 0.4},
+            health_check_period_s=1,  # of 10: Serve replaces a replica that has failed three
+        )
+        yield serve.run(soon.bind(CONFIG.policy, str(run)), name=APP, route_prefix=None)
         serve.delete(APP)
         close_publications(str(run))
 

@@ -21,7 +21,8 @@ class StateWriter:
     """Writes a learner's state beside its next steps.
 
     Made and called by every learner process. `start` blocks until the state has been copied to the host's memory;
-    `wait` until it is on disk. One state at a time. The copy's memory is kept: getting it anew takes longer than copying.
+    `wait` until it is on disk. One state at a time. The copy's memory is kept, as getting it anew takes longer than
+    copying does.
     """
 
     def __init__(self) -> None:
