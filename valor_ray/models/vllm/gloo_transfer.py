@@ -2,8 +2,8 @@
 
 Both sides and what they are given have the shapes of vLLM's own (vllm.distributed.weight_transfer.nccl_engine). While
 a tensor is on its way, the learner makes the next one and the engine loads the one before. A member that has gone is an
-error after `_TIMEOUT`. Registered under the name
-`gloo` by `register`: in the engine's process by our worker extension, in the learner's by its live_channel.
+error after `_TIMEOUT`. Registered under the name `gloo` by `register`: in the engine's process by our worker extension,
+in the learner's by its live_channel.
 """
 
 from __future__ import annotations

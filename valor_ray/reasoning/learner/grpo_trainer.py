@@ -62,9 +62,7 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path, *, sharded: bool = F
     """
     total, rows = grpo.prompts * grpo.samples, grpo.micro_batch
     accumulated = total // (rows * grpo.workers)
-    if (
-        grpo.micro_batch_tokens is not None
-    ):  # of trl's rows, which are placeholders; `training_step` takes our own
+    if grpo.micro_batch_tokens is not None:  # trl's rows are placeholders: `training_step` takes ours
         rows, accumulated = grpo.samples, 1
     arguments = GRPOConfig(
         output_dir=str(out),
@@ -134,10 +132,8 @@ class ValorGrpoTrainer(GRPOTrainer):
             checkpoints.metrics(checkpoints.newest())
         )  # of all steps
         self._left: deque[dict[str, torch.Tensor]] = deque()  # micro-batches of the step in work
-        self._turns, self._counting = (
-            1,
-            1,
-        )  # trl's micro-batches in all processes, rows that count: of the step in work
+        self._turns = 1  # trl's micro-batches of a step, in all processes
+        self._counting = 1  # rows of the step in work that count
         self._loss = 0.0
         self._parts: list[TokenFigures] = []  # of the micro-batches of the step in work
         self._tokens = step_token_figures([])  # of the step just made
@@ -195,9 +191,8 @@ class ValorGrpoTrainer(GRPOTrainer):
     def _cut(self, step_batch: StepBatch) -> list[dict[str, torch.Tensor]]:
         """The micro-batches of this process."""
         rows, lags, grpo = step_batch.rows, step_batch.lags, self._config.grpo
-        rank, world, pad_id = (
-            self.accelerator.process_index, self.accelerator.num_processes, self._tokenizer.pad_token_id,
-        )  # fmt: skip
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        pad_id = self._tokenizer.pad_token_id
         self._turns, self._counting = self.args.gradient_accumulation_steps * world, max(1, len(rows))
         if grpo.micro_batch_tokens is not None:
             tokens = grpo.micro_batch_tokens

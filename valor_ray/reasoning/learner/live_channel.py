@@ -70,8 +70,8 @@ class LiveChannel:
         address: Callable[[], str],
     ) -> None:
         """files: the way for whoever is new. members: replicas that live now, in the first process. announce: wakes
-        them. agree: the first process's object, for all. engine_ranks: GPUs of
-        a replica. address: of this machine, for the members to connect to."""
+        them. agree: the first process's object, for all. engine_ranks: GPUs of a replica. address: of this machine,
+        for the members to connect to."""
         self._files, self._members, self._announce, self._agree = files, members, announce, agree
         self._backend, self._engine_ranks, self._rank, self._address = backend, engine_ranks, rank, address
         self._carried: tuple[str, ...] = ()  # by whom, of the last version
