@@ -228,3 +228,4 @@ def test_checkpoints_are_whole_and_few(policy: Path, tmp_path: Path) -> None:
 def test_steps_that_do_not_fit_micro_batches_are_refused(policy: Path) -> None:
     with pytest.raises(ConfigError, match=r"grpo\.micro_batch=2"):
         check_shape(tiny.settings(policy, "grpo.micro_batch=3").grpo)
+    check_shape(tiny.settings(policy, "grpo.micro_batch=3", "grpo.micro_batch_tokens=100").grpo)

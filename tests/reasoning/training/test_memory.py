@@ -87,14 +87,30 @@ def test_published_adapters_have_the_size_that_was_said(tmp_path: Path) -> None:
     assert said < saved.stat().st_size < said + 20_000  # the file's header
 
 
+def test_activations_are_of_the_budget_of_tokens_or_of_the_longest_row() -> None:
+    made = shape(**QWEN3_8B)
+    rows = [
+        learner_bytes(made, gpu("grpo.micro_batch_tokens=null", f"grpo.micro_batch={count}")).activations
+        for count in (1, 4)
+    ]
+    tokens = [
+        learner_bytes(made, gpu(f"grpo.micro_batch_tokens={count}")).activations for count in (10, 18_000)
+    ]
+    assert rows == tokens  # the longest: 2500 + 2000
+
+
 def test_what_cannot_fit_is_refused_with_what_helps() -> None:
     made = shape(**QWEN3_8B)
     check_fits(learner_bytes(made, gpu()), gpu())
     for overrides, advice in (
         (("grpo.workers=1",), "more processes"),
         (("grpo.workers=2",), "grpo.workers is 2"),
-        (("grpo.micro_batch=64",), r"grpo\.micro_batch=32"),
-        (("grpo.gradient_checkpointing=false",), r"grpo\.micro_batch=2|gradient_checkpointing=true"),
+        (("grpo.micro_batch_tokens=null", "grpo.micro_batch=64"), r"grpo\.micro_batch=32"),
+        (("grpo.micro_batch_tokens=288000",), r"grpo\.micro_batch_tokens=144000"),
+        (
+            ("grpo.gradient_checkpointing=false",),
+            r"grpo\.micro_batch_tokens=9000|gradient_checkpointing=true",
+        ),
         (("grpo.fsdp=false", "grpo.workers=1"), r"grpo\.lora_rank=16"),
     ):
         config = gpu(*overrides)
@@ -158,7 +174,9 @@ def test_each_category_is_near_what_torch_tracks(settings: dict[str, Any], check
     )
     tracked = json.loads(done.stdout.splitlines()[-1])
     made = shape(**settings, **tie)
-    config = gpu(f"grpo.workers={world}", f"grpo.micro_batch={micro}", "grpo.kl=0")
+    config = gpu(
+        f"grpo.workers={world}", f"grpo.micro_batch={micro}", "grpo.micro_batch_tokens=null", "grpo.kl=0"
+    )
     planned = learner_bytes(made, config)
     peak = tracked["peak"]
     assert peak["Sharded Param"] == pytest.approx(planned.weights, rel=0.15)

@@ -45,6 +45,13 @@ def test_plan_by_hand() -> None:
     assert "1200" in said and "80" in said
 
 
+def test_micro_batches_by_tokens_are_as_many_as_the_replies_make() -> None:
+    planned = plan(
+        settings(*PLANNED, "grpo.micro_batch=5", "grpo.micro_batch_tokens=900"), QUERIES, memory=False
+    )
+    assert planned["micro_batches_per_step"] is None and planned["replies"] == 60
+
+
 TEXT_HEADS = ("logic", "attribute", "spatial", "adherence")
 
 

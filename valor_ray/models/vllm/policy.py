@@ -25,7 +25,7 @@ from valor_ray.models.vllm.turns import Turns
 from valor_ray.models.vllm.watch import Watch
 from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_shapes, check_weights
 from valor_ray.records import START_VERSION, Reply, Sampling
-from valor_ray.runs.publications import Transfer
+from valor_ray.runs.publications import Checksums, Transfer
 
 _START_SECONDS = 600  # a large model on a slow disk; an engine that says nothing for longer hangs
 
@@ -252,10 +252,11 @@ class VllmPolicy:
             await self._engine.add_lora(adapter_request(folder, load=True))
             self._adapters = adapter_request(folder)
 
-    async def receive_weights(self, transfer: Transfer, replica: str, version: str) -> None:
+    async def receive_weights(self, transfer: Transfer, replica: str, version: str) -> list[Checksums]:
         """As `load_weights`, of what a learner sends to this replica and others; waits for all of them to take part.
 
-        replica: this one's name among the members. Raises CheckpointError.
+        replica: this one's name among the members. Returns the checksums of what each worker of the engine was given.
+        Raises CheckpointError.
         """
         from vllm.distributed.weight_transfer.base import (
             WeightTransferInitRequest,
@@ -273,9 +274,12 @@ class VllmPolicy:
                 init["rank_offset"] += transfer.members.index(replica) * max(1, int(self.config.num_gpus))
                 await self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init))
                 self._group = transfer.group
+            await self._engine.collective_rpc("note_received")
             await self._engine.start_weight_update()
             await self._engine.update_weights(WeightTransferUpdateRequest(update_info=update))
             await self._engine.finish_weight_update()
+            received: list[Checksums] = await self._engine.collective_rpc("received")
+        return received
 
     @asynccontextmanager
     async def _changed_to(self, version: str, failed: str) -> AsyncIterator[None]:

@@ -80,7 +80,9 @@ def _trainer(config: Config, steps: int, part: Path) -> Any:
         model=model,
         reward_funcs=[_no_reward],
         args=grpo_arguments(grpo, steps, part, sharded=is_sharded(grpo)),
-        train_dataset=Dataset.from_dict({"prompt": [""] * (grpo.prompts * steps)}),  # counts steps, no more
+        train_dataset=Dataset.from_dict(
+            {"prompt": [""] * (max(grpo.prompts, grpo.workers) * steps)}
+        ),  # counts steps, no more
         processing_class=tokenizer,
         peft_config=_lora(grpo.lora_rank),
     )
@@ -96,6 +98,8 @@ def check_shape(config: GrpoConfig) -> None:
             "grpo.lora_rank and grpo.fsdp do not go together: adapters fit one GPU. Give --set grpo.fsdp=false, or "
             "--set grpo.lora_rank=null."
         )
+    if config.micro_batch_tokens is not None:
+        return
     total, cut = config.prompts * config.samples, config.micro_batch * config.workers
     if total % cut:
         fitting = [n for n in range(1, total // config.workers + 1) if total % (n * config.workers) == 0]

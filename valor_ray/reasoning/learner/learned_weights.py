@@ -15,6 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from valor_ray.models.checkpoint import ADAPTER_WEIGHTS
+from valor_ray.models.vllm.room import Room
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer
@@ -103,6 +104,7 @@ class Parts:
     def __init__(self, model: Any, dtype: torch.dtype | None) -> None:
         """dtype: that they are sent in; None: as they are."""
         self._model, self._dtype = model, dtype
+        self._room = Room()
 
     def metadata(self) -> list[ParameterMeta]:
         """What iterating gives, without gathering anything."""
@@ -115,7 +117,13 @@ class Parts:
         for name, value in self._model.named_parameters():
             part = value.detach()
             whole = part.full_tensor() if isinstance(part, DTensor) else part
-            yield name, whole.to(self._dtype or whole.dtype).contiguous()
+            yield name, self._cast(whole)
+
+    def _cast(self, whole: torch.Tensor) -> torch.Tensor:
+        dtype = self._dtype or whole.dtype
+        if whole.dtype == dtype or whole.device.type != "cpu":
+            return whole.to(dtype).contiguous()
+        return self._room.take(dtype, whole.shape).copy_(whole)
 
 
 def _in_parts(model: Any) -> bool:
