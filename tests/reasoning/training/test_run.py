@@ -21,7 +21,7 @@ from valor_ray.reasoning.learner.learn import LearnerEnd
 from valor_ray.reasoning.training import step_records
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
-from valor_ray.reasoning.training.plan import plan
+from valor_ray.reasoning.planning.plan import plan
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.run import train
 from valor_ray.reasoning.training.schedule import Assignment

@@ -8,7 +8,7 @@ import pytest
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.training.placement import Node, Place, assumed_nodes, placement
+from valor_ray.reasoning.planning.placement import Node, Place, assumed_nodes, placement
 
 
 def settings(*words: str) -> Config:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.learner.learn import check_shape
-from valor_ray.reasoning.training.memory import memory_plan
+from valor_ray.reasoning.planning.memory import memory_plan
 from valor_ray.reasoning.training.schedule import assignments
 from valor_ray.records import Query
 

@@ -16,7 +16,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.models.checkpoint import ADAPTER_WEIGHTS
-from valor_ray.reasoning.training.memory import (
+from valor_ray.reasoning.planning.memory import (
     GIB,
     Shape,
     activation_bytes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from valor_ray.config.tree import Config
-from valor_ray.reasoning.training.plan import plan
+from valor_ray.reasoning.planning.plan import plan
 from valor_ray.records import Query
 
 QUERIES = [Query(f"q{i}", f"How many balls are on table {i}?") for i in range(10)]
