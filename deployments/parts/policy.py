@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import serve
 
+from deployments.failures import log_place
 from deployments.parts.following import Follower, Loaded
 from valor_ray.config.models import PolicyConfig
 from valor_ray.errors import PolicyError, ServiceError
@@ -32,6 +33,7 @@ class PolicyDeployment:
 
         Raises PolicyError, CheckpointError.
         """
+        log_place("policy")
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._policy = VllmPolicy(config, lora_rank)
         self._follower: Follower | None = None

@@ -40,6 +40,15 @@ class PolicyConfig(Section):
     kv_cache_gib: float | None = Field(
         None, gt=0, description="GiB for the KV cache; null = the engine decides"
     )
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="share of its GPU that an engine takes; null = vLLM's .92"
+    )
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="sequences that an engine works on at a time; null = vLLM's choice"
+    )
+    max_batched_tokens: int | None = Field(
+        None, ge=64, description="tokens in one step of an engine; null = vLLM's choice"
+    )
     enforce_eager: bool = Field(False, description="skip compilation: starts sooner, samples slower")
     replicas: int = Field(1, ge=1, description="Serve replicas, one engine each")
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
@@ -73,6 +82,9 @@ class DetectorConfig(Section):
     max_batch: int = Field(8, ge=1, description="pictures in one forward pass")
     batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
     replicas: int = Field(1, ge=1, description="Serve replicas")
+    max_replicas: int | None = Field(
+        None, ge=1, description="Serve adds replicas up to so many while calls wait; null = always `replicas`"
+    )
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
     cache_entries: int = Field(1024, ge=0, description="(picture, phrases) results kept per replica")
     follow: DiskPath | None = Field(
@@ -100,6 +112,9 @@ class DepthConfig(Section):
     max_batch: int = Field(4, ge=1, description="pictures in one forward pass")
     batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
     replicas: int = Field(1, ge=1, description="Serve replicas")
+    max_replicas: int | None = Field(
+        None, ge=1, description="Serve adds replicas up to so many while calls wait; null = always `replicas`"
+    )
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
     cache_entries: int = Field(64, ge=0, description="depth maps kept per replica (4 bytes a pixel each)")
 

@@ -48,6 +48,10 @@ class GrpoConfig(Section):
     clip: float = Field(0.2, gt=0, lt=1, description="of the importance ratio; paper: 0.2")
     workers: int = Field(1, ge=1, description="learner processes (Ray Train)")
     num_gpus: float = Field(0, ge=0, description="GPUs per learner process")
+    device: Literal["auto", "cpu"] = Field(
+        "auto",
+        description="what it computes on: its GPUs, where it has any; cpu: placement can be tried without real GPUs",
+    )
     gpu_gib: float | None = Field(
         None,
         gt=0,

@@ -18,12 +18,13 @@ from valor_ray.errors import CheckpointError, ConfigError, PolicyError
 from valor_ray.models.adapters import check_adapters, linear_layers, read_adapters, write_unchanging
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.models.hub import loadable
-from valor_ray.models.vllm.adapters import adapter_request, engine_arguments
+from valor_ray.models.vllm.adapters import adapter_arguments, adapter_request
+from valor_ray.models.vllm.arguments import engine_arguments
 from valor_ray.models.vllm.engine_end import own_engines
 from valor_ray.models.vllm.prompting import fitting_prompt, prompt_ids
 from valor_ray.models.vllm.turns import Turns
 from valor_ray.models.vllm.watch import Watch
-from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_shapes, check_weights
+from valor_ray.models.vllm.weights import check_shapes, check_weights
 from valor_ray.records import START_VERSION, Reply, Sampling
 from valor_ray.runs.publications import Checksums, Transfer
 
@@ -111,23 +112,11 @@ class VllmPolicy:
         # Kept here and not returned: the thread would hold it beyond `close`, and vLLM complain at exit.
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
-                model=self.model,
-                dtype=self.config.dtype,
-                max_model_len=self.config.max_model_len,
-                enforce_eager=self.config.enforce_eager,
-                logprobs_mode="processed_logprobs",
-                disable_log_stats=True,
-                generation_config="vllm",
-                worker_extension_cls=WORKER_EXTENSION,
+                **engine_arguments(self.config, self.model, cpu=current_platform.is_cpu()),
                 weight_transfer_config=self._transfer_config(),
-                kv_cache_memory_bytes=None if current_platform.is_cpu() else self._kv_cache_bytes(),
-                tensor_parallel_size=max(1, int(self.config.num_gpus)),
                 # On CPU vLLM puts its worker into a process of its own; each of the two then spins on a core while it
                 # waits for the other, which everybody else here could use.
                 distributed_executor_backend=UniProcExecutor if current_platform.is_cpu() else None,
-                # A prompt cut in two takes back the random number of its first part, which ends an engine on CPU
-                # ("CPU Generator does not use offset") as soon as many seeded requests come together.
-                enable_chunked_prefill=False if current_platform.is_cpu() else None,
                 **self._adapter_arguments(),
             )
         )
@@ -137,7 +126,7 @@ class VllmPolicy:
             return {}
         from transformers import AutoConfig
 
-        return engine_arguments(self._rank, linear_layers(AutoConfig.from_pretrained(self.model)))
+        return adapter_arguments(self._rank, linear_layers(AutoConfig.from_pretrained(self.model)))
 
     def _hf_config(self) -> Any:
         return self._engine.model_config.hf_config
@@ -147,10 +136,6 @@ class VllmPolicy:
 
         backend = self.config.weight_transfer
         return None if backend is None else WeightTransferConfig(backend=backend)
-
-    def _kv_cache_bytes(self) -> int | None:
-        gib = self.config.kv_cache_gib
-        return None if gib is None else int(gib * 2**30)
 
     def prompt_ids(self, question: str) -> list[int]:
         """Token ids of the chat prompt, the same in training and at inference."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.planning.memory import memory_plan
+from valor_ray.reasoning.planning.placement import Node, placement
 from valor_ray.reasoning.training.schedule import assignments
 from valor_ray.records import Query
 
@@ -19,10 +20,13 @@ _SCENE_CALLS = (
 )
 
 
-def plan(config: Config, queries: Sequence[Query], *, memory: bool = True) -> dict[str, Any]:
+def plan(
+    config: Config, queries: Sequence[Query], *, memory: bool = True, nodes: Sequence[Node] | None = None
+) -> dict[str, Any]:
     """What a run would do, without doing it. Raises ConfigError as the run would.
 
     memory: also what it takes of memory and disk, for which transformers is imported; a run that cannot fit is refused.
+    nodes: where it would run: also who sits on which GPU, refused where they do not fit.
     """
     check_shape(config.grpo)
     grpo = config.grpo
@@ -54,4 +58,10 @@ def plan(config: Config, queries: Sequence[Query], *, memory: bool = True) -> di
         "policy_replicas": config.policy.replicas,
         "learner_processes": grpo.workers,
         **(memory_plan(config, steps) if memory else {}),
+        **({} if nodes is None else {"placement": _placed(config, nodes)}),
     }
+
+
+def _placed(config: Config, nodes: Sequence[Node]) -> dict[str, Any]:
+    """Process -> {node, gpus, share}; of what has GPUs."""
+    return {name: place.record() for name, place in placement(config, nodes).items()}
