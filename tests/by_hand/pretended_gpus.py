@@ -26,7 +26,8 @@ import train_runs as runs
 STEPS = 6
 _LINE = re.compile(r"valor_ray: (\w+) on \S+ \((\w+)\), GPUs ([\d ]+)")
 SETTINGS = [
-    f"grpo.steps={STEPS}", "grpo.max_lag=0", "grpo.device=cpu", "grpo.num_gpus=1", "grpo.workers=2", "grpo.micro_batch=2",
+    f"grpo.steps={STEPS}", "grpo.max_lag=0", "grpo.device=cpu", "grpo.num_gpus=1", "grpo.workers=2",
+    "grpo.micro_batch=2",
     "policy.replicas=3", "policy.num_gpus=1", "detector.num_gpus=0.25", "depth.num_gpus=0.5",
 ]  # fmt: skip
 

@@ -128,6 +128,11 @@ class GrpoConfig(Section):
         return self.seed % 2**32
 
 
+def learn_on_cpu() -> None:
+    """Of a learner process that has GPUs: Ray Train names one in this variable, which accelerate believes."""
+    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
+
+
 def learner_processes() -> int:
     """Of the run that this process is one of, as torch's launchers say it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
