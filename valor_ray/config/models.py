@@ -56,6 +56,11 @@ class PolicyConfig(Section):
         None, ge=1, description="CPU threads of an engine; null = as many as the machine or Ray gives it"
     )
     max_ongoing: int = Field(32, ge=1, description="questions a replica works on at a time")
+    exact_samples: bool | None = Field(
+        None,
+        description="training samples are the same bit for bit whenever they are asked for: a batch has the engine to "
+        "itself; false: all share it, and judging begins with the first; null = on CPU true, on GPUs false",
+    )
     weight_transfer: Literal["nccl", "gloo"] | None = Field(
         None,
         description="how a learner's new weights come into running engines: nccl is vLLM's own transfer from GPU to "
@@ -64,6 +69,10 @@ class PolicyConfig(Section):
     hang_s: float = Field(
         300, gt=0, description="an engine with work and no progress for so long is replaced, seconds"
     )
+
+    @property
+    def exact(self) -> bool:
+        return self.num_gpus == 0 if self.exact_samples is None else self.exact_samples
 
 
 class DetectorConfig(Section):

@@ -178,10 +178,13 @@ class VllmPolicy:
         """n replies to each question, bit for bit the same for the same weights, questions, seed and number of threads.
 
         Log-probabilities depend in their last bits on what is computed together. So the batch has the engine to itself,
-        and the engine waits, with empty caches, until it has the whole batch. Raises QuestionError, PolicyError.
+        and the engine waits, with empty caches, until it has the whole batch. Unless policy.exact_samples is false:
+        then it shares the engine with all others, and nothing is promised of bits. Raises QuestionError, PolicyError.
         """
         self._check_usable()
         prompts = [self._fitting_prompt(question) for question in questions]
+        if not self.config.exact:
+            return await self._sample_shared(prompts, n, seed, sampling)
         with self._watch.working(), _engine_errors():
             async with self._turns.alone(), self._requests() as requests:
                 async with self._paused():
@@ -189,6 +192,17 @@ class VllmPolicy:
                     for index, prompt in enumerate(prompts):
                         params = self._params(sampling, prompt, n, question_seed(seed, index))
                         requests.append(await self._add(prompt, params))
+                finals = [await self._final(request) for request in requests]
+        return [self._replies(prompt, final) for prompt, final in zip(prompts, finals, strict=True)]
+
+    async def _sample_shared(
+        self, prompts: Sequence[Sequence[int]], n: int, seed: int, sampling: Sampling
+    ) -> list[list[Reply]]:
+        with self._watch.working(), _engine_errors():
+            async with self._turns.shared(), self._requests() as requests:
+                for index, prompt in enumerate(prompts):
+                    params = self._params(sampling, prompt, n, question_seed(seed, index))
+                    requests.append(await self._add(prompt, params))
                 finals = [await self._final(request) for request in requests]
         return [self._replies(prompt, final) for prompt, final in zip(prompts, finals, strict=True)]
 
