@@ -104,3 +104,18 @@ def test_each_profile_takes_all_of_what_it_is_named_for(profile: str, gpus: tupl
     taken = {(place.node, gpu) for name, place in places.items() if name[0] in "lp" for gpu in place.gpus}
     assert len(taken) == sum(gpus)
     assert len({place.node for name, place in places.items() if name.startswith("learner")}) == 1
+
+
+def test_eyes_that_want_more_than_the_learner_has_take_what_is_free_too() -> None:
+    words = (
+        "grpo.workers=1",
+        "policy.replicas=2",
+        "detector.num_gpus=0.5",
+        "detector.replicas=4",
+        "depth.num_gpus=1",
+    )
+    places = placement(settings(*words), nodes(5))
+    eyes = {gpu for name, place in places.items() if name[0] == "d" for gpu in place.gpus}
+    assert eyes == {0, 3, 4}  # the learner's, and the two that nobody has
+    with pytest.raises(ConfigError, match="depth 0 wants 1 GPUs"):
+        placement(settings(*words, "detector.replicas=6"), nodes(5))
