@@ -88,9 +88,10 @@ def policy_name(run: str) -> str:
 
 
 def policy_app(config: Config, run: str | None) -> Application:
-    """The policy alone, following the weights that the training run in a folder publishes; None: with its own."""
+    """The policy alone, following what the training run in a folder publishes, with room for adapters where it trains
+    those (grpo.lora_rank); None: with its own weights."""
     return _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy)).bind(
-        config.policy, run
+        config.policy, run, None if run is None else config.grpo.lora_rank
     )
 
 

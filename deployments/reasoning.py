@@ -31,11 +31,12 @@ from valor_ray.reasoning.training.host import RolloutStep, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.runs.publications import Transfer, version_name, version_step
 from valor_ray.runs.store.place import objects_of
-from valor_ray.runs.weight_channel import FileChannel, Probe, Published, WeightChannel
+from valor_ray.runs.weight_channel import FileChannel, Probe, Published, WeightChannel, published_by
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
+    from valor_ray.reasoning.learner.live_channel import Told
     from valor_ray.wiring import Eyes
 
 T = TypeVar("T")
@@ -242,27 +243,28 @@ class _RayLink:
 
         answers = publish(self._folder, version_name(step), folder, probe, _PUBLISH_S)
         ray.get(self._buffer.published.remote(step))
-        return Published(len(answers), [answer.logprobs for answer in answers])
+        return published_by(answers)
 
     def members(self) -> tuple[str, ...]:
         from deployments.actors.publications import following
 
         return following(self._folder)
 
-    def announce_live(self, version: str, transfer: Transfer, probe: Probe) -> Callable[[], Published]:
+    def announce_live(self, version: str, transfer: Transfer, probe: Probe) -> Told:
         """What a LiveChannel tells the policy replicas."""
         import ray
 
-        from deployments.actors.publications import publish_live
+        from deployments.actors.publications import publish_live, withdraw_live
+        from valor_ray.reasoning.learner.live_channel import Told
 
         answers = publish_live(self._folder, version, transfer, probe, _PUBLISH_S)
 
         def wait() -> Published:
             told = answers()
             ray.get(self._buffer.published.remote(version_step(version)))
-            return Published(len(told), [answer.logprobs for answer in told])
+            return published_by(told)
 
-        return wait
+        return Told(wait, lambda replica, reason: withdraw_live(self._folder, replica, version, reason))
 
 
 def outcomes(work: TrainWork, folder: TrainFolder, buffer: Any) -> Generator[RolloutResult, None, None]:

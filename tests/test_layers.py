@@ -16,6 +16,7 @@ ROOMS = (
     "deployments",
     "valor_ray.benchmarks",
     "valor_ray.tabletop",  # the offline world: knows all that is below; law 8 guards who may know it
+    "valor_ray.reasoning.planning",
     "valor_ray.reasoning.training",
     "valor_ray.reasoning.learner",
     "valor_ray.reasoning.scoring",

@@ -155,6 +155,11 @@ class PublicationsActor:
             await asyncio.to_thread(self._file.write, self._state.snapshot)
         await self._tell()
 
+    async def withdraw(self, replica: str, version: str, reason: str) -> None:
+        """The learner has found that the replica carries something else than it sent: all load the last folder."""
+        self._state.withdraw(replica, version, reason)
+        await self._tell()
+
     async def status(self) -> dict[str, Any]:
         """{"run", "version", "live", "behind", "withdrawn", "trouble"}: the current version or None, replicas; the
         version that was refused last, and why, or None; what is wrong with the file, or ""."""
@@ -249,6 +254,15 @@ def publish_live(
     sequences = tuple((tuple(prompt), tuple(tokens)) for prompt, tokens in probe)
     call = open_publications(run).publish.remote(version, "", sequences, timeout_s, 1, transfer)
     return lambda: _answers(call, version, timeout_s)
+
+
+def withdraw_live(run: str, replica: str, version: str, reason: str) -> None:
+    """No replica goes on by a version that `replica` has received wrongly: all load the last folder. Raises
+    ServiceError when Ray fails."""
+    try:
+        ray.get(open_publications(run).withdraw.remote(replica, version, reason), timeout=_LATE_S)
+    except ray.exceptions.RayError as error:
+        raise ServiceError(f"{version} could not be withdrawn: {type(error).__name__}: {error}") from error
 
 
 def _published(

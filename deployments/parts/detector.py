@@ -15,7 +15,7 @@ from ray import serve
 
 from deployments.parts.batches import Batches
 from deployments.parts.cache import ContentCache
-from deployments.parts.following import Follower, check_followed
+from deployments.parts.following import Follower, Loaded, check_followed
 from deployments.parts.isolate import run_batch
 from valor_ray.config.models import DetectorConfig
 from valor_ray.errors import CheckpointError, ValorError
@@ -148,9 +148,9 @@ class DetectorDeployment:
         published = {} if self._follower is None else await self._follower.status()
         return {**self._detecting.status(), "replica": self._replica, **published}
 
-    async def _load(self, news: Publication) -> list[list[float]]:
+    async def _load(self, news: Publication) -> Loaded:
         await self._detecting.load(news.folder, news.version)
-        return []
+        return Loaded()
 
 
 def _working(config: DetectorConfig) -> GroundingDino:

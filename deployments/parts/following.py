@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import ray
 from deployments.actors.publications import BEAT_S, open_publications
 from valor_ray.errors import CheckpointError, ConfigError, ServiceError, ValorError
 from valor_ray.runs.folder import GROUNDING, check_kind
-from valor_ray.runs.publications import NOTHING, Carried, Publication
+from valor_ray.runs.publications import NOTHING, Carried, Checksums, Publication
 from valor_ray.runs.weight_channel import PublishedFile, fetch_published
 
 _HOLD_S = 60.0  # of one question for newer weights
@@ -22,7 +23,16 @@ _VISIBLE_S, _LOOK_S = 30.0, 0.5  # a shared filesystem shows another node's new 
 _TRIES = 3  # of reading a folder that is there
 _STATUS_S = 1.0  # the actor answers at once, or starts again
 
-Load = Callable[[Publication], Awaitable[list[list[float]]]]  # then of its probe: log-probabilities
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a replica says of weights that it has loaded, as in Carried."""
+
+    logprobs: list[list[float]] = field(default_factory=list)
+    received: list[Checksums] = field(default_factory=list)
+
+
+Load = Callable[[Publication], Awaitable[Loaded]]
 
 
 def check_followed(run: str, option: str) -> str:
@@ -116,11 +126,12 @@ class Follower:
             if self._start is not None:
                 await self._load(self._start)
         else:
-            scores = await self._loaded(news)
-            await self._published.carried.remote(news.number, Carried(self._replica, news.version, scores))
+            loaded = await self._loaded(news)
+            answer = Carried(self._replica, news.version, loaded.logprobs, loaded.received)
+            await self._published.carried.remote(news.number, answer)
         self._number = news.number
 
-    async def _loaded(self, news: Publication) -> list[list[float]]:
+    async def _loaded(self, news: Publication) -> Loaded:
         """A shared filesystem may show a folder late, or an old handle of one that is there again (ESTALE): looked at
         anew. Raises CheckpointError when it goes on."""
         for again in range(_TRIES):

@@ -8,12 +8,12 @@ from typing import Any
 
 from ray import serve
 
-from deployments.parts.following import Follower
+from deployments.parts.following import Follower, Loaded
 from valor_ray.config.models import PolicyConfig
 from valor_ray.errors import PolicyError, ServiceError
 from valor_ray.models.vllm.policy import VllmPolicy
 from valor_ray.records import Reply, Sampling
-from valor_ray.runs.publications import Publication
+from valor_ray.runs.publications import Checksums, Publication
 
 
 @serve.deployment(name="policy")
@@ -24,13 +24,16 @@ class PolicyDeployment:
     calls by itself, so there is no serve.batch here; calls that come while new weights are loaded wait for them.
     """
 
-    async def __init__(self, config: PolicyConfig, run: str | None = None) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, config: PolicyConfig, run: str | None = None, lora_rank: int | None = None
+    ) -> None:
         """run: folder of a training run. Its published weights are loaded before the replica takes work, and followed.
+        lora_rank: those are adapters of this rank; None: whole models.
 
         Raises PolicyError, CheckpointError.
         """
         self._replica = serve.get_replica_context().replica_id.unique_id
-        self._policy = VllmPolicy(config)
+        self._policy = VllmPolicy(config, lora_rank)
         self._follower: Follower | None = None
         await self._policy.start()
         if run is not None:
@@ -38,12 +41,13 @@ class PolicyDeployment:
             await self._follower.catch_up()
             self._follower.follow()
 
-    async def _load(self, news: Publication) -> list[list[float]]:
+    async def _load(self, news: Publication) -> Loaded:
+        received: list[Checksums] = []
         if news.transfer is not None:
-            await self._policy.receive_weights(news.transfer, self._replica, news.version)
+            received = await self._policy.receive_weights(news.transfer, self._replica, news.version)
         else:
             await self._policy.load_weights(Path(news.folder), news.version)
-        return await self._policy.score(news.probe)
+        return Loaded(await self._policy.score(news.probe), received)
 
     async def generate(self, question: str, n: int, seed: int | None) -> list[Reply]:
         """n replies to one question. Raises PolicyError."""

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from ray.serve import Application
 
-from deployments.app import app, build, parts
+from deployments.app import app, build, parts, policy_app
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 
@@ -43,6 +43,17 @@ def test_the_app_has_one_gateway_and_it_is_of_what_sees_pictures(
     assert {*bound, "front_door"} == set(parts(config)) and {"judge", "vlm"} & set(bound) == {part}
     settings, folder, told = bound[part]._bound_deployment.init_args
     assert (settings.model, folder, told) == (model, None, part)
+
+
+def test_only_the_policy_of_a_run_that_trains_adapters_has_room_for_them() -> None:
+    def rank(run: str | None, *overrides: str) -> int | None:
+        application = policy_app(Config.load("local", list(overrides)), run)
+        settings, followed, rank = application._bound_deployment.init_args
+        assert followed == run and settings.model == "tabletop:policy"
+        return rank
+
+    assert rank("/runs/first", "grpo.lora_rank=4") == 4
+    assert rank("/runs/first") is None and rank(None, "grpo.lora_rank=4") is None
 
 
 def test_unknown_args_are_refused_by_name() -> None:

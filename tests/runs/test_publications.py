@@ -196,6 +196,23 @@ def test_a_refused_transfer_leaves_its_members_what_they_had(state: Publications
     assert state.newer(0, "b, started again") == folder
 
 
+def test_a_transfer_that_came_wrongly_is_given_up_for_the_last_folder_by_all(state: Publications) -> None:
+    folder = state.publish("step-000001", "/w/1")
+    state.publish("step-000002", "", (), TO_A_AND_B)
+    carry(state, "a", 1)
+    wrong = state.publish("step-000003", "", (), TO_A_AND_B)
+    carry(state, "a", 2)
+    carry(state, "b", 2)
+    state.withdraw("b", "step-000002", "no longer current: nothing")
+    assert state.current == wrong
+    state.withdraw("b", "step-000003", "another tensor")
+    assert state.current == state.snapshot == folder and state.withdrawn == (
+        "step-000003",
+        "b: another tensor",
+    )
+    assert state.newer(wrong.number, "a") == state.newer(wrong.number, "b") == folder
+
+
 def test_a_refused_folder_is_no_snapshot(state: Publications) -> None:
     folder = state.publish("step-000001", "/w/1")
     bad = state.publish("step-000002", "/w/2")

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft import PeftModel
 from rollout_of import rollout_of
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
+from valor_ray.models.adapters import read_adapters
 from valor_ray.reasoning.learner.learn import LearnerEnd, learn
 from valor_ray.reasoning.learner.ports import StepBatch
 from valor_ray.reasoning.training.folder import TrainFolder
@@ -123,6 +125,9 @@ def run_learner(
 
 
 def model_in(folder: Path) -> Any:
+    """The whole model of a folder, of adapters too."""
+    if (own := read_adapters(folder)) is not None:
+        return PeftModel.from_pretrained(model_in(Path(own.base)), folder).merge_and_unload()
     return Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 

@@ -100,7 +100,8 @@ def local_path(text: str) -> Path:
         raise ArgumentTypeError(str(error)) from error
 
 
-RUN_AT = "a folder, or a URL such as s3://bucket/runs/first (docs/design/object-store.md)"  # for the help of run folders
+# for the help of run folders
+RUN_AT = "a folder, or a URL such as s3://bucket/runs/first (docs/design/object-store.md)"
 
 
 def positive(text: str) -> int:

@@ -57,13 +57,22 @@ class GrpoConfig(Section):
         None, ge=1, description="CPU threads of a learner process; null = torch's choice"
     )
     micro_batch: int = Field(4, ge=1, description="replies in one forward pass of a learner process")
+    micro_batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="most tokens of one forward pass, padding included, in place of micro_batch; a longer reply goes "
+        "alone. null = as many replies as micro_batch says",
+    )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the learner's forward pass; the weights that are trained are float32"
     )
     fsdp: bool = Field(False, description="shard weights and optimizer over the learner processes")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     lora_rank: int | None = Field(
-        None, ge=1, description="train LoRA adapters of this rank; null = all weights"
+        None,
+        ge=1,
+        le=512,
+        description="train LoRA adapters of this rank, which alone are published; null = all weights",
     )
     save_every: int = Field(5, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from valor_ray.errors import CheckpointError
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's files
 _SHOWN = 4  # keys named in a message
 
 
-def _read_json(path: Path) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, object]:
+    """The object in a JSON file of a checkpoint. Raises CheckpointError."""
     try:
         data = json.loads(path.read_text())
     except FileNotFoundError:
@@ -49,12 +51,16 @@ def _header(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def folder_tensors(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor in a checkpoint folder. Raises CheckpointError naming the file at fault."""
-    _read_json(folder / "config.json")
+    """Name → shape of every tensor in a checkpoint folder, or one of adapters. Raises CheckpointError naming the file
+    at fault."""
+    if (folder / ADAPTER_CONFIG).exists():
+        read_json(folder / ADAPTER_CONFIG)
+        return _header(folder / ADAPTER_WEIGHTS)
+    read_json(folder / "config.json")
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return _header(folder / "model.safetensors")
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{index} has no weight_map. Copy the folder again.")
     tensors: dict[str, tuple[int, ...]] = {}

@@ -65,7 +65,7 @@ class CheckpointStore(Protocol):
         ...
 
     def policy_weights(self, step: int) -> Path:
-        """A folder with the weights that the checkpoint stands for, as the engine loads them."""
+        """A folder with the whole model that the checkpoint stands for; of adapters that were not evaluated, those."""
         ...
 
     def metrics(self, step: int) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from valor_ray.errors import PolicyError
 
+Checksums = dict[str, str]  # name of a tensor -> of its bytes, as models.vllm.checksums writes it
 Sequences = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # (prompt, completion) token ids
 
 _NAME = re.compile(r"step-(\d{6,})")
@@ -68,6 +69,7 @@ class Carried:
     logprobs: list[list[float]] = field(
         default_factory=list
     )  # of the probe's completion tokens, in its order
+    received: list[Checksums] = field(default_factory=list)  # by each worker of its engine, of a transfer
 
 
 class Publications:
@@ -131,6 +133,13 @@ class Publications:
             self.withdrawn = self.current.version, self._refused[number]
             (self.current, self.snapshot), self._before = self._before, (None, None)
             self._answers = {}
+
+    def withdraw(self, replica: str, version: str, reason: str) -> None:
+        """Who published `version` has found that `replica` carries something else: all go back to the last folder, as
+        nobody sends again what was sent before. Nothing, where it is no longer current."""
+        if self.current is not None and self.current.version == version:
+            self.refused(replica, self.current.number, reason)
+            self.current = self.snapshot
 
     def refusal(self, number: int) -> str | None:
         return self._refused.get(number)

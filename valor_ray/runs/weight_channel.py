@@ -9,13 +9,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from valor_ray.errors import CheckpointError
-from valor_ray.runs.publications import Publication, publication_from, publication_record, version_name
+from valor_ray.runs.publications import (
+    Carried,
+    Checksums,
+    Publication,
+    publication_from,
+    publication_record,
+    version_name,
+)
 from valor_ray.runs.record_file import replace_text
 from valor_ray.runs.store import folders
 from valor_ray.runs.store.objects import ObjectStore
@@ -33,13 +40,26 @@ class Published:
 
     replicas: int  # that carry the version now
     logprobs: list[list[list[float]]]  # of each replica, for each probe, for each of its tokens
+    received: dict[str, list[Checksums]] = field(
+        default_factory=dict
+    )  # of a transfer: replica -> by its workers
+
+
+def published_by(answers: Sequence[Carried]) -> Published:
+    """What the answers of all replicas come to."""
+    return Published(
+        len(answers),
+        [answer.logprobs for answer in answers],
+        {answer.replica: answer.received for answer in answers},
+    )
 
 
 class Weights(Protocol):
     """The learner's weights of one version. Handed to a channel by every learner process."""
 
     def save(self, folder: Path) -> None:
-        """Write them in Hugging Face format and the engine's precision, with the tokenizer.
+        """Write them in Hugging Face format and the engine's precision, with the tokenizer; adapters alone (peft's
+        format) where those are trained.
 
         Collective: every learner process calls it; the first one writes.
         """

@@ -15,7 +15,7 @@ from deployments.actors import publications as module
 from deployments.actors.publications import PublicationsActor
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.errors import CheckpointError
-from valor_ray.runs.publications import NOTHING, Carried
+from valor_ray.runs.publications import NOTHING, Carried, Transfer
 from valor_ray.runs.weight_channel import publish_by_file
 
 
@@ -124,6 +124,30 @@ def test_nobody_follows_only_when_nobody_has_called_for_a_while(tmp_path: Path, 
         assert not late.done()
         await actor.carried(2, Carried("a", "step-000002"))
         assert [answer.replica for answer in await late] == ["a"]
+
+    finished(work())
+
+
+def test_a_transfer_that_came_wrongly_is_told_to_who_waits(tmp_path: Path, folder: Path) -> None:
+    async def work() -> None:
+        actor = PublicationsActor(str(tmp_path))
+        await actor.beat("a", NOTHING)
+        file = asyncio.create_task(actor.publish("step-000001", str(folder), (), 20))
+        first = await actor.wait_newer("a", NOTHING, 20)
+        assert first is not None
+        await actor.carried(first.number, Carried("a", "step-000001"))
+        await file
+        live = asyncio.create_task(
+            actor.publish("step-000002", "", (), 20, transfer=Transfer("g", ("a",), "{}", "{}"))
+        )
+        second = await actor.wait_newer("a", first.number, 20)
+        assert second is not None
+        await actor.carried(second.number, Carried("a", "step-000002", [], [{"w": "0"}]))
+        assert (await live)[0].received == [{"w": "0"}]
+        waiting = asyncio.create_task(actor.wait_newer("a", second.number, 20))
+        await actor.withdraw("a", "step-000002", "w came wrongly")
+        assert await waiting == first
+        assert written(tmp_path)["version"] == "step-000001"
 
     finished(work())
 

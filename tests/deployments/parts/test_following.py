@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deployments.parts import following
-from deployments.parts.following import Follower, check_followed
+from deployments.parts.following import Follower, Load, Loaded, check_followed
 from valor_ray.cli import main
 from valor_ray.config.tree import Config
 from valor_ray.errors import CheckpointError, ConfigError
@@ -108,15 +108,15 @@ class Published:
         )
 
 
-def stale(times: int) -> Callable[[Publication], Awaitable[list[list[float]]]]:
+def stale(times: int) -> Load:
     """Loading that meets handles of a folder that another machine has made anew."""
     left = [times]
 
-    async def load(_news: Publication) -> list[list[float]]:
+    async def load(_news: Publication) -> Loaded:
         left[0] -= 1
         if left[0] >= 0:
             raise OSError(errno.ESTALE, "Stale file handle")
-        return []
+        return Loaded()
 
     return load
 

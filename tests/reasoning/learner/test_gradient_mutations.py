@@ -157,7 +157,7 @@ FAULTS: Mapping[str, Plant] = {
     "advantages not normalised": deviation_one,
     "deviation of a population": of_all,
     "not divided by the micro-batches": partial(in_loss, old="loss = loss / normalizer", new="loss = loss * 1"),
-    "filled up rows counted": partial(in_ours, method="_compute_loss", old=" * self._scale", new=""),
+    "filled up rows counted": partial(in_ours, method="_compute_loss", old=" * share", new=""),
     "temperature left out": partial(setting, temperature=1.0),
 }  # fmt: skip
 """Name of a fault → what plants it."""
@@ -188,7 +188,7 @@ def test_planting_nothing_is_not_seen(policy: Path, tmp_path: Path, monkeypatch:
     """The ways of planting do not themselves move what they are put into."""
     setting(monkeypatch)
     in_loss(monkeypatch, old=MEAN, new=MEAN)
-    in_ours(monkeypatch, method="_compute_loss", old=" * self._scale", new=" * self._scale")
+    in_ours(monkeypatch, method="_compute_loss", old=" * share", new=" * share")
     batches(monkeypatch, lambda batch: None)
     step, _ = _step(policy, tmp_path / "run")
     assert max(checked.deviations(step, checked.stale_rows())) < 1e-5

@@ -56,6 +56,18 @@ def test_loss_and_gradient_of_every_weight_are_those_by_hand(
     assert loss < TOLERANCE and gradient < TOLERANCE
 
 
+@pytest.mark.parametrize("tokens", [1, 40, 10_000])  # a row each; some; all together
+def test_micro_batches_by_tokens_have_the_same_loss_and_gradient(
+    tokens: int, policy: Path, tmp_path: Path, one_step: tuple[checked.Step, checked.Source]
+) -> None:
+    config = checked.settings(policy, f"grpo.micro_batch_tokens={tokens}")
+    (step,) = checked.run_learner(config, tmp_path / "run", checked.Source())
+    loss, gradient = checked.deviations(step, checked.stale_rows())
+    assert loss < TOLERANCE and gradient < TOLERANCE
+    for figure in ("loss", "grad_norm", "kl", "entropy", "clip_share", "ratio_mean", "ratio_max"):
+        assert step.record[figure] == pytest.approx(one_step[0].record[figure], rel=TOLERANCE), figure
+
+
 def test_record_has_the_figures_by_hand(one_step: tuple[checked.Step, checked.Source]) -> None:
     rows, record = checked.stale_rows(), one_step[0].record
     now = [hand.logprobs(LEARNER, row, SETTING.temperature) for row in rows]

@@ -12,10 +12,13 @@ import tiny_run as tiny
 import torch
 
 from valor_ray.errors import ConfigError
+from valor_ray.models.adapters import Adapters, read_adapters
+from valor_ray.models.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from valor_ray.models.vllm.weights import read_weights
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.records import Rollout
+from valor_ray.runs.checkpoints import MERGED
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -150,13 +153,19 @@ def test_replica_with_stale_weights_raises_an_alarm(policy: Path, tmp_path: Path
     assert records[-1]["logprob_gap_mean"] > 1e-3 and any("ALARM" in line for line in said)
 
 
-def test_lora_weights_are_published_merged(policy: Path, tmp_path: Path) -> None:
+def test_adapters_are_published_alone_and_a_whole_model_is_kept_at_the_end(
+    policy: Path, tmp_path: Path
+) -> None:
     hand = tiny.Hand()
     end, records = tiny.run_learner(tiny.settings(policy, "grpo.lora_rank=4"), tmp_path, hand)
     assert end.steps == 3 and hand.models[0].state_dict().keys() == hand.models[3].state_dict().keys()
     assert tiny.difference(hand.models[0].state_dict(), hand.models[3].state_dict()) > 0
-    assert all(record["logprob_gap"] < 1e-4 for record in records)  # merged weights are the learner's
-    saved = TrainFolder(tmp_path).checkpoints.policy_weights(3)
+    assert all(record["logprob_gap"] < 1e-4 for record in records)  # base and adapters are the learner's
+    assert sorted(path.name for path in hand.published[3].iterdir()) == [ADAPTER_CONFIG, ADAPTER_WEIGHTS]
+    assert read_adapters(hand.published[3]) == Adapters(str(policy), 4)
+    checkpoints = TrainFolder(tmp_path).checkpoints
+    saved = checkpoints.policy_weights(3)
+    assert saved.name == MERGED and checkpoints.policy_weights(2) == checkpoints.checkpoint(2)
     assert tiny.difference(hand.models[3].state_dict(), tiny.model_in(saved).state_dict()) == 0
 
 
@@ -219,3 +228,4 @@ def test_checkpoints_are_whole_and_few(policy: Path, tmp_path: Path) -> None:
 def test_steps_that_do_not_fit_micro_batches_are_refused(policy: Path) -> None:
     with pytest.raises(ConfigError, match=r"grpo\.micro_batch=2"):
         check_shape(tiny.settings(policy, "grpo.micro_batch=3").grpo)
+    check_shape(tiny.settings(policy, "grpo.micro_batch=3", "grpo.micro_batch_tokens=100").grpo)

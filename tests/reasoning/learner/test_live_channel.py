@@ -13,7 +13,7 @@ from valor_ray.config.tree import Config
 from valor_ray.errors import CheckpointError, ConfigError
 from valor_ray.reasoning.learner.learn import check_transfer
 from valor_ray.reasoning.learner.learned_weights import Parts
-from valor_ray.reasoning.learner.live_channel import LiveChannel
+from valor_ray.reasoning.learner.live_channel import LiveChannel, Told
 from valor_ray.runs.publications import Transfer
 from valor_ray.runs.weight_channel import Probe, Published
 
@@ -64,6 +64,7 @@ class World:
         self.live: tuple[str, ...] = ("a", "b")
         self.said: list[Any] = []
         self.fails = False
+        self.spoilt: str | None = None  # a tensor that comes wrongly to the second member
         self.engines: list[Engine] = []
         self.weights = OfLinear()
 
@@ -90,9 +91,17 @@ class World:
         def wait() -> Published:
             if self.fails:
                 raise CheckpointError("a has gone")
-            return Published(len(transfer.members), [[[-0.5]]])
+            return Published(len(transfer.members), [[[-0.5]]], self.received(transfer.members))
 
-        return wait
+        return Told(wait, lambda replica, reason: self.said.append(("withdrawn", replica, reason)))
+
+    def received(self, members: tuple[str, ...]) -> dict[str, list[dict[str, str]]]:
+        """What engines of two workers tell, where all is well but `spoilt`."""
+        sent = self.engines[-1].source.sent()
+        told = {member: [dict(sent), dict(sent)] for member in members}
+        if self.spoilt is not None:
+            told[members[1]][1][self.spoilt] = "0" * 32
+        return told
 
     def agree(self, own: Any) -> Any:
         return own if self.channel._rank == 0 else self.agreed
@@ -108,7 +117,8 @@ def test_the_first_version_goes_by_files_and_the_next_ones_from_memory(
     assert world.step(0) == Published(2, []) and world.said == [("files", 0)]
     with torch.no_grad():
         world.weights.model.weight.fill_(0.5)
-    assert world.step(1) == Published(2, [[[-0.5]]])
+    published = world.step(1)
+    assert published is not None and (published.replicas, published.logprobs) == (2, [[[-0.5]]])
     with torch.no_grad():
         world.weights.model.weight.fill_(0.25)
     world.step(2)
@@ -157,6 +167,29 @@ def test_a_member_that_fails_ends_the_step_and_the_group(monkeypatch: pytest.Mon
     world.step(2)
     assert world.said[2] == ("files", 1) and len(world.engines) == 2
     assert world.channel._client is not None and world.channel._client.ended.is_set()
+
+
+def test_a_tensor_that_came_wrongly_withdraws_the_version_and_the_next_goes_by_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch)
+    world.step(0)
+    world.step(1)
+    world.spoilt = "bias"
+    with pytest.raises(CheckpointError, match=r"step-000002 is withdrawn: bias came to replica b with other"):
+        world.step(2)
+    assert world.said[-1][:2] == ("withdrawn", "b")
+    world.spoilt = None
+    world.step(2)
+    assert world.said[-1] == ("files", 2)
+
+
+def test_a_member_that_tells_no_checksums_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    monkeypatch.setattr(world, "received", lambda members: {member: [] for member in members})
+    world.step(0)
+    with pytest.raises(CheckpointError, match="weight came to replica a with other bytes"):
+        world.step(1)
 
 
 def test_other_processes_gather_and_tell_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

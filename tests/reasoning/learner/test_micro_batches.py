@@ -6,7 +6,7 @@ import pytest
 import torch
 from rollout_of import rollout_of
 
-from valor_ray.reasoning.learner.micro_batches import micro_batches
+from valor_ray.reasoning.learner.micro_batches import micro_batches, token_micro_batches
 from valor_ray.records import Rollout
 
 PAD = 99
@@ -92,6 +92,47 @@ def test_order_in_which_rollouts_arrive_does_not_matter() -> None:
     rows = [row(i, 2, 3) for i in range(6)]
     for mine, whole in zip(cut(rows[::-1], 6, 2), cut(rows, 6, 2), strict=True):
         assert all(torch.equal(mine[name], whole[name]) for name in whole)
+
+
+def by_tokens(
+    rows: list[tuple[Rollout, int]], tokens: int, rank: int = 0, world: int = 1
+) -> list[dict[str, torch.Tensor]]:
+    rollouts, lags = [rollout for rollout, _ in rows], [lag for _, lag in rows]
+    return token_micro_batches(rollouts, lags, tokens=tokens, rank=rank, world=world, pad_id=PAD)
+
+
+def padded(batch: dict[str, torch.Tensor]) -> int:
+    return batch["prompt_ids"].numel() + batch["completion_ids"].numel()
+
+
+def test_a_budget_of_tokens_holds_many_short_rows_or_few_long_ones() -> None:
+    rows = [row(1, 2, 3), row(2, 3, 2), row(3, 2, 8), row(4, 1, 30)]
+    batches = by_tokens(rows, 18)
+    assert [len(batch["advantages"]) for batch in batches] == [2, 1, 1]
+    assert [padded(batch) for batch in batches] == [2 * (3 + 3), 10, 31]  # a row that is too long goes alone
+    assert [len(batch["advantages"]) for batch in by_tokens(rows, 1000)] == [4]
+    assert [len(batch["advantages"]) for batch in by_tokens(rows, 1)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+@pytest.mark.parametrize("tokens", [1, 25, 60, 10_000])
+def test_every_process_has_equally_many_and_together_they_have_each_row_once(tokens: int, world: int) -> None:
+    rows = [row(i, 1 + i % 3, 1 + i * 7 % 11, lag=i % 2) for i in range(10)]
+    shares = [by_tokens(rows, tokens, rank, world) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    batches = [batch for share in shares for batch in share]
+    assert all(padded(batch) <= tokens or len(batch["advantages"]) == 1 for batch in batches)
+    counted = [batch["completion_mask"].any(1) for batch in batches]
+    kept = torch.cat([batch["advantages"][mask] for batch, mask in zip(batches, counted, strict=True)])
+    assert sorted(kept.tolist()) == pytest.approx([i / 10 for i in range(10)])
+    fillers = [batch for batch, mask in zip(batches, counted, strict=True) if not mask.any()]
+    assert len(fillers) < world and all(batch["prompt_mask"].sum() == 1 for batch in fillers)
+
+
+def test_a_step_without_rows_is_one_filler_in_every_process() -> None:
+    for rank in range(3):
+        (batch,) = by_tokens([], 100, rank, 3)
+        assert batch["completion_mask"].sum() == 0 and padded(batch) == 2
 
 
 @pytest.mark.parametrize(("total", "micro", "world"), [(4, 2, 1), (8, 3, 1), (8, 4, 3)])

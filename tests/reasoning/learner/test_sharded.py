@@ -39,6 +39,17 @@ def test_two_processes_have_the_loss_of_one(tied: bool, tmp_path: Path) -> None:
         assert tiny.difference(tiny.weights(tmp_path / "one"), tiny.weights(tmp_path / name)) < 1e-4
 
 
+def test_micro_batches_by_tokens_have_the_figures_of_equal_ones(policy: Path, tmp_path: Path) -> None:
+    """Of the first step, as later ones start from weights that differ in their last bits."""
+    one = learn(policy, tmp_path / "one", 1)
+    tokens = "grpo.micro_batch_tokens=50"
+    for name, world, overrides in (("one_t", 1, ()), ("two", 2, ()), ("sharded", 2, (SHARDED,))):
+        other = learn(policy, tmp_path / name, world, tokens, *overrides)
+        for figure in FIGURES:
+            assert other[0][figure] == pytest.approx(one[0][figure], rel=1e-5, abs=1e-7), (name, figure)
+        assert tiny.difference(tiny.weights(tmp_path / "one"), tiny.weights(tmp_path / name)) < 1e-4, name
+
+
 def test_two_processes_in_bfloat16_are_near_one(policy: Path, tmp_path: Path) -> None:
     half = ("grpo.dtype=bfloat16", "grpo.gap_alarm=1")
     one = learn(policy, tmp_path / "one", 1, *half)

@@ -21,13 +21,13 @@ from valor_ray.reasoning.learner.learn import LearnerEnd
 from valor_ray.reasoning.training import step_records
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
-from valor_ray.reasoning.training.plan import plan
+from valor_ray.reasoning.planning.plan import plan
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.run import train
 from valor_ray.reasoning.training.schedule import Assignment
 from valor_ray.records import Head, Query
 from valor_ray.runs import progress
-from valor_ray.runs.checkpoints import write_metrics
+from valor_ray.runs.checkpoints import MERGED, write_metrics
 from valor_ray.runs.record_file import keep_records, read_records
 
 QUERIES = [Query(f"q{i}", f"How many balls are on table {i}?") for i in range(10)]
@@ -406,3 +406,21 @@ def test_checkpoints_on_the_way_are_asked_when_training_is_over(tmp_path: Path) 
         "start", "evaluate 0", "learn",
         "carry 2", "evaluate 2", "carry 4", "evaluate 4", "carry 6", "evaluate 6", "end",
     ]  # fmt: skip
+
+
+def test_a_run_of_adapters_is_measured_by_those_and_says_what_is_slow_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its engines hold the base: the whole model in a checkpoint is for others."""
+    step_made = Engine._step
+
+    def with_whole(self: Engine, work: TrainWork, step: int) -> None:
+        step_made(self, work, step)
+        if work.folder.checkpoints.has(step):
+            (work.folder.checkpoints.checkpoint(step) / MERGED).mkdir()
+
+    monkeypatch.setattr(Engine, "_step", with_whole)
+    said: list[str] = []
+    _, host = start(tmp_path, "grpo.lora_rank=4", "grpo.learning_rate=1e-6", said=said)
+    assert host.log[-3:] == ["carry 6", "evaluate 6", "end"]
+    assert [line for line in said if "small for adapters" in line]

@@ -17,6 +17,8 @@ examples:
   valor bench grpo             samples trained on an hour: with lag 1 and 0, and by plain trl (about 10 minutes)
   valor bench boxes --json     pictures a second through the three box checks, and the plain way (about 4 minutes)
   valor bench serve            pictures a second of the detector on Serve, and of the same model alone (about 2 minutes)
+  valor bench publish --json   new weights from memory into a replica, by files, and a bare broadcast (half a minute)
+  valor bench checkpoint       how long a learner stands still for a checkpoint, and for a plain save (a minute)
 
 Nothing else should run meanwhile. Every figure is of this run on this machine; both sides do the same work.
 """
@@ -26,10 +28,14 @@ NAMES = {
     "grpo": "samples trained on an hour, against plain trl with the same judge",
     "boxes": "pictures a second through the three box checks, against a mock endpoint",
     "serve": "pictures a second of the detector: Serve, the raw batched model, one at a time",
+    "publish": "seconds of a publication from memory, against a bare broadcast of the same bytes",
+    "checkpoint": "seconds in which a learner stands still for a checkpoint, against a plain save",
 }
 MODULES = {
     "grpo": "training.grpo",
     "boxes": "boxes.bench",
+    "publish": "weights.publish",
+    "checkpoint": "weights.checkpoint",
 }  # of valor_ray.perf, where the name is not the module's
 
 
@@ -126,12 +132,38 @@ def _serve(parser: ArgumentParser) -> None:
     parser.add_argument("--runs", type=positive, default=5, metavar="N", help="of all sides, in turn (5)")
 
 
+def _publish(parser: ArgumentParser) -> None:
+    _layers(parser, 12)
+    parser.add_argument("--runs", type=positive, default=9, metavar="N", help="of all sides, in turn (9)")
+
+
+def _checkpoint(parser: ArgumentParser) -> None:
+    _layers(parser, 4)
+    parser.add_argument("--runs", type=positive, default=5, metavar="N", help="of both, in turn (5)")
+    parser.add_argument(
+        "--out", type=local_path, metavar="DIR", help="on the disk to measure (the one of temporary files)"
+    )
+
+
+def _layers(parser: ArgumentParser, layers: int) -> None:
+    parser.add_argument(
+        "--layers",
+        type=positive,
+        default=layers,
+        metavar="N",
+        help=f"of a Qwen3, 13 million parameters each ({layers})",
+    )
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     """argparse type: whole numbers with commas, each once, smallest first; `none`: none."""
     return () if text == "none" else tuple(sorted({positive(word.strip()) for word in text.split(",")}))
 
 
-_OPTIONS = {"sandbox": _sandbox, "judges": _judges, "grpo": _grpo, "boxes": _boxes, "serve": _serve}
+_OPTIONS = {
+    "sandbox": _sandbox, "judges": _judges, "grpo": _grpo, "boxes": _boxes, "serve": _serve, "publish": _publish,
+    "checkpoint": _checkpoint,
+}  # fmt: skip
 
 
 def run(args: Namespace) -> int:

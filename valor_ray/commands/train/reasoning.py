@@ -118,7 +118,7 @@ def run(args: Namespace) -> int:
 def _work(args: Namespace, config: Config) -> dict[str, Any]:
     from valor_ray.reasoning.learner.learn import check_shape
     from valor_ray.reasoning.training.local import LocalTrainHost, Replay
-    from valor_ray.reasoning.training.plan import plan
+    from valor_ray.reasoning.planning.plan import plan
     from valor_ray.reasoning.training.run import replay, train
     from valor_ray.runs.folder import REASONING, check_kind, claimed
 

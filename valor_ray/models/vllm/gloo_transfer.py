@@ -1,12 +1,14 @@
 """vLLM's weight transfer over gloo, the CPU's counterpart of its `nccl`: the live channel can be tried without GPUs.
 
-Both sides and what they are given have the shapes of vLLM's own (vllm.distributed.weight_transfer.nccl_engine); a
-tensor is broadcast after another, and a member that has gone is an error after `_TIMEOUT`. Registered under the name
-`gloo` by `register`: in the engine's process by our worker extension, in the learner's by its live_channel.
+Both sides and what they are given have the shapes of vLLM's own (vllm.distributed.weight_transfer.nccl_engine). While
+a tensor is on its way, the learner makes the next one and the engine loads the one before. A member that has gone is an
+error after `_TIMEOUT`. Registered under the name `gloo` by `register`: in the engine's process by our worker extension,
+in the learner's by its live_channel.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -27,8 +29,11 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory, WeightTransferTrainerFactory
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferUpdateInfo
 
+from valor_ray.models.vllm.room import Room
+
 NAME = "gloo"
 _TIMEOUT = timedelta(seconds=60)
+_AHEAD = 1  # tensors on their way beside the one that is waited for
 
 
 @dataclass
@@ -52,17 +57,18 @@ class GlooTrainerInit(TrainerInitInfo):
     world_size: int
 
 
-def _join(address: str, port: int, rank: int, world: int) -> Any:
+def join(address: str, port: int, rank: int, world: int) -> Any:
+    """The group; blocks until all `world` have come."""
     return stateless_init_torch_distributed_process_group(
         address, port, rank, world, "gloo", timeout=_TIMEOUT
     )
 
 
-def _broadcast(group: Any, tensor: torch.Tensor) -> None:
-    """From the learner, in place."""
+def broadcast(group: Any, tensor: torch.Tensor) -> Any:
+    """From the learner, in place: begins, and gives what is waited for."""
     options = distributed.BroadcastOptions()
     options.rootRank = 0
-    group.broadcast([tensor], options).wait()
+    return group.broadcast([tensor], options)
 
 
 class GlooEngine(WeightTransferEngine[GlooInit, NCCLWeightTransferUpdateInfo]):
@@ -74,10 +80,11 @@ class GlooEngine(WeightTransferEngine[GlooInit, NCCLWeightTransferUpdateInfo]):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._group: Any = None
+        self._room = Room()
 
     def init_transfer_engine(self, init_info: GlooInit) -> None:
         rank = init_info.rank_offset + self.parallel_config.rank
-        self._group = _join(init_info.master_address, init_info.master_port, rank, init_info.world_size)
+        self._group = join(init_info.master_address, init_info.master_port, rank, init_info.world_size)
 
     def start_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
@@ -89,12 +96,22 @@ class GlooEngine(WeightTransferEngine[GlooInit, NCCLWeightTransferUpdateInfo]):
         self.receive_weights(self.parse_update_info(update_info))
 
     def receive_weights(self, update_info: NCCLWeightTransferUpdateInfo) -> None:
+        coming: deque[tuple[str, torch.Tensor, Any]] = deque()
+
+        def load_next() -> None:
+            name, tensor, work = coming.popleft()
+            work.wait()
+            self.model.load_weights([(name, tensor)])
+
         for name, dtype, shape in zip(
             update_info.names, update_info.dtype_names, update_info.shapes, strict=True
         ):
-            tensor = torch.empty(shape, dtype=getattr(torch, dtype))
-            _broadcast(self._group, tensor)
-            self.model.load_weights([(name, tensor)])
+            tensor = self._room.take(getattr(torch, dtype), shape)
+            coming.append((name, tensor, broadcast(self._group, tensor)))
+            if len(coming) > _AHEAD:
+                load_next()
+        while coming:
+            load_next()
 
     def finish_weight_update(self) -> None:
         from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
@@ -125,7 +142,7 @@ class GlooTrainer(TrainerWeightTransferEngine[GlooTrainerInit]):
         workers = GlooInit(*where, rank_offset=1, world_size=init_info.world_size)
         with ThreadPoolExecutor(1) as thread:  # they block until this side is there too
             told = thread.submit(client.init_weight_transfer_engine, asdict(workers))
-            made._group = _join(*where, 0, init_info.world_size)
+            made._group = join(*where, 0, init_info.world_size)
             told.result()
         return made
 
@@ -144,8 +161,13 @@ class GlooTrainer(TrainerWeightTransferEngine[GlooTrainerInit]):
         thread = ThreadPoolExecutor(1)
         try:
             received = thread.submit(self.client.update_weights, asdict(update))
+            going: deque[Any] = deque()
             for _name, tensor in self.source:
-                _broadcast(self._group, tensor)
+                going.append(broadcast(self._group, tensor))
+                if len(going) > _AHEAD:
+                    going.popleft().wait()
+            for work in going:
+                work.wait()
             received.result()
         finally:
             thread.shutdown(wait=False)

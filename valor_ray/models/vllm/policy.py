@@ -10,19 +10,22 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from valor_ray.config.models import PolicyConfig, resolve_model
-from valor_ray.errors import CheckpointError, PolicyError
+from valor_ray.errors import CheckpointError, ConfigError, PolicyError
+from valor_ray.models.adapters import check_adapters, linear_layers, read_adapters, write_unchanging
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.models.hub import loadable
+from valor_ray.models.vllm.adapters import adapter_request, engine_arguments
 from valor_ray.models.vllm.engine_end import own_engines
 from valor_ray.models.vllm.prompting import fitting_prompt, prompt_ids
 from valor_ray.models.vllm.turns import Turns
 from valor_ray.models.vllm.watch import Watch
 from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_shapes, check_weights
 from valor_ray.records import START_VERSION, Reply, Sampling
-from valor_ray.runs.publications import Transfer
+from valor_ray.runs.publications import Checksums, Transfer
 
 _START_SECONDS = 600  # a large model on a slow disk; an engine that says nothing for longer hangs
 
@@ -35,10 +38,14 @@ class VllmPolicy:
     `load_weights` halts it, but not the requests in work. Not bounded in time: `healthy` tells an engine that hangs.
     """
 
-    def __init__(self, config: PolicyConfig) -> None:
+    def __init__(self, config: PolicyConfig, lora_rank: int | None = None) -> None:
+        """lora_rank: `load_weights` will be given adapters of at most this rank, for the model that `config` names;
+        None: whole models, unless that model itself is a folder of adapters."""
         self.config = config
         self.model = resolve_model(config.model)
         self.version = START_VERSION  # the name of the weights in use
+        self._rank = lora_rank
+        self._adapters: Any = None  # that every request carries; None: the engine has whole weights alone
         self._engine: Any = None
         self._tokenizer: Any = None
         self._own = Sampling(config.temperature, config.top_p, config.max_tokens, config.top_k, config.min_p)
@@ -50,8 +57,19 @@ class VllmPolicy:
         self._broken: str | None = None  # why the weights in the engine are not to be used
 
     async def start(self) -> None:
-        """Load the model. Raises CheckpointError for a broken folder, PolicyError when the engine does not start."""
+        """Load the model. Raises CheckpointError for a broken folder, ConfigError for a model that is not there,
+        PolicyError when the engine does not start."""
         self.model = await asyncio.to_thread(loadable, self.config.model)
+        folder = Path(self.model)
+        if (own := read_adapters(folder)) is not None:
+            self._rank = max(own.rank, self._rank or 0)
+            try:
+                self.model = await asyncio.to_thread(loadable, own.base)
+            except ConfigError as error:
+                raise ConfigError(
+                    f"policy.model {self.config.model!r} holds adapters, and the model under them is not there: "
+                    f"{error} Or give the `merged` folder of a checkpoint of that run."
+                ) from error
         if Path(self.model).is_dir():
             check_language_model(Path(self.model))
         try:
@@ -67,6 +85,12 @@ class VllmPolicy:
             ) from error
         self._tokenizer = self._engine.get_tokenizer()
         await self._engine.update_weight_version(self.version)
+        if own is not None:
+            await self._load_adapters(folder, self.version)
+        elif self._rank is not None:
+            with TemporaryDirectory() as nothing:
+                await asyncio.to_thread(write_unchanging, Path(nothing), self._hf_config())
+                await self._load_adapters(Path(nothing), self.version)
         # the first reply builds kernels for seconds: no user should wait for that
         await self.generate("Is it ready?")
 
@@ -104,8 +128,19 @@ class VllmPolicy:
                 # A prompt cut in two takes back the random number of its first part, which ends an engine on CPU
                 # ("CPU Generator does not use offset") as soon as many seeded requests come together.
                 enable_chunked_prefill=False if current_platform.is_cpu() else None,
+                **self._adapter_arguments(),
             )
         )
+
+    def _adapter_arguments(self) -> dict[str, Any]:
+        if self._rank is None:
+            return {}
+        from transformers import AutoConfig
+
+        return engine_arguments(self._rank, linear_layers(AutoConfig.from_pretrained(self.model)))
+
+    def _hf_config(self) -> Any:
+        return self._engine.model_config.hf_config
 
     def _transfer_config(self) -> Any:
         from vllm.config import WeightTransferConfig
@@ -199,19 +234,29 @@ class VllmPolicy:
     async def load_weights(self, folder: Path, version: str) -> None:
         """Put other weights of the same model into the running engine. Requests in work go on with them.
 
-        folder: Hugging Face format. version: the name that replies carry from now on. Raises CheckpointError: when the
-        folder does not fit, the old weights stay; when reading fails in the middle, the engine is useless, and
-        `healthy` says so.
+        folder: Hugging Face format; of adapters (peft's) where the engine was started for them. version: the name that
+        replies carry from now on. Raises CheckpointError: when the folder does not fit, the old weights stay; when
+        reading fails in the middle, the engine is useless, and `healthy` says so.
         """
         self._check_usable()
-        await asyncio.to_thread(check_weights, folder, self._engine.model_config.hf_config)
+        if self._rank is not None:
+            return await self._load_adapters(folder, version)
+        await asyncio.to_thread(check_weights, folder, self._hf_config())
         async with self._changed_to(version, f"The weights in {folder} could not be read to their end"):
             await self._engine.collective_rpc("load_checkpoint", args=(str(folder),))
 
-    async def receive_weights(self, transfer: Transfer, replica: str, version: str) -> None:
+    async def _load_adapters(self, folder: Path, version: str) -> None:
+        assert self._rank is not None
+        await asyncio.to_thread(check_adapters, folder, self._hf_config(), self._rank)
+        async with self._changed_to(version, f"The adapters in {folder} could not be read to their end"):
+            await self._engine.add_lora(adapter_request(folder, load=True))
+            self._adapters = adapter_request(folder)
+
+    async def receive_weights(self, transfer: Transfer, replica: str, version: str) -> list[Checksums]:
         """As `load_weights`, of what a learner sends to this replica and others; waits for all of them to take part.
 
-        replica: this one's name among the members. Raises CheckpointError.
+        replica: this one's name among the members. Returns the checksums of what each worker of the engine was given.
+        Raises CheckpointError.
         """
         from vllm.distributed.weight_transfer.base import (
             WeightTransferInitRequest,
@@ -221,7 +266,7 @@ class VllmPolicy:
         self._check_usable()
         update = json.loads(transfer.update)
         shapes = {name: tuple(shape) for name, shape in zip(update["names"], update["shapes"], strict=True)}
-        await asyncio.to_thread(check_shapes, version, shapes, self._engine.model_config.hf_config)
+        await asyncio.to_thread(check_shapes, version, shapes, self._hf_config())
         async with self._changed_to(version, f"{version} did not come to its end"):
             if self._group != transfer.group:
                 await self._engine.shutdown_weight_transfer_engine()
@@ -229,9 +274,12 @@ class VllmPolicy:
                 init["rank_offset"] += transfer.members.index(replica) * max(1, int(self.config.num_gpus))
                 await self._engine.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init))
                 self._group = transfer.group
+            await self._engine.collective_rpc("note_received")
             await self._engine.start_weight_update()
             await self._engine.update_weights(WeightTransferUpdateRequest(update_info=update))
             await self._engine.finish_weight_update()
+            received: list[Checksums] = await self._engine.collective_rpc("received")
+        return received
 
     @asynccontextmanager
     async def _changed_to(self, version: str, failed: str) -> AsyncIterator[None]:
@@ -263,7 +311,9 @@ class VllmPolicy:
                     await self._engine.resume_generation()
 
     async def _add(self, prompt: Sequence[int], params: Any) -> Any:
-        return await self._engine.add_request(uuid.uuid4().hex, {"prompt_token_ids": list(prompt)}, params)
+        return await self._engine.add_request(
+            uuid.uuid4().hex, {"prompt_token_ids": list(prompt)}, params, lora_request=self._adapters
+        )
 
     @asynccontextmanager
     async def _requests(self) -> AsyncIterator[list[Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from valor_ray.models.checkpoint import compare_keys, folder_tensors
+from valor_ray.models.vllm.checksums import checksum, in_words
 from valor_ray.models.vllm.engine_end import end_with_owner
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class WeightLoading:
 
     vllm_config: Any  # the worker's own
     model_runner: Any
+    _sums: dict[str, Any]  # of the transfer in work
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """The first that is ours in a worker process, before it loads anything."""
@@ -88,6 +90,27 @@ class WeightLoading:
                 finalize_layerwise_reload(model, self.vllm_config.model_config)
         if missing := parameters - set(loaded):
             raise RuntimeError(f"no weights for {', '.join(sorted(missing)[:4])}")
+
+    def note_received(self) -> None:
+        """Before a transfer: from now on the checksum of each tensor is noted as the model is given it, whatever vLLM's
+        engine for the way is. Nothing is waited for."""
+        model, sums = self.model_runner.get_model(), {}
+        load = model.load_weights
+
+        def load_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> Any:
+            def noted() -> Iterator[tuple[str, torch.Tensor]]:
+                for name, tensor in weights:
+                    sums[name] = checksum(tensor)
+                    yield name, tensor
+
+            return load(noted())
+
+        self._sums, model.load_weights = sums, load_weights
+
+    def received(self) -> dict[str, str]:
+        """After it: the checksums of what came, by name of the tensor."""
+        del self.model_runner.get_model().load_weights
+        return in_words(self._sums)
 
     def _own_weights(self, folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
         tied = self._tied()

@@ -75,6 +75,7 @@ def learner_config(card: Card, model: Path, rows: CheckedRows, precision: Precis
         "grpo.prompts": len(rows.all) // SAMPLES,
         "grpo.samples": SAMPLES,
         "grpo.micro_batch": micro_batch(card),
+        "grpo.micro_batch_tokens": "null",
         "grpo.dtype": precision.dtype,
         "grpo.lora_rank": lora,
         "grpo.workers": 1,

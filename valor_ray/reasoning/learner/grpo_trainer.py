@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.learned_weights import LearnedWeights
-from valor_ray.reasoning.learner.micro_batches import micro_batches
+from valor_ray.reasoning.learner.micro_batches import micro_batches, token_micro_batches
 from valor_ray.reasoning.learner.models import is_sharded, load_reference
 from valor_ray.reasoning.learner.sharded_state import StateWriter, load_state
 from valor_ray.reasoning.learner.step_figures import (
@@ -58,13 +60,16 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path, *, sharded: bool = F
 
     sharded: the model was loaded in parts, and knows by itself how to sum gradients and which precision to take.
     """
-    total = grpo.prompts * grpo.samples
+    total, rows = grpo.prompts * grpo.samples, grpo.micro_batch
+    accumulated = total // (rows * grpo.workers)
+    if grpo.micro_batch_tokens is not None:  # trl's rows are placeholders: `training_step` takes ours
+        rows, accumulated = grpo.samples, 1
     arguments = GRPOConfig(
         output_dir=str(out),
         max_steps=steps,
         num_generations=grpo.samples,
-        per_device_train_batch_size=grpo.micro_batch,
-        gradient_accumulation_steps=total // (grpo.micro_batch * grpo.workers),
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=accumulated,
         max_completion_length=grpo.max_tokens,
         temperature=grpo.temperature,
         learning_rate=grpo.learning_rate,
@@ -126,9 +131,9 @@ class ValorGrpoTrainer(GRPOTrainer):
         self._records: list[Mapping[str, Any]] = list(
             checkpoints.metrics(checkpoints.newest())
         )  # of all steps
-        self._rows_total = config.grpo.prompts * config.grpo.samples
-        self._micro_batches: list[dict[str, torch.Tensor]] = []  # of the step in work
-        self._scale = 1.0  # total rows / rows that count, of the step in work
+        self._left: deque[dict[str, torch.Tensor]] = deque()  # micro-batches of the step in work
+        self._turns = 1  # trl's micro-batches of a step, in all processes
+        self._counting = 1  # rows of the step in work that count
         self._loss = 0.0
         self._parts: list[TokenFigures] = []  # of the micro-batches of the step in work
         self._tokens = step_token_figures([])  # of the step just made
@@ -143,10 +148,21 @@ class ValorGrpoTrainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, torch.Tensor]:
         """trl's hook: the next micro-batch. The rows of trl's own dataset are placeholders."""
-        place = self._step % self.args.steps_per_generation
-        if place == 0:
-            self._micro_batches = self._next_step()
-        return self._micro_batches[place]
+        if not self._left:
+            self._left.extend(self._next_step())
+        return self._left.popleft()
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
+        """HF's hook. With grpo.micro_batch_tokens one call is a whole step, of as many micro-batches as it takes:
+        processes sum their gradients with the last."""
+        if self._config.grpo.micro_batch_tokens is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        self._left.extend(self._next_step())
+        losses = []
+        while self._left:
+            with self.accelerator.no_sync(model) if len(self._left) > 1 else nullcontext():
+                losses.append(super().training_step(model, inputs, num_items_in_batch))
+        return torch.stack(losses).sum()
 
     def _next_step(self) -> list[dict[str, torch.Tensor]]:
         step = self.state.global_step + 1
@@ -163,16 +179,7 @@ class ValorGrpoTrainer(GRPOTrainer):
             "judge": step_batch.judge_s,
         }
         self._step_batch, self._loss, self._parts = step_batch, 0.0, []
-        self._scale = self._rows_total / max(1, len(step_batch.rows))
-        batches = micro_batches(
-            step_batch.rows,
-            step_batch.lags,
-            total=self._rows_total,
-            micro=self.args.per_device_train_batch_size,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-            pad_id=self._tokenizer.pad_token_id,
-        )
+        batches = self._cut(step_batch)
         moved = [
             {name: value.to(self.accelerator.device) for name, value in batch.items()} for batch in batches
         ]
@@ -180,6 +187,20 @@ class ValorGrpoTrainer(GRPOTrainer):
             for batch in moved:
                 batch["ref_per_token_logps"] = self._reference(batch)
         return moved
+
+    def _cut(self, step_batch: StepBatch) -> list[dict[str, torch.Tensor]]:
+        """The micro-batches of this process."""
+        rows, lags, grpo = step_batch.rows, step_batch.lags, self._config.grpo
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        pad_id = self._tokenizer.pad_token_id
+        self._turns, self._counting = self.args.gradient_accumulation_steps * world, max(1, len(rows))
+        if grpo.micro_batch_tokens is not None:
+            tokens = grpo.micro_batch_tokens
+            return token_micro_batches(rows, lags, tokens=tokens, rank=rank, world=world, pad_id=pad_id)
+        total = grpo.prompts * grpo.samples
+        return micro_batches(
+            rows, lags, total=total, micro=grpo.micro_batch, rank=rank, world=world, pad_id=pad_id
+        )
 
     @torch.no_grad()
     def _reference(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -207,8 +228,9 @@ class ValorGrpoTrainer(GRPOTrainer):
         return logps_and_more
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """trl's, as a mean over the rows that count: trl's own mean also counts those that fill a step up."""
-        loss = super()._compute_loss(model, inputs) * self._scale
+        """trl's, as a mean over the rows that count: its own is of like micro-batches, and counts rows that fill up."""
+        share = len(inputs["advantages"]) * self._turns / self._counting
+        loss = super()._compute_loss(model, inputs) * share
         self._parts.append(
             token_figures(self._last_logps, self._last_entropies.detach(), inputs, self._config.grpo.clip)
         )
@@ -330,8 +352,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         super()._save_checkpoint(model, trial)
         step, grpo = self.state.global_step, self._config.grpo
         written = Path(self.args.output_dir) / f"checkpoint-{step}"
-        if grpo.lora_rank is not None or (grpo.fsdp and self._is_evaluated(step)):
-            self._weights.save(written / MERGED)  # HF's holds the adapters alone, and ours is for learners
+        if (grpo.lora_rank is not None or grpo.fsdp) and self._is_evaluated(step):
+            self._weights.save_whole(written / MERGED)  # HF's holds adapters alone, and ours is for learners
         if self.accelerator.is_main_process:
             write_metrics(written, self._records)  # who reads the notes may die before it has this step's
         self.accelerator.wait_for_everyone()

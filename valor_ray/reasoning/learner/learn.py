@@ -14,6 +14,8 @@ from valor_ray.reasoning.learner.ports import BatchSource
 from valor_ray.runs.checkpoints import CheckpointStore
 from valor_ray.runs.weight_channel import WeightChannel
 
+_ADAPTER_RATE = 1e-5  # below, bfloat16 rounds away what adapters add
+
 
 @dataclass(frozen=True)
 class LearnerEnd:
@@ -67,21 +69,26 @@ def _trainer(config: Config, steps: int, part: Path) -> Any:
     from transformers import set_seed
 
     from valor_ray.reasoning.learner.grpo_trainer import ValorGrpoTrainer, grpo_arguments
-    from valor_ray.reasoning.learner.models import is_sharded, load_policy
+    from valor_ray.reasoning.learner.models import base_name, is_sharded, load_policy
 
     grpo = config.grpo
     if grpo.threads is not None:
         torch.set_num_threads(grpo.threads)
     set_seed(grpo.learner_seed)
     model, tokenizer = load_policy(config)
-    return ValorGrpoTrainer(
+    trainer = ValorGrpoTrainer(
         model=model,
         reward_funcs=[_no_reward],
         args=grpo_arguments(grpo, steps, part, sharded=is_sharded(grpo)),
-        train_dataset=Dataset.from_dict({"prompt": [""] * (grpo.prompts * steps)}),  # counts steps, no more
+        train_dataset=Dataset.from_dict(
+            {"prompt": [""] * (max(grpo.prompts, grpo.workers) * steps)}
+        ),  # counts steps, no more
         processing_class=tokenizer,
         peft_config=_lora(grpo.lora_rank),
     )
+    if grpo.lora_rank is not None:  # peft names the folder that it was loaded from
+        trainer.model.peft_config["default"].base_model_name_or_path = base_name(config.policy.model)
+    return trainer
 
 
 def check_shape(config: GrpoConfig) -> None:
@@ -91,6 +98,8 @@ def check_shape(config: GrpoConfig) -> None:
             "grpo.lora_rank and grpo.fsdp do not go together: adapters fit one GPU. Give --set grpo.fsdp=false, or "
             "--set grpo.lora_rank=null."
         )
+    if config.micro_batch_tokens is not None:
+        return
     total, cut = config.prompts * config.samples, config.micro_batch * config.workers
     if total % cut:
         fitting = [n for n in range(1, total // config.workers + 1) if total % (n * config.workers) == 0]
@@ -103,6 +112,15 @@ def check_shape(config: GrpoConfig) -> None:
         )
 
 
+def say_slow(config: GrpoConfig, say: Callable[[str], None]) -> None:
+    """Tells who starts a run that its adapters will hardly move."""
+    if config.lora_rank is not None and config.learning_rate < _ADAPTER_RATE:
+        say(
+            f"grpo.learning_rate {config.learning_rate:g} is small for adapters (grpo.lora_rank {config.lora_rank}): "
+            f"{_ADAPTER_RATE:g} or more is advised"
+        )
+
+
 def check_transfer(config: Config) -> None:
     """Raises ConfigError when new weights cannot come as policy.weight_transfer says."""
     way, grpo = config.policy.weight_transfer, config.grpo
@@ -111,7 +129,7 @@ def check_transfer(config: Config) -> None:
     if grpo.lora_rank is not None:
         raise ConfigError(
             f"policy.weight_transfer {way} sends whole models, and grpo.lora_rank trains adapters. Give --set "
-            "policy.weight_transfer=null: they go by files, merged."
+            "policy.weight_transfer=null: those go by files, which are small."
         )
     if way == "nccl" and not (config.policy.num_gpus and grpo.num_gpus):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Rollouts of a step → padded tensors, cut into equal micro-batches for every learner process."""
+"""Rollouts of a step → padded tensors, cut into equally many micro-batches for every learner process."""
 
 from __future__ import annotations
 
@@ -35,6 +35,30 @@ def micro_batches(
     aged = sorted(zip(rows, lags, strict=True), key=lambda pair: _length(pair[0]))
     filled = [*aged, *[None] * (total - len(rows))]
     cut = [filled[start : start + micro] for start in range(0, total, micro)]
+    return [_tensors(chunk, pad_id) for chunk in cut[rank::world]]
+
+
+def token_micro_batches(
+    rows: Sequence[Rollout], lags: Sequence[int], *, tokens: int, rank: int, world: int, pad_id: int
+) -> list[dict[str, torch.Tensor]]:
+    """As `micro_batches`, each of as many rows as `tokens` tokens hold, padding included; a longer row goes alone.
+
+    Every process has as many as the others, one at least: those that are lacking have a row whose masks are 0.
+    """
+    aged = sorted(zip(rows, lags, strict=True), key=lambda pair: _length(pair[0]))
+    cut: list[list[tuple[Rollout, int] | None]] = []
+    width = length = 0
+    for row in aged:
+        before, after = len(row[0].prompt_ids), len(row[0].token_ids)
+        wide, long = max(width, before), max(length, after)
+        if cut and (len(cut[-1]) + 1) * (wide + long) <= tokens:
+            cut[-1].append(row)
+            width, length = wide, long
+        else:
+            cut.append([row])
+            width, length = before, after
+    lacking = -len(cut) % world if cut else world
+    cut[:0] = [[None] for _ in range(lacking)]
     return [_tensors(chunk, pad_id) for chunk in cut[rank::world]]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from valor_ray.config.training import GrpoConfig, learner_processes
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
+from valor_ray.models.adapters import read_adapters
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.models.hub import loadable
 
@@ -22,13 +23,30 @@ def is_sharded(grpo: GrpoConfig) -> bool:
     return grpo.fsdp and learner_processes() > 1
 
 
+def start_model(model: str) -> str:
+    """What loads the start policy, by its `model` setting. Raises ConfigError: not there, or adapters."""
+    place = loadable(model)
+    if read_adapters(Path(place)) is not None:
+        raise ConfigError(
+            f"policy.model {model!r} holds adapters, and a run starts from a whole model: give the `merged` folder of "
+            "a checkpoint of the run that trained them, or its own folder (--run) to go on with it."
+        )
+    return place
+
+
+def base_name(model: str) -> str:
+    """How adapters name the model that they change: its `model` setting, absolute where it is a path."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if path.exists() else model
+
+
 def load_policy(config: Config) -> tuple[Any, Any]:
     """The start policy to be trained, and its tokenizer. Collective where it is sharded. Raises ConfigError."""
     import torch
     from transformers import AutoTokenizer
 
     grpo = config.grpo
-    start = loadable(config.policy.model)
+    start = start_model(config.policy.model)
     if Path(start).is_dir():
         check_language_model(Path(start))
     frozen = grpo.dtype == "bfloat16" and grpo.lora_rank  # adapters are trained, the rest stays as it is

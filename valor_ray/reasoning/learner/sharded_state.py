@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import CheckpointError, StorageError, ValorError
+
+if TYPE_CHECKING:
+    import torch
 
 STATE = "state"  # the folder in a checkpoint
 
@@ -19,7 +22,8 @@ class StateWriter:
     """Writes a learner's state beside its next steps.
 
     Made and called by every learner process. `start` blocks until the state has been copied to the host's memory;
-    `wait` until it is on disk. One state at a time.
+    `wait` until it is on disk. One state at a time. The copy's memory is kept, as getting it anew takes longer than
+    copying does.
     """
 
     def __init__(self) -> None:
@@ -31,15 +35,17 @@ class StateWriter:
             1, "checkpoint"
         )  # DCP's own async_save cannot copy DTensors (torch 2.13)
         self._writing: Future[Any] | None = None
+        self._copy: Any = None  # of the last state
 
     def start(self, checkpoint: Path, model: Any, optimizer: Any) -> None:
         """Collective."""
         import torch.distributed.checkpoint as dcp
 
         self.wait()
+        self._copy = _on_host(_state(model, optimizer), self._copy)
         self._writing = self._thread.submit(
             dcp.save,
-            _on_host(_state(model, optimizer)),
+            self._copy,
             checkpoint_id=checkpoint / STATE,
             process_group=self._group,
             no_dist=self._group is None,
@@ -109,15 +115,28 @@ def _state(model: Any, optimizer: Any) -> dict[str, Any]:
     return {"model": weights, "optimizer": moments}
 
 
-def _on_host(state: Any) -> Any:
-    """A copy in the host's memory; parts stay parts."""
+def _on_host(state: Any, before: Any) -> Any:
+    """A copy in the host's memory, in that of the copy `before` where it is alike; parts stay parts."""
     import torch
 
     if isinstance(state, dict):
-        return {name: _on_host(value) for name, value in state.items()}
+        old = before if isinstance(before, dict) else {}
+        return {name: _on_host(value, old.get(name)) for name, value in state.items()}
     if isinstance(state, list):
-        return [_on_host(value) for value in state]
-    return state.detach().to("cpu", copy=True) if isinstance(state, torch.Tensor) else state
+        return [_on_host(value, None) for value in state]  # of settings
+    if not isinstance(state, torch.Tensor):
+        return state
+    if not isinstance(before, torch.Tensor) or before.shape != state.shape or before.dtype != state.dtype:
+        return state.detach().to("cpu", copy=True)
+    _own(before).copy_(_own(state.detach()))
+    return before
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process has of it."""
+    from torch.distributed.tensor import DTensor
+
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _tied(model: Any) -> dict[str, str]:

@@ -67,7 +67,7 @@ async def _parts(config: Config, folder: TrainFolder) -> AsyncIterator[tuple[Vll
     from valor_ray.reasoning.local_rewarder import local_rewarder
     from valor_ray.wiring import judging
 
-    policy = VllmPolicy(config.policy)
+    policy = VllmPolicy(config.policy, config.grpo.lora_rank)
     try:
         await policy.start()
         async with judging(config.judge, folder.cache) as judge, Sandbox(config.sandbox) as sandbox:

@@ -37,10 +37,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from valor_ray.errors import ConfigError
 from valor_ray.judges.audit import Audit
-from valor_ray.models.hub import loadable
 from valor_ray.models.vllm.prompting import check_fitting
 from valor_ray.ports import Policy
-from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, check_transfer, learn
+from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, check_transfer, learn, say_slow
+from valor_ray.reasoning.learner.models import start_model
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import RunningHost, TrainHost, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
@@ -88,7 +88,7 @@ def train(
     check_enough(config.grpo, len(queries))
     check_fitting(
         ((query.query_id, query.question) for query in queries),
-        loadable(config.policy.model),
+        start_model(config.policy.model),
         config.policy,
     )
     folder = TrainFolder(run)
@@ -99,6 +99,8 @@ def train(
         plan = list(assignments(queries, config.grpo, folder.shards(config), config.reward.audit_every))
         state = _State(folder, config, steps, say)
         state.go_back(learner)
+        if learner:
+            say_slow(config.grpo, say)
         todo = state.todo(plan, learner)
         if not todo and (not learner or state.finished(evaluation)):
             say(f"all {state.steps} steps have been {'made' if learner else 'recorded'} by an earlier run")
@@ -117,6 +119,7 @@ def replay(run: Path, config: Config, source: Replay, *, say: Say) -> dict[str, 
         folder.prepare(config)
         state = _State(folder, config, source.steps, say)
         state.go_back(learner=True)
+        say_slow(config.grpo, say)
         with state.records() as step_done:
             channel = FileChannel(folder.weights, config.grpo.max_lag + 2, to_nobody, first=True)
             end = learn(config, folder.checkpoints, source.steps, source, channel, say, step_done)
@@ -229,7 +232,7 @@ class _State:
             return
         self.say(f"asking the held-out questions, version {step}")
         if step:
-            running.carry(step, self.folder.checkpoints.policy_weights(step))
+            running.carry(step, self._carried(step))
         figures = running.call(evaluation.ask(running.policy, running.eyes, step, self.say))
         with closing(RecordFile(self.folder.evaluation, keep=True)) as file:
             file.append(figures)
@@ -237,6 +240,13 @@ class _State:
         self.say(
             f"version {step}: {right:.1%} [{low:.1%}, {high:.1%}] of {figures['n']} held-out questions right"
         )
+
+    def _carried(self, step: int) -> Path:
+        """What the run's own engines load of a checkpoint: they have the base, where adapters are trained."""
+        checkpoints = self.folder.checkpoints
+        if self.config.grpo.lora_rank is not None:
+            return checkpoints.checkpoint(step)
+        return checkpoints.policy_weights(step)
 
     def report(self, end: LearnerEnd | None) -> dict[str, Any]:
         stopped = end.stopped if end is not None else None

@@ -42,7 +42,7 @@ def check_enough(config: GrpoConfig, queries: int) -> None:
     """Raises ConfigError when there are fewer queries than a step asks, with a number that would do."""
     if queries >= config.prompts:
         return
-    cut = config.micro_batch * config.workers
+    cut = 1 if config.micro_batch_tokens is not None else config.micro_batch * config.workers
     most = next((n for n in range(queries, 0, -1) if n * config.samples % cut == 0), None)
     less = f", or --set grpo.prompts={most}" if most else ""
     raise ConfigError(

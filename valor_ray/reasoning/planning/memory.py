@@ -108,7 +108,7 @@ def learner_bytes(shape: Shape, config: Config) -> LearnerBytes:
         trained = adapters(shape, grpo.lora_rank)
         weights = width * shape.parameters + 4 * trained
     has_reference = bool(grpo.kl) and grpo.lora_rank is None
-    tokens, on_gpu = grpo.micro_batch * longest_row(config), grpo.num_gpus > 0
+    tokens, on_gpu = micro_batch_tokens(config), grpo.num_gpus > 0
     kept = activation_bytes(shape, tokens, width, grpo.gradient_checkpointing)
     if grpo.gradient_checkpointing:  # the layer in work is computed again
         kept += activation_bytes(replace(shape, layers=1), tokens, width, checkpointing=False)
@@ -121,6 +121,12 @@ def learner_bytes(shape: Shape, config: Config) -> LearnerBytes:
         activations=kept + head_bytes(shape, tokens, on_gpu),
         reserve=_RESERVE if grpo.num_gpus else 0,
     )
+
+
+def micro_batch_tokens(config: Config) -> int:
+    """Most tokens of one forward pass, padding included."""
+    longest, most = longest_row(config), config.grpo.micro_batch_tokens
+    return config.grpo.micro_batch * longest if most is None else max(most, longest)
 
 
 def longest_row(config: Config) -> int:
@@ -170,10 +176,15 @@ def engine_bytes(shape: Shape, config: Config) -> dict[str, int | None]:
     """Of a policy replica: its weights; the rest of the card is its KV cache, unless kv_cache_gib says how much."""
     width = 4 if config.policy.dtype == "float32" else 2
     cache = config.policy.kv_cache_gib
-    return {"weights": width * shape.parameters, "kv_cache": None if cache is None else int(cache * GIB)}
+    rank = config.grpo.lora_rank
+    weights = shape.parameters + (0 if rank is None else adapters(shape, rank))
+    return {"weights": width * weights, "kv_cache": None if cache is None else int(cache * GIB)}
 
 
 def publication_bytes(shape: Shape, config: Config) -> int:
+    """A version: the model as the engine has it, or its adapters in float32."""
+    if config.grpo.lora_rank is not None:
+        return 4 * adapters(shape, config.grpo.lora_rank)
     return (4 if config.policy.dtype == "float32" else 2) * shape.parameters
 
 
@@ -227,7 +238,10 @@ def check_fits(learner: LearnerBytes, config: Config) -> None:
     if not grpo.num_gpus or grpo.gpu_gib is None or learner.total <= grpo.gpu_gib * GIB:
         return
     held = learner.weights + learner.gradients + learner.optimizer + learner.reference
-    if learner.activations > held and grpo.micro_batch > 1:
+    tokens, longest = grpo.micro_batch_tokens, longest_row(config)
+    if learner.activations > held and tokens is not None and tokens > longest:
+        advice = f"--set grpo.micro_batch_tokens={max(longest, tokens // 2)}"
+    elif learner.activations > held and tokens is None and grpo.micro_batch > 1:
         advice = f"--set grpo.micro_batch={max(1, grpo.micro_batch // 2)}"
     elif not grpo.gradient_checkpointing:
         advice = "--set grpo.gradient_checkpointing=true"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.learner.learn import check_shape
-from valor_ray.reasoning.training.memory import memory_plan
+from valor_ray.reasoning.planning.memory import memory_plan
 from valor_ray.reasoning.training.schedule import assignments
 from valor_ray.records import Query
 
@@ -42,7 +42,10 @@ def plan(config: Config, queries: Sequence[Query], *, memory: bool = True) -> di
         "epochs": round(steps * grpo.prompts / len(queries), 2),
         "replies": replies,
         "replies_with_reserve": most,
-        "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers),
+        # null: as many as the replies' lengths make
+        "micro_batches_per_step": grpo.prompts * grpo.samples // (grpo.micro_batch * grpo.workers)
+        if grpo.micro_batch_tokens is None
+        else None,
         "judge_calls": calls,
         "judge_calls_at_most": heads * (most + canaries) + scene_calls * (most // grpo.samples + canaries),
         "judge_cost_usd": round(cost, 2) if priced else None,

@@ -10,19 +10,24 @@ from typing import Any
 
 import pytest
 import torch
+import trained_adapters as trained
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.training.memory import (
+from valor_ray.models.checkpoint import ADAPTER_WEIGHTS
+from valor_ray.reasoning.planning.memory import (
     GIB,
     Shape,
     activation_bytes,
     adapters,
     check_fits,
     checkpoint_bytes,
+    disk_bytes,
+    engine_bytes,
     learner_bytes,
     memory_plan,
+    publication_bytes,
     shape_of,
 )
 
@@ -65,7 +70,33 @@ def test_adapters_are_small_and_need_no_reference() -> None:
     assert adapters(made, 16) == 43_646_976
     assert lora.reference == 0 and lora.optimizer == 8 * 43_646_976
     assert lora.weights == 2 * made.parameters + 4 * 43_646_976
-    assert checkpoint_bytes(made, gpu("grpo.fsdp=false", "grpo.lora_rank=16")) == 12 * 43_646_976
+    config = gpu("grpo.fsdp=false", "grpo.lora_rank=16", "grpo.steps=10")
+    assert checkpoint_bytes(made, config) == 12 * 43_646_976
+    assert publication_bytes(made, config) == 4 * 43_646_976
+    assert engine_bytes(made, config)["weights"] == 2 * (made.parameters + 43_646_976)
+    # one whole model, at the end, and not one for each checkpoint or publication
+    assert 2 * made.parameters < disk_bytes(made, config, 10) < 3 * made.parameters
+
+
+def test_published_adapters_have_the_size_that_was_said(tmp_path: Path) -> None:
+    saved = trained.save(trained.with_adapters(), tmp_path / "adapters") / ADAPTER_WEIGHTS
+    said = publication_bytes(
+        shape_of(Qwen3ForCausalLM.from_pretrained(trained.SHIPPED)),
+        Config.load("local", [f"grpo.lora_rank={trained.RANK}"]),
+    )
+    assert said < saved.stat().st_size < said + 20_000  # the file's header
+
+
+def test_activations_are_of_the_budget_of_tokens_or_of_the_longest_row() -> None:
+    made = shape(**QWEN3_8B)
+    rows = [
+        learner_bytes(made, gpu("grpo.micro_batch_tokens=null", f"grpo.micro_batch={count}")).activations
+        for count in (1, 4)
+    ]
+    tokens = [
+        learner_bytes(made, gpu(f"grpo.micro_batch_tokens={count}")).activations for count in (10, 18_000)
+    ]
+    assert rows == tokens  # the longest: 2500 + 2000
 
 
 def test_what_cannot_fit_is_refused_with_what_helps() -> None:
@@ -74,8 +105,12 @@ def test_what_cannot_fit_is_refused_with_what_helps() -> None:
     for overrides, advice in (
         (("grpo.workers=1",), "more processes"),
         (("grpo.workers=2",), "grpo.workers is 2"),
-        (("grpo.micro_batch=64",), r"grpo\.micro_batch=32"),
-        (("grpo.gradient_checkpointing=false",), r"grpo\.micro_batch=2|gradient_checkpointing=true"),
+        (("grpo.micro_batch_tokens=null", "grpo.micro_batch=64"), r"grpo\.micro_batch=32"),
+        (("grpo.micro_batch_tokens=288000",), r"grpo\.micro_batch_tokens=144000"),
+        (
+            ("grpo.gradient_checkpointing=false",),
+            r"grpo\.micro_batch_tokens=9000|gradient_checkpointing=true",
+        ),
         (("grpo.fsdp=false", "grpo.workers=1"), r"grpo\.lora_rank=16"),
     ):
         config = gpu(*overrides)
@@ -139,7 +174,9 @@ def test_each_category_is_near_what_torch_tracks(settings: dict[str, Any], check
     )
     tracked = json.loads(done.stdout.splitlines()[-1])
     made = shape(**settings, **tie)
-    config = gpu(f"grpo.workers={world}", f"grpo.micro_batch={micro}", "grpo.kl=0")
+    config = gpu(
+        f"grpo.workers={world}", f"grpo.micro_batch={micro}", "grpo.micro_batch_tokens=null", "grpo.kl=0"
+    )
     planned = learner_bytes(made, config)
     peak = tracked["peak"]
     assert peak["Sharded Param"] == pytest.approx(planned.weights, rel=0.15)

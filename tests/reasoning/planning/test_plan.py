@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from valor_ray.config.tree import Config
-from valor_ray.reasoning.training.plan import plan
+from valor_ray.reasoning.planning.plan import plan
 from valor_ray.records import Query
 
 QUERIES = [Query(f"q{i}", f"How many balls are on table {i}?") for i in range(10)]
@@ -43,6 +43,13 @@ def test_plan_by_hand() -> None:
         "learner_processes": 2,
     }
     assert "1200" in said and "80" in said
+
+
+def test_micro_batches_by_tokens_are_as_many_as_the_replies_make() -> None:
+    planned = plan(
+        settings(*PLANNED, "grpo.micro_batch=5", "grpo.micro_batch_tokens=900"), QUERIES, memory=False
+    )
+    assert planned["micro_batches_per_step"] is None and planned["replies"] == 60
 
 
 TEXT_HEADS = ("logic", "attribute", "spatial", "adherence")

@@ -1,0 +1,1 @@
+"""What a training run would do and take, before it begins: `valor train reasoning --dry-run`. Pure, without Ray."""
