@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import serve
 
+from deployments.metrics.engine import engine_metrics
 from deployments.parts.following import Follower, Loaded
 from valor_ray.config.models import PolicyConfig
 from valor_ray.errors import PolicyError, ServiceError
@@ -33,7 +34,7 @@ class PolicyDeployment:
         Raises PolicyError, CheckpointError.
         """
         self._replica = serve.get_replica_context().replica_id.unique_id
-        self._policy = VllmPolicy(config, lora_rank)
+        self._policy = VllmPolicy(config, lora_rank, engine_metrics())
         self._follower: Follower | None = None
         await self._policy.start()
         if run is not None:
