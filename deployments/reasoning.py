@@ -130,7 +130,9 @@ class _RayRun:
         import ray
 
         from deployments.actors.buffer import open_buffer
+        from deployments.metrics.training import measured
 
+        work = measured(work, self._folder.path.name)
         buffer = open_buffer(work.config, work.shards)
         for outcome in work.recorded:
             ray.get(buffer.put.remote(pickle.dumps(outcome)))

@@ -9,7 +9,7 @@ from typing import Any
 from ray import serve
 
 from deployments.actors.judge_ledger import RemoteLedger, open_judge_ledger
-from deployments.parts.judge_metrics import JudgeMetrics
+from deployments.metrics.judging import JudgeMetrics
 from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.connect import Judges, gateways_of, open_judge

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,11 +107,19 @@ def test_one_endpoint_for_both_sections_is_checked_once() -> None:
     assert names.count("judge") == 1 and "vlm" not in names
 
 
-def test_gpu_profile_counts_gpus(monkeypatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    check = found("gpus", profile="gpu")
-    assert not check.ok
-    assert check.detail == "0 of 1.75"
+def test_gpu_settings_are_compared_with_the_lock_of_gpus(tmp_path, monkeypatch) -> None:
+    lock = tmp_path / "gpu.lock"
+    lock.write_text("# pip install a==1\nno-such-package==1.0\n")
+    monkeypatch.setattr(doctor, "GPU_LOCK", lock)
+    check = found("packages", profile="gpu")
+    assert check.detail == "no-such-package missing (lock: 1.0)" and str(lock) in check.fix
+    assert "no-such-package" not in found("packages").detail
+
+
+def test_gpu_settings_want_shared_memory(monkeypatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**30))
+    check = found("shared memory", profile="gpu")
+    assert not check.ok and "8192 MiB" in check.fix and found("shared memory", "ray.object_store_mib=100").ok
 
 
 def test_sandbox_check_runs_a_program_behind_seccomp() -> None:

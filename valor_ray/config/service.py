@@ -19,6 +19,14 @@ def staging_folder() -> str:
     return os.environ.get("VALOR_STAGING") or os.path.join(tempfile.gettempdir(), f"valor_ray-{os.getuid()}")
 
 
+def visible_gpus() -> int | None:
+    """How many GPUs CUDA_VISIBLE_DEVICES leaves to this process; None: all that there are."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is None:
+        return None
+    return len([name for name in shown.split(",") if name.strip() and name.strip() != "-1"])
+
+
 class SandboxConfig(Section):
     """Limits of one program."""
 

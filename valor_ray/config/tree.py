@@ -61,6 +61,12 @@ class Config(Section):
         """What messages and gateways call the endpoint that sees pictures: judge, where one serves both."""
         return "judge" if self.vlm == self.judge else "vlm"
 
+    @property
+    def wants_gpus(self) -> bool:
+        """Whether any part of serving or training has GPUs."""
+        parts = (self.policy, self.detector, self.depth, self.grpo, self.finetune)
+        return any(part.num_gpus > 0 for part in parts)
+
     @classmethod
     def load(cls, profile: str = "local", overrides: Sequence[str] = ()) -> Self:
         """Read a profile (`local`, `gpu` or a YAML file) and apply `a.b=c` overrides, in order.

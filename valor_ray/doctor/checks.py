@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,9 +23,12 @@ from valor_ray.errors import ConfigError, ProgramError
 from valor_ray.runs.folder import public_settings
 
 LOCK = Path(__file__).parents[2] / "requirements" / "cpu.lock"
+GPU_LOCK = LOCK.with_name("gpu.lock")
 GIB = 2**30
 MEMORY_GIB = 6.0  # free, for the app of the local profile
 DISK_GIB = 2.0  # Ray's session folder and logs
+GPU_SHM_MIB = 8192  # in /dev/shm beside GPUs: Ray's objects, what NCCL shares
+_PIN = re.compile(r"[\w.-]+==[\w.]+")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -41,7 +44,7 @@ class Check:
 def examine(config: Config) -> Iterator[Check]:
     """All checks for these settings, one by one as they are done."""
     yield _python()
-    yield _packages()
+    yield _packages(config)
     yield _torchvision()
     yield _cores()
     yield _memory()
@@ -53,9 +56,6 @@ def examine(config: Config) -> Iterator[Check]:
     yield _endpoint(config.judge, "judge")
     if config.vlm_part == "vlm":
         yield _endpoint(config.vlm, "vlm")
-    wanted = sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
-    if wanted:
-        yield _gpus(wanted)
     yield _browser()
     yield _sandbox(config)  # last: it takes a second
 
@@ -80,10 +80,11 @@ def _python() -> Check:
     )
 
 
-def _packages() -> Check:
-    if not LOCK.is_file():
+def _packages(config: Config) -> Check:
+    lock = GPU_LOCK if config.wants_gpus else LOCK
+    if not lock.is_file():
         return Check("packages", True, "no lock beside the package: versions not compared", needed=False)
-    pins = [line.split("==") for line in LOCK.read_text().splitlines() if "==" in line]
+    pins = [line.split("==") for line in lock.read_text().splitlines() if _PIN.fullmatch(line)]
     wrong = []
     for name, version in pins:
         try:
@@ -93,9 +94,10 @@ def _packages() -> Check:
         if installed != version:
             wrong.append(f"{name} {installed} (lock: {version})")
     if not wrong:
-        return Check("packages", True, f"{len(pins)} as in {LOCK.parent.name}/{LOCK.name}")
+        return Check("packages", True, f"{len(pins)} as in {lock.parent.name}/{lock.name}")
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    return Check("packages", False, f"{', '.join(wrong[:5])}{more}", "Run make setup.")
+    fix = f"pip install --no-deps -r {lock}" if config.wants_gpus else "Run make setup."
+    return Check("packages", False, f"{', '.join(wrong[:5])}{more}", fix)
 
 
 def _torchvision() -> Check:
@@ -134,7 +136,7 @@ def _disk() -> Check:
 
 
 def _shared_memory(config: Config) -> Check:
-    wanted = config.ray.object_store_mib or 0
+    wanted = config.ray.object_store_mib or (GPU_SHM_MIB if config.wants_gpus else 0)
     free = shutil.disk_usage("/dev/shm").free // 2**20
     fix = (
         "" if free >= wanted else f"Give /dev/shm {wanted} MiB (docker run --shm-size), or Ray uses the disk."
@@ -206,18 +208,6 @@ def _endpoint(config: JudgeConfig, part: Part) -> Check:
     except ConfigError as error:
         return Check(part, False, "; ".join(hosted), str(error))
     return Check(part, True, f"{'; '.join(hosted)}, not called here")
-
-
-def _gpus(wanted: float) -> Check:
-    command = shutil.which("nvidia-smi")
-    listed = subprocess.run([command, "-L"], capture_output=True, text=True).stdout if command else ""
-    gpus = listed.count("GPU ")
-    fix = (
-        ""
-        if gpus >= wanted
-        else "Use --profile local, or lower policy.num_gpus, detector.num_gpus, depth.num_gpus."
-    )
-    return Check("gpus", gpus >= wanted, f"{gpus} of {wanted:g}", fix)
 
 
 def _browser() -> Check:

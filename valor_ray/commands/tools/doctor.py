@@ -11,11 +11,12 @@ from valor_ray.commands.options import add_json, add_profile, load_config, print
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
-HELP = "Check this machine: versions, memory, sandbox, port, model files, mining; list the settings."
+HELP = "Check this machine: versions, memory, sandbox, port, model files, GPUs, mining; list the settings."
 EPILOG = """\
 examples:
   valor doctor
-  valor doctor --profile gpu --json
+  valor doctor --profile gpu --json        also GPUs, driver, RAM, disks, the model hub, keys
+  valor doctor --profile gpu --run s3://bucket/runs/first
   valor doctor --set grounding.queries=photos/queries.jsonl    would `valor mine` take these?
   valor doctor --settings                  every setting: key, value, what it does
   valor doctor --settings judge --profile judge.yaml
@@ -32,6 +33,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PREFIX",
         help="check nothing: list the settings, or those whose keys begin with PREFIX, with their values",
     )
+    parser.add_argument(
+        "--run", dest="folder", metavar="DIR", help="where a run is to be: can this machine keep it there?"
+    )
     add_profile(parser)
     add_json(parser)
 
@@ -45,11 +49,14 @@ def run(args: Namespace) -> int:
     from itertools import chain
 
     from valor_ray.doctor.checks import examine
+    from valor_ray.doctor.gpu import examine_gpu
     from valor_ray.doctor.mining import examine_mining
     from valor_ray.queries.read import read_queries
 
     checks = []
-    for check in chain(examine(config), examine_mining(config, read_queries)):
+    for check in chain(
+        examine(config), examine_gpu(config, args.folder), examine_mining(config, read_queries)
+    ):
         checks.append(check)
         if not args.json:
             mark = "ok  " if check.ok else "FAIL" if check.needed else "note"
@@ -60,7 +67,7 @@ def run(args: Namespace) -> int:
     if args.json:
         print_json({"ok": well, "checks": [asdict(check) for check in checks]})
     elif well:
-        print("Ready. Next: valor demo --out demo/")
+        print("Ready. Next: valor demo --out demo/" if not config.wants_gpus else "Ready.")
     return 0 if well else 1
 
 

@@ -39,13 +39,17 @@ class VllmPolicy:
     `load_weights` halts it, but not the requests in work. Not bounded in time: `healthy` tells an engine that hangs.
     """
 
-    def __init__(self, config: PolicyConfig, lora_rank: int | None = None) -> None:
+    def __init__(
+        self, config: PolicyConfig, lora_rank: int | None = None, stat_loggers: Sequence[Any] = ()
+    ) -> None:
         """lora_rank: `load_weights` will be given adapters of at most this rank, for the model that `config` names;
-        None: whole models, unless that model itself is a folder of adapters."""
+        None: whole models, unless that model itself is a folder of adapters. stat_loggers: vLLM's, which are told what
+        the engine does; without any it does not measure."""
         self.config = config
         self.model = resolve_model(config.model)
         self.version = START_VERSION  # the name of the weights in use
         self._rank = lora_rank
+        self._stat_loggers = list(stat_loggers)
         self._adapters: Any = None  # that every request carries; None: the engine has whole weights alone
         self._engine: Any = None
         self._tokenizer: Any = None
@@ -118,7 +122,8 @@ class VllmPolicy:
                 # waits for the other, which everybody else here could use.
                 distributed_executor_backend=UniProcExecutor if current_platform.is_cpu() else None,
                 **self._adapter_arguments(),
-            )
+            ),
+            stat_loggers=self._stat_loggers,
         )
 
     def _adapter_arguments(self) -> dict[str, Any]:
