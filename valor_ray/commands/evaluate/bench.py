@@ -17,6 +17,8 @@ examples:
   valor bench grpo             samples trained on an hour: with lag 1 and 0, and by plain trl (about 10 minutes)
   valor bench boxes --json     pictures a second through the three box checks, and the plain way (about 4 minutes)
   valor bench serve            pictures a second of the detector on Serve, and of the same model alone (about 2 minutes)
+  valor bench policies --json  rollouts a second with 1, 2, 4 policy replicas of a mock engine (about 4 minutes)
+  valor bench gateways --json  judge calls a second with 1, 2, 4 gateways; what bends the curve (about 3 minutes)
 
 Nothing else should run meanwhile. Every figure is of this run on this machine; both sides do the same work.
 """
@@ -26,10 +28,14 @@ NAMES = {
     "grpo": "samples trained on an hour, against plain trl with the same judge",
     "boxes": "pictures a second through the three box checks, against a mock endpoint",
     "serve": "pictures a second of the detector: Serve, the raw batched model, one at a time",
+    "policies": "rollouts a second with 1, 2, 4 policy replicas of a mock engine, and what bends the curve",
+    "gateways": "judge calls a second with 1, 2, 4 gateways against a mock endpoint, and what bends the curve",
 }
 MODULES = {
     "grpo": "training.grpo",
     "boxes": "boxes.bench",
+    "policies": "scaling.policies",
+    "gateways": "scaling.gateways",
 }  # of valor_ray.perf, where the name is not the module's
 
 
@@ -126,12 +132,54 @@ def _serve(parser: ArgumentParser) -> None:
     parser.add_argument("--runs", type=positive, default=5, metavar="N", help="of all sides, in turn (5)")
 
 
+def _policies(parser: ArgumentParser) -> None:
+    _scaling(parser, "policy replicas", 24)
+    parser.add_argument(
+        "--tokens-per-s",
+        type=float,
+        default=200.0,
+        metavar="X",
+        help="of one sequence of a mock engine, whose replies have 200 (200)",
+    )
+
+
+def _gateways(parser: ArgumentParser) -> None:
+    _scaling(parser, "gateways", 16)
+    parser.add_argument(
+        "--in-flight", type=positive, default=64, metavar="N", help="calls of each gateway (64)"
+    )
+    parser.add_argument(
+        "--latency", type=float, default=2.0, metavar="S", help="of the mock endpoint, seconds (2)"
+    )
+
+
+def _scaling(parser: ArgumentParser, what: str, seconds: int) -> None:
+    parser.add_argument(
+        "--replicas",
+        type=_numbers,
+        default=(1, 2, 4),
+        metavar="N,N",
+        help=f"numbers of {what} to compare (1,2,4)",
+    )
+    parser.add_argument(
+        "--seconds", type=positive, default=seconds, metavar="N", help=f"for each number ({seconds})"
+    )
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     """argparse type: whole numbers with commas, each once, smallest first; `none`: none."""
     return () if text == "none" else tuple(sorted({positive(word.strip()) for word in text.split(",")}))
 
 
-_OPTIONS = {"sandbox": _sandbox, "judges": _judges, "grpo": _grpo, "boxes": _boxes, "serve": _serve}
+_OPTIONS = {
+    "sandbox": _sandbox,
+    "judges": _judges,
+    "grpo": _grpo,
+    "boxes": _boxes,
+    "serve": _serve,
+    "policies": _policies,
+    "gateways": _gateways,
+}
 
 
 def run(args: Namespace) -> int:
