@@ -295,6 +295,8 @@ def dataset(work: TrainWork, folder: TrainFolder, buffer: Any) -> Dataset:
         pa.table({"order": pa.array([pickle.dumps(assignment)], pa.binary())})
         for assignment in work.assignments
     ]
-    waiting = work.config.grpo.max_lag + _AHEAD  # assignments in a worker, most of which wait for their turn
-    pool = Pool(RolloutWorker, (work.config, str(folder.path), buffer), work.shards, waiting, waiting)
+    workers = min(work.shards, work.config.policy.replicas)
+    each = -(-work.shards // workers)  # of a step
+    waiting = each * (work.config.grpo.max_lag + _AHEAD)  # in a worker, most of which wait for their turn
+    pool = Pool(RolloutWorker, (work.config, str(folder.path), buffer), workers, waiting, waiting)
     return through_pool(ray.data.from_arrow(blocks), pool)

@@ -24,6 +24,12 @@ class GrpoConfig(Section):
     steps: int | None = Field(None, ge=1, description="optimizer steps; null = as many as the epochs make")
     prompts: int = Field(64, ge=1, description="queries per step; paper: 64")
     samples: int = Field(5, ge=2, description="replies per query, a group; paper: 5")
+    shards: int | None = Field(
+        None,
+        ge=1,
+        description="assignments of a step, each sampled by one policy replica at a time; null = one for each replica "
+        "of the first start, and on GPUs at least 8, so that replicas that come later find work",
+    )
     reserve: float = Field(
         0.5,
         ge=0,

@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -180,19 +180,19 @@ class VllmPolicy:
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
     ) -> list[list[Reply]]:
-        """n replies to each question, bit for bit the same for the same weights, questions, seed and number of threads.
+        """n replies to each question, on a CPU bit for bit the same for the same weights, questions, seed and number of
+        threads. Raises QuestionError, PolicyError.
 
         Log-probabilities depend in their last bits on what is computed together. So the batch has the engine to itself,
-        and the engine waits, with empty caches, until it has the whole batch. Unless policy.exact_samples is false:
-        then it shares the engine with all others, and nothing is promised of bits. Raises QuestionError, PolicyError.
+        and the engine waits, with empty caches, until it has the whole batch. Unless policy.exact_samples is false (on
+        GPUs, where nothing repeats bit for bit): then batches share the engine, and one begins while the last replies
+        of another are written.
         """
         self._check_usable()
         prompts = [self._fitting_prompt(question) for question in questions]
-        if not self.config.exact:
-            return await self._sample_shared(prompts, n, seed, sampling)
         with self._watch.working(), _engine_errors():
-            async with self._turns.alone(), self._requests() as requests:
-                async with self._paused():
+            async with self._batch_turn(), self._requests() as requests:
+                async with self._paused() if self.config.exact else nullcontext():
                     self._updated = False
                     for index, prompt in enumerate(prompts):
                         params = self._params(sampling, prompt, n, question_seed(seed, index))
@@ -200,16 +200,8 @@ class VllmPolicy:
                 finals = [await self._final(request) for request in requests]
         return [self._replies(prompt, final) for prompt, final in zip(prompts, finals, strict=True)]
 
-    async def _sample_shared(
-        self, prompts: Sequence[Sequence[int]], n: int, seed: int, sampling: Sampling
-    ) -> list[list[Reply]]:
-        with self._watch.working(), _engine_errors():
-            async with self._turns.shared(), self._requests() as requests:
-                for index, prompt in enumerate(prompts):
-                    params = self._params(sampling, prompt, n, question_seed(seed, index))
-                    requests.append(await self._add(prompt, params))
-                finals = [await self._final(request) for request in requests]
-        return [self._replies(prompt, final) for prompt, final in zip(prompts, finals, strict=True)]
+    def _batch_turn(self) -> AbstractAsyncContextManager[None]:
+        return self._turns.alone() if self.config.exact else self._turns.shared()
 
     async def score(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
         """Log-probability at temperature 1 of each token of the second part, given all before it.
