@@ -109,7 +109,7 @@ def test_memory_and_disk_are_notes_with_what_is_wanted(monkeypatch: pytest.Monke
     assert "160 GiB" in said("ram").fix and said("ram", "grpo.num_gpus=0").ok
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=100 * 2**30))
     disk = said("staging disk")
-    assert not disk.ok and not disk.needed and "330 GiB" in disk.fix and "VALOR_STAGING" in disk.fix
+    assert not disk.ok and not disk.needed and "540 GiB" in disk.fix and "VALOR_STAGING" in disk.fix
     assert said("staging disk", "grpo.num_gpus=0").ok and said("hub cache").ok
 
 

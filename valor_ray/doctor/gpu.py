@@ -22,8 +22,8 @@ from valor_ray.runs.store.place import local_folder
 
 DRIVER = 580  # the first for CUDA 13, which torch's wheels of requirements/gpu.lock are built for
 HUB_GIB = 30  # the profile gpu's models, and room
-# Of a policy of 8B: a checkpoint is 98 GB; its copy in memory while it is written, and two kept beside a third.
-LEARNER_RAM_GIB, LEARNER_DISK_GIB = 160, 330
+# Of a policy of 8B: a checkpoint of 92 GiB is copied in memory while it is written; disk as `train --dry-run` says it.
+LEARNER_RAM_GIB, LEARNER_DISK_GIB = 160, 540
 SERVE_RAM_GIB, STAGING_GIB = 32, 20
 _BUSY_GIB = 2.0  # held by somebody else
 _HUB_S = 5.0  # for one answer
