@@ -213,7 +213,11 @@ def test_all_can_be_applied_beside_each_other() -> None:
     named = [manifest(name)["metadata"]["name"] for name in RAY]
     assert len(set(named)) == len(named)
     page = (ROOT / "docs/cluster.md").read_text()
-    assert f"service/{named[0]}-head-svc" in page and f"job/{named[1]}" in page and f"{named[2]}-serve-svc" in page
+    assert (
+        f"service/{named[0]}-head-svc" in page
+        and f"job/{named[1]}" in page
+        and f"{named[2]}-serve-svc" in page
+    )
 
 
 def test_ray_keeps_its_state_in_the_redis_that_is_there() -> None:
