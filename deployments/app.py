@@ -22,6 +22,7 @@ NAME = "valor"
 EYES = ("detector", "depth")
 
 _JUDGED_AT_A_TIME = 1000  # replies in one gateway replica; its own limits decide how many calls that makes
+_MORE_AFTER_S = 5.0  # of waiting calls, before a replica is added
 _SEEN_AT_A_TIME = 100  # calls in one replica of an evaluation's detector or depth model: enough for batches
 
 
@@ -112,7 +113,7 @@ def _eyes(config: Config, max_ongoing: int) -> dict[str, Application]:
 
 
 def _gateway(config: JudgeConfig, part: Part, max_ongoing: int) -> Deployment:
-    return _part(JudgeDeployment, max_ongoing, name=part, num_replicas=config.replicas)
+    return _part(JudgeDeployment, max_ongoing, name=part, **_replicas(config, config.first_in_flight))
 
 
 # CPU shares only place the replicas, and in all they fit a machine of two cores: `serve run` counts physical ones.
@@ -126,8 +127,23 @@ def _part(deployment: Deployment, max_ongoing: int, **options: Any) -> Deploymen
     )
 
 
-def _model(config: PolicyConfig | DetectorConfig | DepthConfig) -> dict[str, Any]:
+def _replicas(config: JudgeConfig | DetectorConfig | DepthConfig, busy: int) -> dict[str, Any]:
+    """busy: calls in work at a replica from which on another one would help."""
+    if config.max_replicas is None or config.max_replicas <= config.replicas:
+        return {"num_replicas": config.replicas}
     return {
-        "num_replicas": config.replicas,
+        "autoscaling_config": {
+            "min_replicas": config.replicas,
+            "max_replicas": config.max_replicas,
+            "target_ongoing_requests": busy,
+            "upscale_delay_s": _MORE_AFTER_S,
+        }
+    }
+
+
+def _model(config: PolicyConfig | DetectorConfig | DepthConfig) -> dict[str, Any]:
+    fixed = isinstance(config, PolicyConfig)
+    return {
+        **({"num_replicas": config.replicas} if fixed else _replicas(config, 2 * config.max_batch)),
         "ray_actor_options": {"num_cpus": 0.4, "num_gpus": config.num_gpus},
     }

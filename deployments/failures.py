@@ -1,4 +1,7 @@
-"""What Ray raises becomes an error of ours: the class and message of what a process raised, or what to do."""
+"""What Ray raises becomes an error of ours: the class and message of what a process raised, or what to do.
+
+And what is of use in Ray's logs when somebody looks for the reason.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,16 @@ def ray_goes_on() -> Iterator[None]:
             f"Ray could not go on: {type(error).__name__}: {last_line(error)} Logs: {LOGS}. "
             "The same command goes on where this one stopped."
         ) from error
+
+
+def log_place(part: str) -> None:
+    """A line in Ray's logs (worker-*.out): where a process that has GPUs sits. Called by those processes, first."""
+    import ray
+
+    context = ray.get_runtime_context()
+    if gpus := context.get_accelerator_ids().get("GPU"):
+        node = f"{ray.util.get_node_ip_address()} ({context.get_node_id()[:8]})"
+        print(f"valor_ray: {part} on {node}, GPUs {' '.join(gpus)}", flush=True)
 
 
 def last_line(error: BaseException) -> str:

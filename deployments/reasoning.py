@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from deployments.actors.rewarding import remote_rewarder
+from deployments.failures import log_place
 from deployments.ray_data import Pool, PoolWorker, data_context, results_of, through_pool
 from deployments.ray_train import LearnerTask, RayLearner, noting
 from valor_ray.config.tree import Config
@@ -80,9 +81,10 @@ class RayTrainHost:
     up, and takes down what it has started.
     """
 
-    def __init__(self, *, evaluated: bool = True) -> None:
-        """evaluated: whether `eyes` will be wanted, so that what they need can be checked before anything starts."""
-        self._evaluated = evaluated
+    def __init__(self, *, evaluated: bool = True, learns: bool = True) -> None:
+        """evaluated, learns: whether `eyes` and a learner will be wanted, so that what they need can be checked and
+        kept free before anything starts."""
+        self._evaluated, self._learns = evaluated, learns
 
     @contextmanager
     def running(self, config: Config, folder: TrainFolder, say: Callable[[str], None]) -> Iterator[_RayRun]:
@@ -90,7 +92,7 @@ class RayTrainHost:
         from deployments.serving import training
 
         run, answers = folder.path.resolve(), folder.cache.resolve()
-        with training(config, run, answers, say, evaluated=self._evaluated) as policy:
+        with training(config, run, answers, say, evaluated=self._evaluated, learns=self._learns) as policy:
             yield _RayRun(config, folder, policy, say)
 
 
@@ -156,7 +158,14 @@ class _RayRun:
             "buffer": buffer,
         }
         learner = RayLearner(
-            LearnerTask(learner_process, given, grpo.workers, grpo.num_gpus, self._folder.path / "ray_train"),
+            LearnerTask(
+                learner_process,
+                given,
+                grpo.workers,
+                grpo.num_gpus,
+                self._folder.path / "ray_train",
+                gloo=grpo.device == "cpu",
+            ),
             buffer,
             {"say": work.say, "step": work.step_done},
             lambda reason: ray.get(buffer.stop.remote(reason)),
@@ -186,6 +195,7 @@ def learner_process(given: dict[str, Any]) -> None:
     config, folder = given["config"], TrainFolder(Path(given["folder"]))
     link, note = _RayLink(given["folder"], given["buffer"]), noting(given["buffer"])
     first = get_context().get_world_rank() == 0
+    log_place("learner")
     end = learn(
         config,
         folder.checkpoints,
@@ -285,6 +295,8 @@ def dataset(work: TrainWork, folder: TrainFolder, buffer: Any) -> Dataset:
         pa.table({"order": pa.array([pickle.dumps(assignment)], pa.binary())})
         for assignment in work.assignments
     ]
-    waiting = work.config.grpo.max_lag + _AHEAD  # assignments in a worker, most of which wait for their turn
-    pool = Pool(RolloutWorker, (work.config, str(folder.path), buffer), work.shards, waiting, waiting)
+    workers = min(work.shards, work.config.policy.replicas)
+    each = -(-work.shards // workers)  # of a step
+    waiting = each * (work.config.grpo.max_lag + _AHEAD)  # in a worker, most of which wait for their turn
+    pool = Pool(RolloutWorker, (work.config, str(folder.path), buffer), workers, waiting, waiting)
     return through_pool(ray.data.from_arrow(blocks), pool)

@@ -34,12 +34,14 @@ from deployments.app import (
 )
 from deployments.failures import LOGS, last_line
 from deployments.parts.following import check_followed
+from deployments.ray_train import reserved
 from deployments.readiness import Progress, came_up, wait_ready
 from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ServiceError
+from valor_ray.reasoning.planning.placement import Node, placement
 
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 _STARTS = 2  # Ray gives its processes 30 s, which a busy machine may not keep
@@ -104,8 +106,11 @@ def training(
     progress: Progress = lambda line: None,
     *,
     evaluated: bool = True,
+    learns: bool = True,
 ) -> Iterator[DeploymentHandle]:
     """The judge gateway and the policy that follows the weights published in `run`: a handle of the policy.
+
+    The policy is placed beside room for the learner's group (`learns`), which is then free for whoever has his turn.
 
     `deployments.reasoning` uses it; entering waits until both are ready, the policy with the newest published weights.
     answers: the folder of judge answers, which names the gateway. evaluated: whether there will be `seeing`.
@@ -118,23 +123,25 @@ def training(
         config.vlm.check_keys(config.vlm_part)
     name, judge = policy_name(str(run)), gateway_name(str(answers), "judge")
     with (
-        running_ray(config, progress, _training_gpus(config, evaluated)),
+        running_ray(config, progress),
         _closed(config, run),
         _ended(config, name),
         _ended(config, judge),
     ):
+        _check_placed(config, progress, learns=learns, evaluated=evaluated)
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
-        serve.run_many(
-            [
-                serve.RunTarget(
-                    gateway_app(config.judge, str(answers), "judge"), name=judge, route_prefix=None
-                ),
-                serve.RunTarget(policy_app(config, str(run)), name=name, route_prefix=None),
-            ],
-            wait_for_applications_running=False,
-        )
-        wait_ready(progress, judge, ("judge",))
-        wait_ready(progress, name, ("policy",))
+        with reserved(config.grpo.workers, config.grpo.num_gpus if learns else 0, progress):
+            serve.run_many(
+                [
+                    serve.RunTarget(
+                        gateway_app(config.judge, str(answers), "judge"), name=judge, route_prefix=None
+                    ),
+                    serve.RunTarget(policy_app(config, str(run)), name=name, route_prefix=None),
+                ],
+                wait_for_applications_running=False,
+            )
+            wait_ready(progress, judge, ("judge",))
+            wait_ready(progress, name, ("policy",))
         yield serve.get_deployment_handle("policy", name)
 
 
@@ -240,11 +247,26 @@ def _wanted_gpus(config: Config) -> float:
     return sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
 
 
-def _training_gpus(config: Config, evaluated: bool) -> float:
-    """The policy stays; learner and evaluation's eyes take turns."""
-    learner = config.grpo.num_gpus * config.grpo.workers
-    eyes = sum(part.num_gpus * part.replicas for part in (config.detector, config.depth)) if evaluated else 0
-    return config.policy.num_gpus * config.policy.replicas + max(learner, eyes)
+def cluster_nodes() -> list[Node]:
+    """The machines of the Ray that runs, and how many GPUs each has."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [Node.of(node["NodeManagerAddress"], int(node["Resources"].get("GPU", 0))) for node in alive]
+
+
+def _check_placed(config: Config, progress: Progress, *, learns: bool, evaluated: bool) -> None:
+    """Raises ConfigError where this machine cannot hold a training run; a cluster may get more nodes."""
+    grpo = config.grpo.model_copy(
+        update={
+            "num_gpus": config.grpo.num_gpus if learns else 0,
+            "eval_questions": config.grpo.eval_questions if evaluated else 0,
+        }
+    )
+    try:
+        placement(config.model_copy(update={"grpo": grpo}), cluster_nodes())
+    except ConfigError as error:
+        if config.ray.address() is None:
+            raise
+        progress(f"{error} Waiting for more of them.")
 
 
 def _start_ray(config: Config, address: str | None, progress: Progress) -> None:

@@ -94,6 +94,8 @@ PROTECTED = (
 RAY = {  # who imports Ray beside deployments and jobs, and why
     "valor_ray.perf.serve": "measures the detector behind Serve",
     "valor_ray.perf.judge_bench": "measures gateway replicas on a real Ray",
+    "valor_ray.perf.scaling.mock_parts": "stands in for policy and judge behind Serve",
+    "valor_ray.perf.scaling.rollouts": "measures rollout workers on a real Ray",
     "valor_ray.tabletop.pretrain.checkpoints": "the body of jobs/pretrain_tabletop.py",
 }
 

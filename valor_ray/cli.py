@@ -27,6 +27,7 @@ COMMANDS = {  # and the module of each, in valor_ray.commands
     "report": "evaluate.report",
     "controls": "evaluate.controls",
     "bench": "evaluate.bench",
+    "plan": "tools.plan",
     "doctor": "tools.doctor",
 }
 

@@ -53,7 +53,7 @@ class Sampler(Protocol):
     """The policy as training samples from it: whole batches, with the same result whenever they are asked for.
 
     Called by rollouts, once for each share of a step.
-    Waits until it has the engine to itself, then for the whole batch.
+    Waits until it has the engine to itself (on a GPU batches share it), then for the whole batch.
     """
 
     async def sample(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.actors.notes import Notes
+from deployments.failures import log_place
 from deployments.ray_train import LearnerTask, RayLearner, noting
 from valor_ray.errors import ConfigError, ValorError
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask, Record, Say
@@ -128,6 +129,7 @@ def learner_process(given: dict[str, Any]) -> None:
     task: FinetuneTask = given["task"]
     notes: ActorHandle = given["notes"]
     note, context = noting(notes), get_context()
+    log_place("learner")
     try:
         end = learner_work(
             task,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ray import serve
 
+from deployments.failures import log_place
 from deployments.parts.batches import Batches
 from deployments.parts.cache import ContentCache
 from deployments.parts.isolate import run_batch
@@ -20,6 +21,7 @@ class DepthDeployment:
 
         from valor_ray.models.moge.depth import MoGe
 
+        log_place("depth")
         torch.set_num_threads(1)  # the replicas share the cores with the policy's engine
         self._model = MoGe(config)
         self._cache: ContentCache[DepthMap] = ContentCache(config.cache_entries)

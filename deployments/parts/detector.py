@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
+from deployments.failures import log_place
 from deployments.parts.batches import Batches
 from deployments.parts.cache import ContentCache
 from deployments.parts.following import Follower, Loaded, check_followed
@@ -119,6 +120,7 @@ class DetectorDeployment:
         """Raises CheckpointError, ConfigError: also when what `config.follow` has published cannot be loaded."""
         import torch
 
+        log_place("detector")
         torch.set_num_threads(1)  # the replicas share the cores with the policy's engine
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._detecting = Detecting(config)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import serve
 
+from deployments.failures import log_place
 from deployments.metrics.engine import engine_metrics
 from deployments.parts.following import Follower, Loaded
 from valor_ray.config.models import PolicyConfig
@@ -33,6 +34,7 @@ class PolicyDeployment:
 
         Raises PolicyError, CheckpointError.
         """
+        log_place("policy")
         self._replica = serve.get_replica_context().replica_id.unique_id
         self._policy = VllmPolicy(config, lora_rank, engine_metrics())
         self._follower: Follower | None = None

@@ -33,12 +33,14 @@ judge:
   first_in_flight: 3
   hedge: false
   replicas: 2
+  max_replicas: 3
   cache_dir: /answers
   jpeg_quality: 80
   max_side: 512
 """
 ASKED_ALIKE = {
-    "retries", "patience_s", "first_in_flight", "hedge", "replicas", "cache_dir", "jpeg_quality", "max_side"
+    "retries", "patience_s", "first_in_flight", "hedge", "replicas", "max_replicas", "cache_dir",
+    "jpeg_quality", "max_side"
 }  # fmt: skip
 ADDRESS = {"base_url", "api_key_env"}
 

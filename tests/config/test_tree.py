@@ -19,7 +19,7 @@ def refused(profile: str = "local", *overrides: str) -> str:
 
 
 def test_shipped_profiles_load_and_local_uses_only_shipped_models_and_the_offline_judge() -> None:
-    assert profile_names() == ["gpu", "local"]
+    assert profile_names() == ["gpu", "gpu-1x24", "gpu-1x80", "gpu-2", "gpu-4x8", "local"]
     local = Config.load("local")
     assert {local.policy.model, local.detector.model, local.depth.model} == {
         "tabletop:policy", "tabletop:detector", "tabletop:depth",
@@ -101,7 +101,7 @@ def test_malformed_overrides_are_refused(override: str) -> None:
 def test_unknown_profile_names_the_valid_ones() -> None:
     message = refused("locl")
     assert "Did you mean 'local'?" in message
-    assert "gpu, local" in message
+    assert "gpu-4x8, local" in message
 
 
 def test_profile_file_holds_only_the_differences(tmp_path) -> None:

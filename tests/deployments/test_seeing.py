@@ -14,7 +14,7 @@ import pytest
 from ray import serve
 
 from deployments.ports import RemoteDepth, RemoteDetector
-from deployments.serving import _training_gpus, running_ray, seeing
+from deployments.serving import running_ray, seeing
 from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.errors import ServiceError
@@ -106,14 +106,3 @@ def test_one_that_cannot_start_says_why_and_leaves_nothing(ray_runs: None, tmp_p
     with pytest.raises(ServiceError, match=r"detector did not start: .*CheckpointError"):
         asyncio.run(on_ray())
     assert serve.status().applications == {} and replicas() == []
-
-
-def test_gpus_are_those_of_the_policy_and_of_learner_or_eyes_which_take_turns() -> None:
-    def wanted(evaluated: bool, *settings: str) -> float:
-        gpus = ["policy.num_gpus=1", "policy.replicas=2", "grpo.num_gpus=1", *settings]
-        return _training_gpus(Config.load("local", gpus), evaluated)
-
-    eyes_on_gpus = ("detector.num_gpus=0.5", "detector.replicas=4", "depth.num_gpus=1")
-    assert wanted(True, "grpo.workers=4", *eyes_on_gpus) == 2 + 4
-    assert wanted(True, "grpo.workers=1", *eyes_on_gpus) == 2 + 3
-    assert wanted(False, "grpo.workers=1", *eyes_on_gpus) == 2 + 1

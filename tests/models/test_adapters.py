@@ -15,7 +15,7 @@ from valor_ray.models.adapters import (
     write_unchanging,
 )
 from valor_ray.models.checkpoint import ADAPTER_CONFIG
-from valor_ray.models.vllm.adapters import engine_arguments
+from valor_ray.models.vllm.adapters import adapter_arguments
 
 PROJECTIONS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 
@@ -53,7 +53,7 @@ def test_adapters_that_change_nothing_fit(tmp_path: Path) -> None:
 
 def test_an_engine_has_room_for_the_next_rank_that_vllm_knows() -> None:
     layers = linear_layers(AutoConfig.from_pretrained(trained.SHIPPED))
-    assert [engine_arguments(rank, layers)["max_lora_rank"] for rank in (1, 4, 16, 17)] == [1, 8, 16, 32]
-    assert engine_arguments(4, layers)["lora_target_modules"] == PROJECTIONS
+    assert [adapter_arguments(rank, layers)["max_lora_rank"] for rank in (1, 4, 16, 17)] == [1, 8, 16, 32]
+    assert adapter_arguments(4, layers)["lora_target_modules"] == PROJECTIONS
     with pytest.raises(ConfigError, match=r"at most 512.*`merged` folder"):
-        engine_arguments(513, layers)
+        adapter_arguments(513, layers)

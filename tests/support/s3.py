@@ -20,14 +20,18 @@ def server() -> Iterator[dict[str, str]]:
     one = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     one.start()
     try:
-        yield {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": "http://{}:{}".format(*one.get_host_and_port()),
-        }
+        yield environment("http://{}:{}".format(*one.get_host_and_port()))
     finally:
         one.stop()
+
+
+def environment(address: str) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": address,
+    }
 
 
 def new_bucket() -> str:
@@ -44,15 +48,15 @@ def new_bucket() -> str:
 @contextmanager
 def own_bucket() -> Iterator[str]:
     """For a script: this process and those that it starts can reach it."""
-    with server() as environment:
-        os.environ.update(environment)
+    with server() as variables:
+        os.environ.update(variables)
         yield new_bucket()
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
-    with server() as environment:
-        yield environment
+    with server() as variables:
+        yield variables
 
 
 @pytest.fixture

@@ -34,13 +34,13 @@ a folder with queries.jsonl (query_id, image, question) and truth.jsonl (query_i
 group by). An answer of yes, no, text or a whole number must be met exactly, one with a point within 20 %."""
 
 
-def add_profile(parser: ArgumentParser) -> None:
-    """Add `--profile` and `--set`."""
+def add_profile(parser: ArgumentParser, default: str = "local") -> None:
+    """Add `--profile` and `--set`. default: the profile where none is given."""
     parser.add_argument(
         "--profile",
-        default="local",
+        default=default,
         metavar="NAME|FILE",
-        help="local (default), gpu, or a YAML file over one of them",
+        help=f"local, gpu, or a YAML file over one of them (default {default})",
     )
     parser.add_argument(
         "--set",

@@ -27,7 +27,7 @@ def read_profile(profile: str) -> tuple[dict[str, Any], dict[str, str]]:
     origin: dict[str, str] = {}
     values: dict[str, Any] = {}
     if profile in profile_names():
-        merge(values, _read_yaml(PROFILES / f"{profile}.yaml"), f"profile {profile}", origin)
+        _merge_shipped(profile, values, origin)
         return values, origin
     path = Path(profile).expanduser()
     if not path.is_file():
@@ -40,9 +40,17 @@ def read_profile(profile: str) -> tuple[dict[str, Any], dict[str, str]]:
     base = own.pop("base", "local")
     if base not in profile_names():
         raise ConfigError(f"{path}: base: {base!r} is not a profile. Valid: {', '.join(profile_names())}.")
-    merge(values, _read_yaml(PROFILES / f"{base}.yaml"), f"profile {base}", origin)
+    _merge_shipped(base, values, origin)
     merge(values, own, str(path), origin)
     return values, origin
+
+
+def _merge_shipped(name: str, values: dict[str, Any], origin: dict[str, str]) -> None:
+    """A profile of the package, over the one that it names as its base."""
+    own = _read_yaml(PROFILES / f"{name}.yaml")
+    if (base := own.pop("base", None)) is not None:
+        _merge_shipped(base, values, origin)
+    merge(values, own, f"profile {name}", origin)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

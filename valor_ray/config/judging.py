@@ -111,6 +111,9 @@ class JudgeConfig(Endpoint):
     first_in_flight: int = Field(64, ge=1, description="calls at a time with which a gateway replica starts")
     hedge: bool = Field(True, description="send a straggler a second time and take the first answer")
     replicas: int = Field(1, ge=1, description="gateway replicas (Serve)")
+    max_replicas: int | None = Field(
+        None, ge=1, description="Serve adds gateways up to so many while calls wait; null = always `replicas`"
+    )
     cache_dir: DiskPath | None = Field(
         None, description="folder where answers are kept for ever; null = in the run's own folder"
     )

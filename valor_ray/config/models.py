@@ -40,6 +40,15 @@ class PolicyConfig(Section):
     kv_cache_gib: float | None = Field(
         None, gt=0, description="GiB for the KV cache; null = the engine decides"
     )
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="share of its GPU that an engine takes; null = vLLM's .92"
+    )
+    max_num_seqs: int | None = Field(
+        None, ge=1, description="sequences that an engine works on at a time; null = vLLM's choice"
+    )
+    max_batched_tokens: int | None = Field(
+        None, ge=64, description="tokens in one step of an engine; null = vLLM's choice"
+    )
     enforce_eager: bool = Field(False, description="skip compilation: starts sooner, samples slower")
     replicas: int = Field(1, ge=1, description="Serve replicas, one engine each")
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
@@ -47,6 +56,11 @@ class PolicyConfig(Section):
         None, ge=1, description="CPU threads of an engine; null = as many as the machine or Ray gives it"
     )
     max_ongoing: int = Field(32, ge=1, description="questions a replica works on at a time")
+    exact_samples: bool | None = Field(
+        None,
+        description="training samples are the same bit for bit whenever they are asked for: a batch has the engine to "
+        "itself; false: all share it, and judging begins with the first; null = on CPU true, on GPUs false",
+    )
     weight_transfer: Literal["nccl", "gloo"] | None = Field(
         None,
         description="how a learner's new weights come into running engines: nccl is vLLM's own transfer from GPU to "
@@ -55,6 +69,10 @@ class PolicyConfig(Section):
     hang_s: float = Field(
         300, gt=0, description="an engine with work and no progress for so long is replaced, seconds"
     )
+
+    @property
+    def exact(self) -> bool:
+        return self.num_gpus == 0 if self.exact_samples is None else self.exact_samples
 
 
 class DetectorConfig(Section):
@@ -73,6 +91,9 @@ class DetectorConfig(Section):
     max_batch: int = Field(8, ge=1, description="pictures in one forward pass")
     batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
     replicas: int = Field(1, ge=1, description="Serve replicas")
+    max_replicas: int | None = Field(
+        None, ge=1, description="Serve adds replicas up to so many while calls wait; null = always `replicas`"
+    )
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
     cache_entries: int = Field(1024, ge=0, description="(picture, phrases) results kept per replica")
     follow: DiskPath | None = Field(
@@ -100,6 +121,9 @@ class DepthConfig(Section):
     max_batch: int = Field(4, ge=1, description="pictures in one forward pass")
     batch_wait_s: float = Field(0.01, ge=0, description="longest wait for a batch to fill, seconds")
     replicas: int = Field(1, ge=1, description="Serve replicas")
+    max_replicas: int | None = Field(
+        None, ge=1, description="Serve adds replicas up to so many while calls wait; null = always `replicas`"
+    )
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
     cache_entries: int = Field(64, ge=0, description="depth maps kept per replica (4 bytes a pixel each)")
 

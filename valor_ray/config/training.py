@@ -24,6 +24,12 @@ class GrpoConfig(Section):
     steps: int | None = Field(None, ge=1, description="optimizer steps; null = as many as the epochs make")
     prompts: int = Field(64, ge=1, description="queries per step; paper: 64")
     samples: int = Field(5, ge=2, description="replies per query, a group; paper: 5")
+    shards: int | None = Field(
+        None,
+        ge=1,
+        description="assignments of a step, each sampled by one policy replica at a time; null = one for each replica "
+        "of the first start, and on GPUs at least 8, so that replicas that come later find work",
+    )
     reserve: float = Field(
         0.5,
         ge=0,
@@ -48,6 +54,10 @@ class GrpoConfig(Section):
     clip: float = Field(0.2, gt=0, lt=1, description="of the importance ratio; paper: 0.2")
     workers: int = Field(1, ge=1, description="learner processes (Ray Train)")
     num_gpus: float = Field(0, ge=0, description="GPUs per learner process")
+    device: Literal["auto", "cpu"] = Field(
+        "auto",
+        description="what it computes on: its GPUs, where it has any; cpu: placement can be tried without real GPUs",
+    )
     gpu_gib: float | None = Field(
         None,
         gt=0,
@@ -122,6 +132,11 @@ class GrpoConfig(Section):
     def learner_seed(self) -> int:
         """`seed` as numpy's and torch's global generators take it: 32 bits."""
         return self.seed % 2**32
+
+
+def learn_on_cpu() -> None:
+    """Of a learner process that has GPUs: Ray Train names one in this variable, which accelerate believes."""
+    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
 
 
 def learner_processes() -> int:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -133,6 +134,35 @@ def test_a_batch_is_the_same_bit_for_bit_whatever_else_is_asked(
 
 
 @pytest.mark.timeout(300)
+def test_batches_that_share_the_engine_go_on_beside_each_other(
+    policy: VllmPolicy, loop: asyncio.Runner
+) -> None:
+    """As on GPUs: the second batch does not wait for the end of the first, and every reply is one of the engine's."""
+    order: list[str] = []
+
+    async def batch(name: str, tokens: int) -> list[list[Reply]]:
+        drawn = await policy.sample(QUESTIONS[:2], n=2, seed=5, sampling=replace(PLAIN, max_tokens=tokens))
+        order.append(name)
+        return drawn
+
+    async def both() -> list[list[list[Reply]]]:
+        return list(await asyncio.gather(batch("long", 200), batch("short", 4)))
+
+    exact, policy.config = policy.config, policy.config.model_copy(update={"exact_samples": False})
+    try:
+        batches = loop.run(both())
+    finally:
+        policy.config = exact
+    assert order == ["short", "long"]
+    for (first, second), tokens in zip(batches, (200, 4), strict=True):
+        assert len(first) == len(second) == 2
+        for reply in (*first, *second):
+            assert 0 < len(reply.token_ids) <= tokens and reply.versions == (
+                (policy.version, len(reply.token_ids)),
+            )
+            assert torch.allclose(torch.tensor(reply.logprobs), logprobs_of(shipped(), reply), atol=1e-3)
+
+
 def test_many_seeded_requests_at_a_time_do_not_end_the_engine(
     policy: VllmPolicy, loop: asyncio.Runner
 ) -> None:

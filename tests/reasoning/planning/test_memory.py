@@ -185,3 +185,22 @@ def test_each_category_is_near_what_torch_tracks(settings: dict[str, Any], check
     assert peak["Activation"] == pytest.approx(
         activation_bytes(made, micro * tokens, 2, checkpointing), rel=0.15
     )
+
+
+@pytest.mark.parametrize("profile", ["gpu", "gpu-1x80", "gpu-2", "gpu-4x8"])
+def test_the_profiles_hold_what_they_are_for(profile: str) -> None:
+    config = Config.load(profile, [])
+    learner = learner_bytes(shape(**QWEN3_8B), config)
+    check_fits(learner, config)
+    assert (
+        config.grpo.gpu_gib is not None and learner.total > 0.3 * config.grpo.gpu_gib * GIB
+    )  # nor much larger
+
+
+def test_a_small_card_answers_and_does_not_train() -> None:
+    config = Config.load("gpu-1x24", [])
+    with pytest.raises(ConfigError, match="learner process needs about"):
+        check_fits(learner_bytes(shape(**QWEN3_8B), config), config)
+    weights = engine_bytes(shape(**QWEN3_8B), config)["weights"]
+    share = config.policy.gpu_memory_utilization
+    assert weights is not None and share is not None and weights + 2 * GIB < share * 24 * GIB

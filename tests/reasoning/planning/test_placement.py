@@ -12,7 +12,7 @@ from valor_ray.reasoning.planning.placement import Node, Place, assumed_nodes, p
 
 
 def settings(*words: str) -> Config:
-    return Config.load("gpu", list(words))
+    return Config.load("gpu", ["policy.replicas=1", *words])
 
 
 def nodes(*gpus: int) -> list[Node]:
@@ -94,3 +94,28 @@ def test_as_many_nodes_are_assumed_as_are_needed() -> None:
     assert len(assumed_nodes(settings("policy.replicas=5"))) == 2
     with pytest.raises(ConfigError, match="policy 0 wants 9 GPUs"):
         assumed_nodes(settings("policy.num_gpus=9"))
+
+
+@pytest.mark.parametrize(
+    ("profile", "gpus"), [("gpu", (8,)), ("gpu-1x80", (1,)), ("gpu-2", (2,)), ("gpu-4x8", (8,) * 4)]
+)
+def test_each_profile_takes_all_of_what_it_is_named_for(profile: str, gpus: tuple[int, ...]) -> None:
+    places = placement(Config.load(profile, []), nodes(*gpus))
+    taken = {(place.node, gpu) for name, place in places.items() if name[0] in "lp" for gpu in place.gpus}
+    assert len(taken) == sum(gpus)
+    assert len({place.node for name, place in places.items() if name.startswith("learner")}) == 1
+
+
+def test_eyes_that_want_more_than_the_learner_has_take_what_is_free_too() -> None:
+    words = (
+        "grpo.workers=1",
+        "policy.replicas=2",
+        "detector.num_gpus=0.5",
+        "detector.replicas=4",
+        "depth.num_gpus=1",
+    )
+    places = placement(settings(*words), nodes(5))
+    eyes = {gpu for name, place in places.items() if name[0] == "d" for gpu in place.gpus}
+    assert eyes == {0, 3, 4}  # the learner's, and the two that nobody has
+    with pytest.raises(ConfigError, match="depth 0 wants 1 GPUs"):
+        placement(settings(*words, "detector.replicas=6"), nodes(5))

@@ -233,3 +233,67 @@ def test_canaries_are_judged_among_them_and_are_no_rollouts(kept_samples: Folder
         record["canary"] and record["step"] == 3 for record in outcome.audit
     )
     assert len(outcome.rollouts) == 6
+
+
+# group by group, as where engines are shared
+
+
+class Uneven(Dice):
+    """Replies of a group come when its turn is called; `late` ones wait for `release`."""
+
+    def __init__(self, late: str = "", release: asyncio.Event | None = None) -> None:
+        super().__init__()
+        self.late, self.release = late, release
+
+    async def sample(
+        self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
+    ) -> list[list[Reply]]:
+        if self.release is not None and self.late in questions:
+            await asyncio.wait_for(self.release.wait(), 10)
+        return await super().sample(questions, n=n, seed=seed, sampling=sampling)
+
+
+def each(work: Assignment, rewarder, kept_samples: FolderSamples, sampler: Dice) -> RolloutResult:
+    return asyncio.run(roll_out(work, 3, sampler, SAMPLING, rewarder, kept_samples, 60, group_by_group=True))
+
+
+def test_judging_begins_with_the_first_group_and_the_records_are_those_of_one_call(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def judge(question: str, reply: str) -> Reward:
+        if question == "b":
+            release.set()  # else `a` would never be sampled
+        return await by_place(question, reply)
+
+    early = each(assignment("a", "b", "c"), judge, FolderSamples(tmp_path), Uneven("a", release))
+    late = (
+        run(assignment("a", "b", "c"), by_place, FolderSamples(tmp_path / "none"), Dice())
+        if ((tmp_path / "none").mkdir() is None)
+        else None
+    )
+    assert late is not None and early.rollouts == late.rollouts
+
+
+def test_each_group_is_kept_before_it_is_judged_and_never_sampled_again(tmp_path: Path) -> None:
+    kept = FolderSamples(tmp_path)
+
+    async def dies(question: str, reply: str) -> Reward:
+        raise KeyboardInterrupt
+
+    dice = Dice()
+    with pytest.raises(KeyboardInterrupt):
+        each(assignment("a", "b"), dies, kept, dice)
+    there = len(list(tmp_path.iterdir()))
+    assert 1 <= there <= 2
+    again = Dice()
+    result = each(assignment("a", "b"), by_place, kept, again)
+    assert len(again.asked) == 2 - there
+    assert [row.reply for row in result.rollouts] == [f"{q} {n}" for q in "ab" for n in range(3)]
+    kept.forget("s000003-0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_groups_without_use_are_replaced_group_by_group_too(tmp_path: Path) -> None:
+    result = each(assignment("flat 1", "b", "c", "d"), by_place, FolderSamples(tmp_path), Dice())
+    assert {row.question for row in result.rollouts if row.fate == "used"} == {"b", "c"}
+    assert {row.question for row in result.rollouts} == {"flat 1", "b", "c"}

@@ -18,10 +18,10 @@ from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.judges.audit import canaries
 from valor_ray.reasoning.learner.learn import LearnerEnd
+from valor_ray.reasoning.planning.plan import plan
 from valor_ray.reasoning.training import step_records
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
-from valor_ray.reasoning.planning.plan import plan
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.run import train
 from valor_ray.reasoning.training.schedule import Assignment

@@ -8,7 +8,7 @@ import pytest
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.training.schedule import assignments
+from valor_ray.reasoning.training.schedule import assignments, shards_of
 from valor_ray.records import Query
 
 QUERIES = [Query(f"q{i}", f"Question {i}?") for i in range(24)]
@@ -61,3 +61,18 @@ def test_epochs_make_steps_where_none_are_given() -> None:
 def test_fewer_queries_than_a_step_asks_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"5 queries .* --set grpo.prompts=4"):
         next(assignments(QUERIES[:5], grpo(), shards=1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "shards"),
+    [
+        (["policy.replicas=2"], 2),  # on a CPU as many as replicas: a replay is bit for bit the same
+        (["policy.num_gpus=1", "policy.replicas=2"], 8),  # on GPUs work for replicas that come later
+        (["policy.num_gpus=1", "policy.replicas=12", "grpo.prompts=64"], 12),
+        (["policy.num_gpus=1", "grpo.prompts=4"], 4),  # no shard without a query
+        (["grpo.shards=6", "policy.num_gpus=1"], 6),
+        (["grpo.shards=100"], 8),
+    ],
+)
+def test_shards_are_apart_from_replicas_where_nothing_is_bit_exact(settings: list[str], shards: int) -> None:
+    assert shards_of(Config.load("local", ["grpo.prompts=8", *settings])) == shards

@@ -19,6 +19,8 @@ examples:
   valor bench serve            pictures a second of the detector on Serve, and of the same model alone (about 2 minutes)
   valor bench publish --json   new weights from memory into a replica, by files, and a bare broadcast (half a minute)
   valor bench checkpoint       how long a learner stands still for a checkpoint, and for a plain save (a minute)
+  valor bench policies --json  rollouts a second with 1, 2, 4 policy replicas of a mock engine (about 4 minutes)
+  valor bench gateways --json  judge calls a second with 1, 2, 4 gateways; what bends the curve (about 3 minutes)
 
 Nothing else should run meanwhile. Every figure is of this run on this machine; both sides do the same work.
 """
@@ -30,12 +32,16 @@ NAMES = {
     "serve": "pictures a second of the detector: Serve, the raw batched model, one at a time",
     "publish": "seconds of a publication from memory, against a bare broadcast of the same bytes",
     "checkpoint": "seconds in which a learner stands still for a checkpoint, against a plain save",
+    "policies": "rollouts a second with 1, 2, 4 policy replicas of a mock engine, and what bends the curve",
+    "gateways": "judge calls a second with 1, 2, 4 gateways against a mock endpoint, and what bends the curve",
 }
 MODULES = {
     "grpo": "training.grpo",
     "boxes": "boxes.bench",
     "publish": "weights.publish",
     "checkpoint": "weights.checkpoint",
+    "policies": "scaling.policies",
+    "gateways": "scaling.gateways",
 }  # of valor_ray.perf, where the name is not the module's
 
 
@@ -155,6 +161,40 @@ def _layers(parser: ArgumentParser, layers: int) -> None:
     )
 
 
+def _policies(parser: ArgumentParser) -> None:
+    _scaling(parser, "policy replicas", 24)
+    parser.add_argument(
+        "--tokens-per-s",
+        type=float,
+        default=200.0,
+        metavar="X",
+        help="of one sequence of a mock engine, whose replies have 200 (200)",
+    )
+
+
+def _gateways(parser: ArgumentParser) -> None:
+    _scaling(parser, "gateways", 16)
+    parser.add_argument(
+        "--in-flight", type=positive, default=64, metavar="N", help="calls of each gateway (64)"
+    )
+    parser.add_argument(
+        "--latency", type=float, default=2.0, metavar="S", help="of the mock endpoint, seconds (2)"
+    )
+
+
+def _scaling(parser: ArgumentParser, what: str, seconds: int) -> None:
+    parser.add_argument(
+        "--replicas",
+        type=_numbers,
+        default=(1, 2, 4),
+        metavar="N,N",
+        help=f"numbers of {what} to compare (1,2,4)",
+    )
+    parser.add_argument(
+        "--seconds", type=positive, default=seconds, metavar="N", help=f"for each number ({seconds})"
+    )
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     """argparse type: whole numbers with commas, each once, smallest first; `none`: none."""
     return () if text == "none" else tuple(sorted({positive(word.strip()) for word in text.split(",")}))
@@ -162,7 +202,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 _OPTIONS = {
     "sandbox": _sandbox, "judges": _judges, "grpo": _grpo, "boxes": _boxes, "serve": _serve, "publish": _publish,
-    "checkpoint": _checkpoint,
+    "checkpoint": _checkpoint, "policies": _policies, "gateways": _gateways,
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from valor_ray.runs.store.place import looked_at, run_path, shown, stored, url_o
 if TYPE_CHECKING:
     from valor_ray.benchmarks.held_out import HeldOut
     from valor_ray.config.tree import Config
+    from valor_ray.reasoning.planning.placement import Node
     from valor_ray.records import Query
 
 DATA = "data"  # in the run folder: rendered scenes
@@ -117,8 +118,8 @@ def run(args: Namespace) -> int:
 
 def _work(args: Namespace, config: Config) -> dict[str, Any]:
     from valor_ray.reasoning.learner.learn import check_shape
-    from valor_ray.reasoning.training.local import LocalTrainHost, Replay
     from valor_ray.reasoning.planning.plan import plan
+    from valor_ray.reasoning.training.local import LocalTrainHost, Replay
     from valor_ray.reasoning.training.run import replay, train
     from valor_ray.runs.folder import REASONING, check_kind, claimed
 
@@ -129,7 +130,7 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
         return replay(args.folder, config, Replay(config, args.replay), say=_say)
     if args.dry_run:
         check_kind(args.folder, REASONING)
-        return plan(config, _planned_queries(args, config))
+        return plan(config, _planned_queries(args, config), nodes=_nodes(config))
     with claimed(args.folder, REASONING):
         queries = training_queries(config, args.folder)
         # refuses at once what would be refused after the rendering
@@ -143,14 +144,33 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
     else:
         from deployments.reasoning import RayTrainHost
 
-        host = RayTrainHost(evaluated=held_out is not None)
+        host = RayTrainHost(evaluated=held_out is not None, learns=not args.rollouts_only)
     return train(args.folder, config, queries, host, held_out, say=_say, learner=not args.rollouts_only)
+
+
+def _nodes(config: Config) -> list[Node]:
+    """Of the cluster that RAY_ADDRESS names, else this machine, else as many nodes of 8 GPUs as are needed."""
+    from valor_ray.reasoning.planning.placement import Node, assumed_nodes
+
+    if config.ray.address() is not None:
+        from deployments.serving import cluster_nodes, running_ray
+
+        with running_ray(config, _say):
+            return cluster_nodes()
+    if not (config.grpo.num_gpus or config.policy.num_gpus):
+        return []
+    import torch
+
+    count = torch.cuda.device_count()
+    return [Node.of("this machine", count)] if count else assumed_nodes(config)
 
 
 def _flat(report: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Names and values; of what is nested, with the names above it."""
     for name, value in report.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and "gpus" in value:  # the place of a process
+            yield before + name, f"{value['node']}, GPUs {value['gpus']}, {value['share']:.0%} of each"
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{before}{name}.")
         else:
             yield before + name, value

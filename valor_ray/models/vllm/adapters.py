@@ -16,7 +16,7 @@ from valor_ray.errors import ConfigError
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for
 
 
-def engine_arguments(rank: int, layers: Iterable[str]) -> dict[str, Any]:
+def adapter_arguments(rank: int, layers: Iterable[str]) -> dict[str, Any]:
     """For AsyncEngineArgs: room for adapters of so high a rank on these layers of a model. Raises ConfigError."""
     room = next((most for most in _RANKS if most >= rank), None)
     if room is None:

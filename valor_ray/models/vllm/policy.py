@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,12 +18,13 @@ from valor_ray.errors import CheckpointError, ConfigError, PolicyError
 from valor_ray.models.adapters import check_adapters, linear_layers, read_adapters, write_unchanging
 from valor_ray.models.checkpoint import check_language_model
 from valor_ray.models.hub import loadable
-from valor_ray.models.vllm.adapters import adapter_request, engine_arguments
+from valor_ray.models.vllm.adapters import adapter_arguments, adapter_request
+from valor_ray.models.vllm.arguments import engine_arguments
 from valor_ray.models.vllm.engine_end import own_engines
 from valor_ray.models.vllm.prompting import fitting_prompt, prompt_ids
 from valor_ray.models.vllm.turns import Turns
 from valor_ray.models.vllm.watch import Watch
-from valor_ray.models.vllm.weights import WORKER_EXTENSION, check_shapes, check_weights
+from valor_ray.models.vllm.weights import check_shapes, check_weights
 from valor_ray.records import START_VERSION, Reply, Sampling
 from valor_ray.runs.publications import Checksums, Transfer
 
@@ -115,23 +116,11 @@ class VllmPolicy:
         # Kept here and not returned: the thread would hold it beyond `close`, and vLLM complain at exit.
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
-                model=self.model,
-                dtype=self.config.dtype,
-                max_model_len=self.config.max_model_len,
-                enforce_eager=self.config.enforce_eager,
-                logprobs_mode="processed_logprobs",
-                disable_log_stats=True,
-                generation_config="vllm",
-                worker_extension_cls=WORKER_EXTENSION,
+                **engine_arguments(self.config, self.model, cpu=current_platform.is_cpu()),
                 weight_transfer_config=self._transfer_config(),
-                kv_cache_memory_bytes=None if current_platform.is_cpu() else self._kv_cache_bytes(),
-                tensor_parallel_size=max(1, int(self.config.num_gpus)),
                 # On CPU vLLM puts its worker into a process of its own; each of the two then spins on a core while it
                 # waits for the other, which everybody else here could use.
                 distributed_executor_backend=UniProcExecutor if current_platform.is_cpu() else None,
-                # A prompt cut in two takes back the random number of its first part, which ends an engine on CPU
-                # ("CPU Generator does not use offset") as soon as many seeded requests come together.
-                enable_chunked_prefill=False if current_platform.is_cpu() else None,
                 **self._adapter_arguments(),
             ),
             stat_loggers=self._stat_loggers,
@@ -142,7 +131,7 @@ class VllmPolicy:
             return {}
         from transformers import AutoConfig
 
-        return engine_arguments(self._rank, linear_layers(AutoConfig.from_pretrained(self.model)))
+        return adapter_arguments(self._rank, linear_layers(AutoConfig.from_pretrained(self.model)))
 
     def _hf_config(self) -> Any:
         return self._engine.model_config.hf_config
@@ -152,10 +141,6 @@ class VllmPolicy:
 
         backend = self.config.weight_transfer
         return None if backend is None else WeightTransferConfig(backend=backend)
-
-    def _kv_cache_bytes(self) -> int | None:
-        gib = self.config.kv_cache_gib
-        return None if gib is None else int(gib * 2**30)
 
     def prompt_ids(self, question: str) -> list[int]:
         """Token ids of the chat prompt, the same in training and at inference."""
@@ -195,22 +180,28 @@ class VllmPolicy:
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
     ) -> list[list[Reply]]:
-        """n replies to each question, bit for bit the same for the same weights, questions, seed and number of threads.
+        """n replies to each question, on a CPU bit for bit the same for the same weights, questions, seed and number of
+        threads. Raises QuestionError, PolicyError.
 
         Log-probabilities depend in their last bits on what is computed together. So the batch has the engine to itself,
-        and the engine waits, with empty caches, until it has the whole batch. Raises QuestionError, PolicyError.
+        and the engine waits, with empty caches, until it has the whole batch. Unless policy.exact_samples is false (on
+        GPUs, where nothing repeats bit for bit): then batches share the engine, and one begins while the last replies
+        of another are written.
         """
         self._check_usable()
         prompts = [self._fitting_prompt(question) for question in questions]
         with self._watch.working(), _engine_errors():
-            async with self._turns.alone(), self._requests() as requests:
-                async with self._paused():
+            async with self._batch_turn(), self._requests() as requests:
+                async with self._paused() if self.config.exact else nullcontext():
                     self._updated = False
                     for index, prompt in enumerate(prompts):
                         params = self._params(sampling, prompt, n, question_seed(seed, index))
                         requests.append(await self._add(prompt, params))
                 finals = [await self._final(request) for request in requests]
         return [self._replies(prompt, final) for prompt, final in zip(prompts, finals, strict=True)]
+
+    def _batch_turn(self) -> AbstractAsyncContextManager[None]:
+        return self._turns.alone() if self.config.exact else self._turns.shared()
 
     async def score(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
         """Log-probability at temperature 1 of each token of the second part, given all before it.

@@ -84,7 +84,7 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path, *, sharded: bool = F
         scale_rewards="group",
         bf16=grpo.dtype == "bfloat16" and not sharded,
         fp16=False,
-        use_cpu=grpo.num_gpus == 0,
+        use_cpu=grpo.num_gpus == 0 or grpo.device == "cpu",
         gradient_checkpointing=grpo.gradient_checkpointing,
         ddp_find_unused_parameters=False,
         seed=grpo.learner_seed,

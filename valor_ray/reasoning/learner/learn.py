@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valor_ray.config.training import GrpoConfig
+from valor_ray.config.training import GrpoConfig, learn_on_cpu
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.learner.ports import BatchSource
@@ -72,6 +72,8 @@ def _trainer(config: Config, steps: int, part: Path) -> Any:
     from valor_ray.reasoning.learner.models import base_name, is_sharded, load_policy
 
     grpo = config.grpo
+    if grpo.device == "cpu":
+        learn_on_cpu()
     if grpo.threads is not None:
         torch.set_num_threads(grpo.threads)
     set_seed(grpo.learner_seed)

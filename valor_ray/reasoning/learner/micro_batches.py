@@ -43,23 +43,26 @@ def token_micro_batches(
 ) -> list[dict[str, torch.Tensor]]:
     """As `micro_batches`, each of as many rows as `tokens` tokens hold, padding included; a longer row goes alone.
 
-    Every process has as many as the others, one at least: those that are lacking have a row whose masks are 0.
+    A turn of all processes is cut at a time, so that they have equally many micro-batches, one at least, and of equally
+    many rows, which trl counts on. Rows whose masks are 0 fill the first turn up.
     """
     aged = sorted(zip(rows, lags, strict=True), key=lambda pair: _length(pair[0]))
-    cut: list[list[tuple[Rollout, int] | None]] = []
+    lacking = -len(aged) % world if aged else world
+    filled = [*[None] * lacking, *aged]
+    turns: list[list[tuple[Rollout, int] | None]] = []
     width = length = 0
-    for row in aged:
-        before, after = len(row[0].prompt_ids), len(row[0].token_ids)
-        wide, long = max(width, before), max(length, after)
-        if cut and (len(cut[-1]) + 1) * (wide + long) <= tokens:
-            cut[-1].append(row)
-            width, length = wide, long
+    for start in range(0, len(filled), world):
+        further = filled[start : start + world]
+        wide = max([1, *(len(row[0].prompt_ids) for row in further if row)])
+        long = max([1, *(len(row[0].token_ids) for row in further if row)])
+        both = max(width, wide), max(length, long)
+        if turns and (len(turns[-1]) // world + 1) * sum(both) <= tokens:
+            turns[-1].extend(further)
+            width, length = both
         else:
-            cut.append([row])
-            width, length = before, after
-    lacking = -len(cut) % world if cut else world
-    cut[:0] = [[None] for _ in range(lacking)]
-    return [_tensors(chunk, pad_id) for chunk in cut[rank::world]]
+            turns.append([*further])
+            width, length = wide, long
+    return [_tensors(turn[rank::world], pad_id) for turn in turns]
 
 
 def _length(rollout: Rollout) -> tuple[int, str]:

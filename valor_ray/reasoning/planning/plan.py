@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.planning.memory import memory_plan
-from valor_ray.reasoning.training.schedule import assignments
+from valor_ray.reasoning.planning.placement import Node, placement
+from valor_ray.reasoning.planning.sizing.splits import step_seconds
+from valor_ray.reasoning.training.schedule import assignments, shards_of
 from valor_ray.records import Query
 
 if TYPE_CHECKING:
@@ -19,15 +21,18 @@ _SCENE_CALLS = (
 )
 
 
-def plan(config: Config, queries: Sequence[Query], *, memory: bool = True) -> dict[str, Any]:
+def plan(
+    config: Config, queries: Sequence[Query], *, memory: bool = True, nodes: Sequence[Node] | None = None
+) -> dict[str, Any]:
     """What a run would do, without doing it. Raises ConfigError as the run would.
 
     memory: also what it takes of memory and disk, for which transformers is imported; a run that cannot fit is refused.
+    nodes: where it would run: also who sits on which GPU, refused where they do not fit.
     """
     check_shape(config.grpo)
     grpo = config.grpo
     steps = grpo.number_of_steps(len(queries))
-    todo = list(assignments(queries, grpo, config.policy.replicas, config.reward.audit_every))
+    todo = list(assignments(queries, grpo, shards_of(config), config.reward.audit_every))
     replies = steps * grpo.prompts * grpo.samples
     most = sum(len(assignment.queries) for assignment in todo) * grpo.samples
     heads, scene_calls = len(config.reward.judged()), _SCENE_CALLS * (config.reward.scenes > 0)
@@ -53,5 +58,11 @@ def plan(config: Config, queries: Sequence[Query], *, memory: bool = True) -> di
         "checkpoints": -(-steps // grpo.save_every),
         "policy_replicas": config.policy.replicas,
         "learner_processes": grpo.workers,
-        **(memory_plan(config, steps) if memory else {}),
+        **(memory_plan(config, steps) | step_seconds(config) if memory else {}),
+        **({} if nodes is None else {"placement": _placed(config, nodes)}),
     }
+
+
+def _placed(config: Config, nodes: Sequence[Node]) -> dict[str, Any]:
+    """Process -> {node, gpus, share}; of what has GPUs."""
+    return {name: place.record() for name, place in placement(config, nodes).items()}

@@ -12,7 +12,7 @@ from valor_ray.config.judging import RewardConfig
 from valor_ray.config.training import GrpoConfig
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.training.rollout import RolloutResult
-from valor_ray.reasoning.training.schedule import assignment_name
+from valor_ray.reasoning.training.schedule import assignment_name, shards_of
 from valor_ray.records import Rollout, Sample
 from valor_ray.runs.folder import REASONING, changes, claimed, meaning, save_settings, saved_settings
 from valor_ray.runs.record_file import RecordFile, cut_torn_line, keep_records, read_records, replace_text
@@ -82,12 +82,12 @@ class TrainFolder:
         save_settings(self.config, config)
 
     def shards(self, config: Config) -> int:
-        """Assignments that each step is split into: one for each policy replica of the first start.
+        """Assignments that each step is split into, as the first start had it (schedule.shards_of).
 
         Later starts may have other replicas: recorded assignments count as they are.
         """
         if not self._plan.exists():
-            replace_text(self._plan, json.dumps({"shards": min(config.policy.replicas, config.grpo.prompts)}))
+            replace_text(self._plan, json.dumps({"shards": shards_of(config)}))
         return int(json.loads(self._plan.read_text(encoding="utf-8"))["shards"])
 
     def keep_queries(self, queries: Sequence[Query]) -> None:

@@ -109,6 +109,7 @@ class RolloutStep:
             self.rewarder,
             self.kept_samples,
             reward_patience(self.config),
+            group_by_group=not self.config.policy.exact,
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from valor_ray.errors import JudgeError
@@ -18,6 +19,8 @@ from valor_ray.reasoning.training.advantage import Use, advantages
 from valor_ray.reasoning.training.schedule import Assignment
 from valor_ray.records import Head, Query, Reply, Reward, Rollout, Sample, Sampling, Verdict
 
+_GROUPS = 100_000  # more than an assignment has
+_Begun = dict[str, "asyncio.Future[Reward]"]  # by rollout_id
 _MOST_MISSING = 0.5  # with a larger share of rewards that a judge owes it is taken for ill, and asked again
 _ASK_AGAIN_S = (5.0, 30.0, 120.0)  # pauses before missing rewards are asked for again
 
@@ -56,16 +59,21 @@ async def roll_out(
     rewarder: Rewarding,
     kept_samples: KeptSamples,
     reward_patience_s: float,
+    *,
+    group_by_group: bool = False,
 ) -> RolloutResult:
     """Rollouts of `assignment.groups` useful groups, or as many as queries and reserve give.
 
     Called by RolloutStep, in a rollout worker on Ray; waits for the policy, then for the judges of all its samples.
-    reward_patience_s: after so long a reward is missing, whatever hangs. Raises PolicyError when there are no samples,
-    JudgeError when the judge refuses every call, or has given few verdicts although it was asked again and again.
+    group_by_group: a call of the sampler a group, all at once, and the judges begin with the first that is there; else
+    one call, whose replies are the same whenever they are asked for. reward_patience_s: after so long a reward is
+    missing, whatever hangs. Raises PolicyError when there are no samples, JudgeError when the judge refuses every call,
+    or has given few verdicts although it was asked again and again.
     """
     waiting: list[Query] = list(assignment.queries)
     rollouts: list[Rollout] = []
     useful, part, sample_s, judge_s = 0, 0, 0.0, 0.0
+    begun: _Begun = {}
     auditing = asyncio.create_task(_audit(assignment, rewarder, reward_patience_s))
     try:
         while useful < assignment.groups and waiting:
@@ -74,16 +82,15 @@ async def roll_out(
             start = time.monotonic()
             if isinstance(rewarder, Rewarder):
                 rewarder.prepare(query.question for query in asked)
-            samples = _still_wanted(kept_samples.kept(assignment.assignment_id, part), asked, first_group)
-            if not samples:
-                seed = assignment.seed + 7919 * part
-                questions = [query.question for query in asked]
-                replies = await sampler.sample(questions, n=samples_each, seed=seed, sampling=sampling)
-                samples = _samples(assignment, asked, first_group, replies)
-                kept_samples.keep(assignment.assignment_id, part, samples)
+            ask = _Ask(assignment, asked, first_group, part, samples_each, sampling)
+            if group_by_group:
+                judge = partial(_begin, begun, rewarder, reward_patience_s)
+                samples = await _group_by_group(ask, sampler, kept_samples, judge)
+            else:
+                samples = await _in_one_call(ask, sampler, kept_samples)
             waiting = waiting[len({sample.group for sample in samples}) :]
             sampled = time.monotonic()
-            rewards = await _rewards(samples, rewarder, reward_patience_s)
+            rewards = await _rewards(samples, rewarder, reward_patience_s, begun)
             missing = [reward for reward in rewards if not lasting(reward)]
             if part == 0 and len(missing) > _MOST_MISSING * len(rewards):
                 raise JudgeError(_ill(missing, len(rewards)))  # a step without rewards would teach nothing
@@ -95,6 +102,62 @@ async def roll_out(
         return RolloutResult(assignment.step, assignment.shard, rollouts, await auditing, sample_s, judge_s)
     finally:
         auditing.cancel()
+        for reward in begun.values():
+            reward.cancel()
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """A part of an assignment: groups that are sampled together."""
+
+    assignment: Assignment
+    queries: Sequence[Query]
+    first_group: int
+    part: int
+    samples_each: int
+    sampling: Sampling
+
+    @property
+    def seed(self) -> int:
+        return self.assignment.seed + 7919 * self.part
+
+
+async def _in_one_call(ask: _Ask, sampler: Sampler, kept_samples: KeptSamples) -> list[Sample]:
+    name = ask.assignment.assignment_id
+    samples = _still_wanted(kept_samples.kept(name, ask.part), ask.queries, ask.first_group)
+    if not samples:
+        questions = [query.question for query in ask.queries]
+        replies = await sampler.sample(questions, n=ask.samples_each, seed=ask.seed, sampling=ask.sampling)
+        samples = _samples(ask.assignment, ask.queries, ask.first_group, replies)
+        kept_samples.keep(name, ask.part, samples)
+    return samples
+
+
+async def _group_by_group(
+    ask: _Ask, sampler: Sampler, kept_samples: KeptSamples, judge: Callable[[Sequence[Sample]], None]
+) -> list[Sample]:
+    """Each group is kept by itself, before its judging begins."""
+
+    async def one(group: int, query: Query) -> list[Sample]:
+        name, number = ask.assignment.assignment_id, _GROUPS * (ask.part + 1) + group
+        samples = await asyncio.to_thread(kept_samples.kept, name, number)
+        if not samples or samples[0].query_id != query.query_id:
+            (replies,) = await sampler.sample(
+                [query.question], n=ask.samples_each, seed=ask.seed + 104729 * group, sampling=ask.sampling
+            )
+            samples = _samples(ask.assignment, [query], group, [replies])
+            await asyncio.to_thread(kept_samples.keep, name, number, samples)
+        judge(samples)
+        return samples
+
+    groups = await asyncio.gather(*(one(n, query) for n, query in enumerate(ask.queries, ask.first_group)))
+    return [sample for group in groups for sample in group]
+
+
+def _begin(begun: _Begun, rewarder: Rewarding, patience_s: float, samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        reward = _in_time(rewarder, sample.question, sample.reply, patience_s)
+        begun[sample.rollout_id] = asyncio.ensure_future(reward)
 
 
 def _samples(
@@ -136,8 +199,12 @@ def _still_wanted(kept: Sequence[Sample] | None, asked: Sequence[Query], first_g
     return [sample for sample in kept or () if sample.group in wanted]
 
 
-async def _rewards(samples: Sequence[Sample], rewarder: Rewarding, patience_s: float) -> list[Reward]:
+async def _rewards(
+    samples: Sequence[Sample], rewarder: Rewarding, patience_s: float, begun: _Begun
+) -> list[Reward]:
     """One reward a sample. When a judge owes most of them it is ill, and those are asked for again, thrice.
+
+    begun: rewards that are being worked out already.
 
     A reply that leaves its scene tests undecided has no reward either, but for that no judge is to blame.
     """
@@ -145,7 +212,7 @@ async def _rewards(samples: Sequence[Sample], rewarder: Rewarding, patience_s: f
     async def one(sample: Sample) -> Reward:
         return await _in_time(rewarder, sample.question, sample.reply, patience_s)
 
-    rewards = list(await asyncio.gather(*(one(sample) for sample in samples)))
+    rewards = list(await asyncio.gather(*(begun.get(sample.rollout_id) or one(sample) for sample in samples)))
     for pause in _ASK_AGAIN_S:
         missing = [i for i, reward in enumerate(rewards) if not lasting(reward)]
         if len(missing) <= _MOST_MISSING * len(samples):

@@ -14,7 +14,11 @@ from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from valor_ray.config.training import GrpoConfig
+    from valor_ray.config.tree import Config
     from valor_ray.records import Query
+
+
+_GPU_SHARDS = 8  # of a step, at least, where engines have GPUs: more replicas than at the start find work
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,17 @@ class Assignment:
 def assignment_name(step: int, shard: int) -> str:
     """Name of an assignment: its files in `samples/`, the start of its rollout_ids."""
     return f"s{step:06d}-{shard}"
+
+
+def shards_of(config: Config) -> int:
+    """Assignments of a step in a run that these settings start.
+
+    Engines on a CPU get one each, in which a replay is bit for bit the same; on GPUs nothing is, and a replica that
+    comes in mid-run is to take work.
+    """
+    policy, grpo = config.policy, config.grpo
+    least = 1 if policy.exact else _GPU_SHARDS
+    return min(grpo.shards or max(least, policy.replicas), grpo.prompts)
 
 
 def check_enough(config: GrpoConfig, queries: int) -> None:

@@ -1,0 +1,83 @@
+"""Stand-ins for policy and judge behind the Serve handles that rollouts ask, for measurement only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from deployments.app import gateway_name, policy_name
+from deployments.readiness import wait_ready
+from valor_ray.perf.scaling.mock_engine import MockEngine, MockSpeed
+from valor_ray.records import JudgeReply, JudgeRequest, Reply, Sampling, Usage
+
+_LOGGING = {"log_level": "WARNING", "enable_access_log": False}  # as the jobs start it
+_ONGOING = 1000  # calls in a replica
+_CPUS = 0.05  # logical, of a replica that only waits
+_VERDICT = {"reason": "measured, not judged", "verdict": "yes"}
+
+
+@serve.deployment(name="policy")
+class MockPolicyDeployment:
+    """In place of parts.policy.PolicyDeployment: rollout workers call `sample` and wait as for an engine."""
+
+    def __init__(self, speed: MockSpeed) -> None:
+        self._engine = MockEngine(speed, serve.get_replica_context().replica_id.unique_id)
+
+    async def sample(
+        self, questions: Sequence[str], n: int, seed: int, sampling: Sampling
+    ) -> list[list[Reply]]:
+        return await self._engine.sample(questions, n=n, seed=seed, sampling=sampling)
+
+
+@serve.deployment(name="judge")
+class MockJudgeDeployment:
+    """In place of a gateway: rollout workers call `ask`, which answers yes at once."""
+
+    async def ask(self, requests: list[JudgeRequest]) -> list[JudgeReply]:
+        await asyncio.sleep(0)
+        return [JudgeReply(_VERDICT, usage=Usage(model="mock")) for _ in requests]
+
+
+@contextmanager
+def mock_parts(folder: Path, speed: MockSpeed, replicas: int) -> Iterator[None]:
+    """Policy and judge of the training run in `folder`, on the Ray that runs, for as long as the block lasts."""
+    answers = gateway_name(str(folder / "judge_cache"), "judge")
+    serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+    judge = MockJudgeDeployment.options(**_options(1)).bind()  # type: ignore[attr-defined]
+    serve.run_many(
+        [serve.RunTarget(judge, name=answers, route_prefix=None)], wait_for_applications_running=False
+    )
+    deploy_policy(folder, speed, replicas)
+    wait_ready(lambda line: None, answers, ("judge",))
+    try:
+        yield
+    finally:
+        serve.delete(answers)
+        serve.delete(policy_name(str(folder)))
+
+
+def deploy_policy(folder: Path, speed: MockSpeed, replicas: int) -> None:
+    """So many replicas from now on; those that are there stay. Waits until all are ready."""
+    name = policy_name(str(folder))
+    # a version that stays: without one Serve takes every deployment for another one, and starts all replicas anew
+    options = _options(replicas) | {"version": "1", "_internal": True}
+    policy = MockPolicyDeployment.options(**options).bind(speed)  # type: ignore[attr-defined]
+    serve.run_many(
+        [serve.RunTarget(policy, name=name, route_prefix=None)], wait_for_applications_running=False
+    )
+    wait_ready(lambda line: None, name, ("policy",))
+
+
+def _options(replicas: int) -> dict[str, Any]:
+    return {
+        "num_replicas": replicas,
+        "max_ongoing_requests": _ONGOING,
+        "ray_actor_options": {"num_cpus": _CPUS},
+        "graceful_shutdown_timeout_s": 1,
+        "graceful_shutdown_wait_loop_s": 0.1,
+    }
