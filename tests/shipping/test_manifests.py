@@ -17,6 +17,7 @@ from dockerfile import environment, instructions
 
 from deployments.app import AppArgs, app
 from valor_ray.cli import build_parser
+from valor_ray.config.files import profile_names
 from valor_ray.config.service import staging_folder
 from valor_ray.config.tree import Config
 from valor_ray.runs.store.place import url_of
@@ -253,8 +254,8 @@ def test_the_page_on_clusters_applies_what_there_is_and_its_commands_parse() -> 
         build_parser([words[0]]).parse_args(words)
     (job,) = [words[words.index("--") + 1 :] for words in lines if words[:2] == ["ray", "job"]]
     assert shlex.join(job) == manifest("rayjob")["spec"]["entrypoint"]
-    for settings in re.findall(r"`((?:--set \S+ ?)+)`", page):
-        Config.load("gpu", settings.replace("--set ", "").split())
+    sized = re.findall(r"^\| [^|]+ \| `([\w-]+)` \|", page, re.MULTILINE)
+    assert sorted(sized) == profile_names()
     for link in re.findall(r"\]\(([\w./-]+)\)", page):
         assert (ROOT / "docs" / link).exists(), link
     titles = {
