@@ -54,7 +54,7 @@ def test_settings_without_gpus_are_asked_nothing() -> None:
 
 def test_a_machine_without_gpus_says_what_else_to_do() -> None:
     check = said("gpus")
-    assert not check.ok and check.needed and check.detail == "0 of 1.75" and "--profile local" in check.fix
+    assert not check.ok and check.needed and check.detail == "0 of 4.75" and "gpu-1x24" in check.fix
     learner = said("learner gpus")
     assert not learner.ok and not learner.needed and "cluster" in learner.fix
     wanted = said("gpus", "policy.num_gpus=2", "policy.replicas=3")
@@ -64,7 +64,7 @@ def test_a_machine_without_gpus_says_what_else_to_do() -> None:
 def test_eight_cards_serve_and_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cards(tmp_path, monkeypatch, 8)
     check = said("gpus")
-    assert check.ok and check.detail == "8 of 1.75: NVIDIA H100 80GB HBM3 80 GiB"
+    assert check.ok and check.detail == "8 of 4.75: NVIDIA H100 80GB HBM3 80 GiB"
     assert all(said(name).ok for name in ("learner gpus", "driver", "gpus free"))
     assert "memory.total" in (tmp_path / "asked").read_text()
 
@@ -82,6 +82,14 @@ def test_cards_too_small_for_the_learner_are_a_note(tmp_path: Path, monkeypatch:
     assert not check.ok and not check.needed and "grpo.gpu_gib=79" in check.fix
 
 
+def test_profiles_for_fewer_cards_want_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards(tmp_path, monkeypatch, 1)
+    for profile in ("gpu-1x24", "gpu-1x80"):
+        assert said("gpus", profile=profile).ok
+    assert said("learner gpus", profile="gpu-1x80").ok and not said("learner gpus", profile="gpu-2").ok
+    assert "lower" in said("gpus").fix
+
+
 def test_an_old_driver_and_cards_in_use_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cards(tmp_path, monkeypatch, 2, used=30_000, driver="570.133.20")
     driver, busy = said("driver"), said("gpus free")
@@ -94,7 +102,7 @@ def test_a_tool_that_fails_finds_no_cards(tmp_path: Path, monkeypatch: pytest.Mo
     tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed, is the driver running?'\nexit 9\n")
     tool.chmod(0o755)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: str(tool))
-    assert said("gpus").detail == "0 of 1.75"
+    assert said("gpus").detail == "0 of 4.75"
 
 
 def test_a_torch_for_cpus_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +114,11 @@ def test_a_torch_for_cpus_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_memory_and_disk_are_notes_with_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**30))
-    assert "160 GiB" in said("ram").fix and said("ram", "grpo.num_gpus=0").ok
+    assert "160 GiB" in said("ram").fix and said("ram", profile="gpu-1x80").ok
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=100 * 2**30))
     disk = said("staging disk")
-    assert not disk.ok and not disk.needed and "330 GiB" in disk.fix and "VALOR_STAGING" in disk.fix
-    assert said("staging disk", "grpo.num_gpus=0").ok and said("hub cache").ok
+    assert not disk.ok and not disk.needed and "540 GiB" in disk.fix and "VALOR_STAGING" in disk.fix
+    assert said("staging disk", profile="gpu-2").ok and said("hub cache").ok
 
 
 def test_a_folder_of_somebody_else_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

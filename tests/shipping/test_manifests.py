@@ -17,6 +17,7 @@ from dockerfile import environment, instructions
 
 from deployments.app import AppArgs, app
 from valor_ray.cli import build_parser
+from valor_ray.config.files import profile_names
 from valor_ray.config.service import staging_folder
 from valor_ray.config.tree import Config
 from valor_ray.runs.store.place import url_of
@@ -208,6 +209,18 @@ def test_a_group_of_workers_has_the_gpus_that_the_profile_wants(name: str) -> No
     assert "nvidia.com/gpu" not in str(cluster(name)["headGroupSpec"])
 
 
+def test_all_can_be_applied_beside_each_other() -> None:
+    """Names of kinds and of the services that KubeRay makes of them."""
+    named = [manifest(name)["metadata"]["name"] for name in RAY]
+    assert len(set(named)) == len(named)
+    page = (ROOT / "docs/cluster.md").read_text()
+    assert (
+        f"service/{named[0]}-head-svc" in page
+        and f"job/{named[1]}" in page
+        and f"{named[2]}-serve-svc" in page
+    )
+
+
 def test_ray_keeps_its_state_in_the_redis_that_is_there() -> None:
     service, redis = documents("redis")
     (container,) = redis["spec"]["template"]["spec"]["containers"]
@@ -224,3 +237,28 @@ def test_ray_keeps_its_state_in_the_redis_that_is_there() -> None:
 
 def gib(text: str) -> float:
     return float(text.removesuffix("Gi"))
+
+
+def test_the_page_on_clusters_applies_what_there_is_and_its_commands_parse() -> None:
+    page = (ROOT / "docs/cluster.md").read_text()
+    lines = [
+        shlex.split(line)
+        for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    applied = {words[-1] for words in lines if words[:2] == ["kubectl", "apply"]}
+    assert applied == {f"examples/cluster/{path.name}" for path in FOLDER.glob("*.yaml")}
+    ours = [words[1:] for words in lines if words and words[0].endswith("/valor")]
+    assert len(ours) == 2
+    for words in ours:
+        build_parser([words[0]]).parse_args(words)
+    (job,) = [words[words.index("--") + 1 :] for words in lines if words[:2] == ["ray", "job"]]
+    assert shlex.join(job) == manifest("rayjob")["spec"]["entrypoint"]
+    sized = re.findall(r"^\| [^|]+ \| `([\w-]+)` \|", page, re.MULTILINE)
+    assert sorted(sized) == profile_names()
+    for link in re.findall(r"\]\(([\w./-]+)\)", page):
+        assert (ROOT / "docs" / link).exists(), link
+    titles = {
+        panel["title"] for panel in yaml.safe_load((FOLDER / "grafana/valor_ray.json").read_text())["panels"]
+    }
+    assert {"Seconds of a step, by what they went on", "Share of missing verdicts"} <= titles

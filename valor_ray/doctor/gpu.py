@@ -22,9 +22,9 @@ from valor_ray.runs.store.place import local_folder
 
 DRIVER = 580  # the first for CUDA 13, which torch's wheels of requirements/gpu.lock are built for
 HUB_GIB = 30  # the profile gpu's models, and room
-# Of a policy of 8B: a checkpoint is 98 GB; its copy in memory while it is written, and two kept beside a third.
-LEARNER_RAM_GIB, LEARNER_DISK_GIB = 160, 330
-SERVE_RAM_GIB, STAGING_GIB = 32, 20
+# Of a policy of 8B: a checkpoint of 92 GiB is copied in memory while it is written; disk as `train --dry-run` says it.
+LEARNER_RAM_GIB, LEARNER_DISK_GIB = 160, 540
+RAM_GIB, STAGING_GIB = 32, 40  # to serve, and to learn adapters
 _BUSY_GIB = 2.0  # held by somebody else
 _HUB_S = 5.0  # for one answer
 _FIELDS = "name,memory.total,memory.used,driver_version"
@@ -55,10 +55,10 @@ def examine_gpu(config: Config, run: str | None = None) -> Iterator[Check]:
         yield _driver(found)
         yield _busy(found)
     yield _torch()
-    trains = bool(config.grpo.num_gpus)
-    yield _ram(LEARNER_RAM_GIB if trains else SERVE_RAM_GIB)
+    whole = config.grpo.num_gpus > 0 and config.grpo.lora_rank is None
+    yield _ram(LEARNER_RAM_GIB if whole else RAM_GIB)
     yield _folder(
-        "staging disk", Path(staging_folder()), LEARNER_DISK_GIB if trains else STAGING_GIB, "VALOR_STAGING"
+        "staging disk", Path(staging_folder()), LEARNER_DISK_GIB if whole else STAGING_GIB, "VALOR_STAGING"
     )
     yield from _hub(config)
 
@@ -84,8 +84,9 @@ def _count(config: Config, found: list[Gpu]) -> Check:
     fix = (
         ""
         if len(found) >= wanted
-        else "Use --profile local, or lower policy.num_gpus, detector.num_gpus, depth.num_gpus. In a container: give "
-        "it the GPUs (docker run --gpus all; nvidia.com/gpu in a pod)."
+        else "Take a profile for what is here (gpu-1x24, gpu-1x80, gpu-2; local needs none), or lower "
+        "policy.replicas and the num_gpus of policy, detector, depth. In a container: give it the GPUs (docker run "
+        "--gpus all; nvidia.com/gpu in a pod)."
     )
     return Check("gpus", not fix, f"{len(found)} of {wanted:g}" + (f": {named}" if named else ""), fix)
 
