@@ -179,6 +179,11 @@ class VllmPolicy:
         """Whether the engine gives the same bits again."""
         return not self.config.num_gpus
 
+    @property
+    def seats(self) -> int | None:
+        """Sequences that the engine works on at a time; None: a batch has it alone."""
+        return None if self._repeats else int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+
     def _batch_turn(self) -> AbstractAsyncContextManager[None]:
         return self._turns.alone() if self._repeats else self._turns.shared()
 

@@ -1,0 +1,45 @@
+"""Who gets a seat, and who is handed back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from valor_ray.models.vllm.places import Places
+
+
+def test_batches_go_in_while_a_seat_is_free_and_the_others_are_handed_back() -> None:
+    async def check() -> list[bool]:
+        places, leave, sat = Places(8), asyncio.Event(), []
+
+        async def batch() -> None:
+            async with places.of(6, patience_s=0.05) as there:
+                sat.append(there)
+                if there:
+                    await leave.wait()
+
+        inside = [asyncio.create_task(batch()) for _ in range(3)]
+        await asyncio.sleep(0.2)
+        leave.set()
+        await asyncio.gather(*inside)
+        await batch()
+        return sat
+
+    assert asyncio.run(check()) == [True, True, False, True]
+
+
+def test_who_waits_goes_in_when_somebody_leaves_also_when_that_failed() -> None:
+    async def check() -> bool:
+        places = Places(1)
+
+        async def fails() -> None:
+            async with places.of(1):
+                await asyncio.sleep(0.05)
+                raise ValueError
+
+        failing = asyncio.create_task(fails())
+        await asyncio.sleep(0.01)
+        async with places.of(4, patience_s=5) as there:
+            assert isinstance((await asyncio.gather(failing, return_exceptions=True))[0], ValueError)
+            return there
+
+    assert asyncio.run(check())
