@@ -38,9 +38,12 @@ class RemotePolicy:
         meantime has least to do, and gets it.
         """
         replies: list[list[Reply]] | None = None
+        since = time.time()
         while replies is None:
             replies = await _persistent(
-                "policy", lambda: self._handle.sample.remote(list(questions), n, seed, sampling), PolicyError
+                "policy",
+                lambda: self._handle.sample.remote(list(questions), n, seed, sampling, since),
+                PolicyError,
             )
         return replies
 

@@ -53,13 +53,14 @@ class PolicyDeployment:
         return await self._policy.generate(question, n=n, seed=seed)
 
     async def sample(
-        self, questions: Sequence[str], n: int, seed: int, sampling: Sampling
+        self, questions: Sequence[str], n: int, seed: int, sampling: Sampling, since: float
     ) -> list[list[Reply]] | None:
         """n replies to each question (ports.Sampler); None: the engine has no room, ask again, maybe another replica.
+        since: when they were first asked for.
 
         Raises PolicyError; ServiceError when the engine is of no more use, so that the call goes to another replica.
         """
-        room = nullcontext(True) if self._places is None else self._places.of(n * len(questions))
+        room = nullcontext(True) if self._places is None else self._places.of(n * len(questions), since)
         try:
             async with room as there:
                 if not there:
