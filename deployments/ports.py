@@ -32,10 +32,20 @@ class RemotePolicy:
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
     ) -> list[list[Reply]]:
-        """ports.Sampler. A replica that dies in mid-call is no answer: another one, or its successor, samples again."""
-        return await _persistent(
-            "policy", lambda: self._handle.sample.remote(list(questions), n, seed, sampling), PolicyError
-        )
+        """ports.Sampler. A replica that dies in mid-call is no answer: another one, or its successor, samples again.
+
+        A batch that an engine had no room for comes back as None and is asked for again: a replica that has come in the
+        meantime has least to do, and gets it.
+        """
+        replies: list[list[Reply]] | None = None
+        since = time.time()
+        while replies is None:
+            replies = await _persistent(
+                "policy",
+                lambda: self._handle.sample.remote(list(questions), n, seed, sampling, since),
+                PolicyError,
+            )
+        return replies
 
 
 class RemoteDetector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from deployments.metrics.engine import engine_metrics
 from deployments.parts.following import Follower, Loaded
 from valor_ray.config.models import PolicyConfig
 from valor_ray.errors import PolicyError, ServiceError
+from valor_ray.models.vllm.places import Places
 from valor_ray.models.vllm.policy import VllmPolicy
 from valor_ray.records import Reply, Sampling
 from valor_ray.runs.publications import Checksums, Publication
@@ -39,6 +41,7 @@ class PolicyDeployment:
         self._policy = VllmPolicy(config, lora_rank, engine_metrics())
         self._follower: Follower | None = None
         await self._policy.start()
+        self._places = None if self._policy.seats is None else Places(self._policy.seats)
         if run is not None:
             self._follower = Follower(run, self._replica, self._load, self._policy.healthy)
             await self._follower.catch_up()
@@ -57,14 +60,19 @@ class PolicyDeployment:
         return await self._policy.generate(question, n=n, seed=seed)
 
     async def sample(
-        self, questions: Sequence[str], n: int, seed: int, sampling: Sampling
-    ) -> list[list[Reply]]:
-        """n replies to each question, the same whenever they are asked for (ports.Sampler).
+        self, questions: Sequence[str], n: int, seed: int, sampling: Sampling, since: float
+    ) -> list[list[Reply]] | None:
+        """n replies to each question (ports.Sampler); None: the engine has no room, ask again, maybe another replica.
+        since: when they were first asked for.
 
         Raises PolicyError; ServiceError when the engine is of no more use, so that the call goes to another replica.
         """
+        room = nullcontext(True) if self._places is None else self._places.of(n * len(questions), since)
         try:
-            return await self._policy.sample(questions, n=n, seed=seed, sampling=sampling)
+            async with room as there:
+                if not there:
+                    return None
+                return await self._policy.sample(questions, n=n, seed=seed, sampling=sampling)
         except PolicyError as error:
             try:
                 await self._policy.healthy()

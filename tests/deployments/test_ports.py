@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from deployments import ports as remote
 from deployments.ports import RemotePolicy, RemoteVqa
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
 from valor_ray.images import from_array
+from valor_ray.records import Sampling
 
 
 class Handle:
@@ -98,3 +100,15 @@ def test_patience_ends_when_no_replica_comes_back(clock: list[float]) -> None:
 def test_replica_that_is_lost_after_long_work_begins_a_new_patience(clock: list[float]) -> None:
     """A judge that is down for an hour, and then its gateway dies."""
     assert ask(Replaced(clock, 3600.0, 0.1, 3600.0, 0.1)) == ["reply"]
+
+
+def test_a_batch_that_is_handed_back_is_asked_for_again() -> None:
+    """An engine without room gives None, and another replica may have come."""
+    answers = [None, None, [["reply"]]]
+
+    async def remote(*asked: object) -> object:
+        return answers.pop(0)
+
+    full: Any = SimpleNamespace(sample=SimpleNamespace(remote=remote))
+    sampled = RemotePolicy(full).sample(["Why?"], n=1, seed=0, sampling=Sampling(1.0, 1.0, 10))
+    assert asyncio.run(sampled) == [["reply"]] and answers == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import redirect_stdout
 from typing import Any
 
 from valor_ray.commands.options import add_json, local_path, positive, print_json
@@ -207,7 +208,8 @@ _OPTIONS = {
 
 
 def run(args: Namespace) -> int:
-    result = _module(args.name).run(args, _say)
+    with redirect_stdout(sys.stderr):  # Ray warns there; stdout is for the result alone
+        result = _module(args.name).run(args, _say)
     if args.json:
         print_json(result)
     else:

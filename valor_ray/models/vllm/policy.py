@@ -200,6 +200,11 @@ class VllmPolicy:
                 finals = [await self._final(request) for request in requests]
         return [self._replies(prompt, final) for prompt, final in zip(prompts, finals, strict=True)]
 
+    @property
+    def seats(self) -> int | None:
+        """Sequences that the engine works on at a time; None: a batch has it alone."""
+        return None if self.config.exact else int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+
     def _batch_turn(self) -> AbstractAsyncContextManager[None]:
         return self._turns.alone() if self.config.exact else self._turns.shared()
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray import serve
+from ray.serve.schema import ApplicationStatus, ReplicaState
 
 from deployments.app import gateway_name, policy_name
 from deployments.readiness import wait_ready
+from valor_ray.errors import ServiceError
+from valor_ray.models.vllm.places import Places
 from valor_ray.perf.scaling.mock_engine import MockEngine, MockSpeed
 from valor_ray.records import JudgeReply, JudgeRequest, Reply, Sampling, Usage
 
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}  # as the jobs start it
 _ONGOING = 1000  # calls in a replica
+_LOOK_S = 0.2
 _CPUS = 0.05  # logical, of a replica that only waits
 _VERDICT = {"reason": "measured, not judged", "verdict": "yes"}
 
@@ -27,11 +32,14 @@ class MockPolicyDeployment:
 
     def __init__(self, speed: MockSpeed) -> None:
         self._engine = MockEngine(speed, serve.get_replica_context().replica_id.unique_id)
+        self._places = Places(speed.seats)
 
     async def sample(
-        self, questions: Sequence[str], n: int, seed: int, sampling: Sampling
-    ) -> list[list[Reply]]:
-        return await self._engine.sample(questions, n=n, seed=seed, sampling=sampling)
+        self, questions: Sequence[str], n: int, seed: int, sampling: Sampling, since: float
+    ) -> list[list[Reply]] | None:
+        """As a replica on a GPU does: None where the engine has no room."""
+        async with self._places.of(n * len(questions), since) as there:
+            return await self._engine.sample(questions, n=n, seed=seed, sampling=sampling) if there else None
 
 
 @serve.deployment(name="judge")
@@ -70,7 +78,17 @@ def deploy_policy(folder: Path, speed: MockSpeed, replicas: int) -> None:
     serve.run_many(
         [serve.RunTarget(policy, name=name, route_prefix=None)], wait_for_applications_running=False
     )
-    wait_ready(lambda line: None, name, ("policy",))
+    while _running(name) != replicas:
+        time.sleep(_LOOK_S)
+
+
+def _running(app: str) -> int:
+    """Policy replicas that take calls. Raises ServiceError when the app failed."""
+    application = serve.status().applications.get(app)
+    if application is not None and application.status == ApplicationStatus.DEPLOY_FAILED:
+        raise ServiceError(f"The mock policy did not start: {application.message}")
+    deployment = application.deployments.get("policy") if application is not None else None
+    return deployment.replica_states.get(ReplicaState.RUNNING, 0) if deployment is not None else 0
 
 
 def _options(replicas: int) -> dict[str, Any]:

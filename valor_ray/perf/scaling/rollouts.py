@@ -73,7 +73,7 @@ def take(run: Path, config: Config, steps: int) -> Generator[Taken, None, None]:
     config = config.model_copy(update={"grpo": config.grpo.model_copy(update={"steps": steps})})
     buffer = open_buffer(config, shards)
     ray.get(buffer.published.remote(0))
-    come = Counter[int]()
+    come, learnt = Counter[int](), 0
     with closing(Recorder(folder)) as recorder:
         work = TrainWork(
             config=config, folder=folder, steps=steps, assignments=list(assignments(queries, config.grpo, shards)),
@@ -85,8 +85,9 @@ def take(run: Path, config: Config, steps: int) -> Generator[Taken, None, None]:
                 recorder.record(outcome)
                 ray.get(buffer.put.remote(pickle.dumps(outcome)))
                 come[outcome.step] += 1
-                if come[outcome.step] == shards:
-                    _learn(buffer, outcome.step)
+                while come[learnt + 1] == shards:  # in order: a later step may be there before
+                    learnt += 1
+                    _learn(buffer, learnt)
                 yield Taken(time.monotonic(), outcome)
         finally:
             ray.get(buffer.stop.remote("measured"))

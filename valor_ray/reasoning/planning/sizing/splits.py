@@ -92,10 +92,8 @@ def plan_gpus(
     if not found:
         raise ConfigError(_too_few(config, gpus, known, load, shape))
     best = best_of(found)
-    by_learner = {each.split.learner_processes for each in found}
-    others = [
-        best_of([each for each in found if each.split.learner_processes == size]) for size in by_learner
-    ]
+    sizes = {each.split.learner_processes for each in found} - {best.split.learner_processes}
+    others = [best_of([each for each in found if each.split.learner_processes == size]) for size in sizes]
     return {
         "gpus": gpus,
         "card": known.card.name,
@@ -105,9 +103,7 @@ def plan_gpus(
         "stages": {name: round(value, 2) for name, value in asdict(best.seconds).items()},
         "bound_by": best.bound_by,
         "utilisation": utilisation(best, gpus),
-        "alternatives": [
-            _short(each) for each in sorted(others, key=lambda each: each.step_s) if each != best
-        ],
+        "alternatives": [_short(each) for each in sorted(others, key=lambda each: each.step_s)],
         "load": asdict(load),
         "assumptions": known.assumptions(),
     }
