@@ -28,7 +28,7 @@ class GrpoConfig(Section):
         None,
         ge=1,
         description="assignments of a step, each sampled by one policy replica at a time; null = one for each replica "
-        "of the first start, and on GPUs at least 8, so that replicas that come later find work",
+        "of the first start; on GPUs four, and at least 8, so that replicas that come later find work",
     )
     reserve: float = Field(
         0.5,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from valor_ray.perf.scaling.mock_engine import MockEngine, MockSpeed
+from valor_ray.perf.scaling.mock_engine import MockEngine, MockSpeed, sampler_of
 from valor_ray.perf.scaling.rollouts import Shape
 from valor_ray.program.parse import parse_reply
 from valor_ray.reasoning.planning.sizing.stages import Load, sampling_s
@@ -32,7 +32,9 @@ def test_replies_are_well_formed_different_and_carry_what_the_learner_wants() ->
     replies = [reply for group in groups for reply in group]
     assert [len(group) for group in groups] == [2, 2, 2, 2]
     assert all(parse_reply(reply.text).well_formed for reply in replies)
-    assert len({reply.text for reply in replies}) == 8 and all("by one" in reply.text for reply in replies)
+    assert len({reply.text for reply in replies}) == 8 and {sampler_of(reply.text) for reply in replies} == {
+        "one"
+    }
     assert all(len(reply.token_ids) == len(reply.logprobs) == 20 for reply in replies)
     assert all(sum(count for _, count in reply.versions) == 20 for reply in replies)
 
@@ -60,4 +62,4 @@ def test_the_planner_predicts_four_times_the_sampling_of_one_replica_for_the_ben
 
 def test_steps_of_the_bench_are_not_refilled() -> None:
     config = Shape().config(4)
-    assert config.grpo.reserve == 0 and config.policy.replicas == 4 and config.grpo.shards == 8
+    assert config.grpo.reserve == 0 and config.policy.replicas == 4 and config.grpo.shards == 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from pathlib import Path
@@ -19,11 +18,6 @@ from valor_ray.perf.scaling.rollouts import Shape, Taken, take
 
 SHAPE = Shape(prompts=16, samples=4, shards=8)
 SPEED = MockSpeed(seats=8, tokens_per_s=400.0, reply_tokens=200)  # 16 replies a second: a step takes 4 s
-_BY = re.compile(r"Sampled by (\S+)\.")
-
-
-def samplers(taken: Taken) -> set[str]:
-    return {found[1] for rollout in taken.outcome.rollouts if (found := _BY.search(rollout.reply))}
 
 
 def rate(taken: list[Taken], start: float, end: float) -> float:
@@ -41,15 +35,15 @@ def test_a_replica_added_in_mid_run_takes_work_and_nothing_is_sampled_twice(tmp_
         ready.append(time.monotonic())
 
     adding = threading.Thread(target=add)
-    with running_ray(roomy(Config.load(), 16)), mock_parts(tmp_path, SPEED, 1):
+    with running_ray(roomy(Config.load(), 16), print), mock_parts(tmp_path, SPEED, 1):
         taken = []
         for one in take(tmp_path, SHAPE.config(1), steps):
             taken.append(one)
             if one.outcome.step == 4 and adding.ident is None:
                 adding.start()
         adding.join()
-    alone = {name for one in taken if one.outcome.step <= 2 for name in samplers(one)}
-    came = [one.at for one in taken if samplers(one) - alone]
+    alone = {name for one in taken if one.outcome.step <= 2 for name in one.samplers()}
+    came = [one.at for one in taken if set(one.samplers()) - alone]
     assert len(alone) == 1 and came, "the second replica has sampled nothing"
     assert min(came) - ready[0] < 10
     before = rate(taken, taken[7].at, ready[0])

@@ -68,7 +68,7 @@ def test_fewer_queries_than_a_step_asks_are_refused() -> None:
     [
         (["policy.replicas=2"], 2),  # on a CPU as many as replicas: a replay is bit for bit the same
         (["policy.num_gpus=1", "policy.replicas=2"], 8),  # on GPUs work for replicas that come later
-        (["policy.num_gpus=1", "policy.replicas=12", "grpo.prompts=64"], 12),
+        (["policy.num_gpus=1", "policy.replicas=12", "grpo.prompts=64"], 48),
         (["policy.num_gpus=1", "grpo.prompts=4"], 4),  # no shard without a query
         (["grpo.shards=6", "policy.num_gpus=1"], 6),
         (["grpo.shards=100"], 8),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,15 @@ _VERSION = version_name(0)
 _PROMPT_TOKENS = 120  # of a made-up prompt
 _PLAN = "1. Detect the cup {name} and the plate.\n2. If nothing is found, answer no.\n3. Compare the x."
 _CODE = 'cups = gd_detect(img_pth, "cup {name}")\nfinal_answer = "yes" if cups else "no"'
+
+
+_BY = re.compile(r"^Sampled by (\S+)\.$", re.MULTILINE)
+
+
+def sampler_of(reply: str) -> str:
+    """Which engine wrote a reply."""
+    found = _BY.search(reply)
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def _measured(
 
 def _rate(run: Path, config: Config, steps: int, seconds: float, otherwise: str) -> dict[str, Any]:
     before: Snapshot | None = None
-    count, ended = 0, 0.0
+    count, ended, by_replica = 0, 0.0, Counter[str]()
     coming = take(run, config, steps)
     for number, taken in enumerate(coming, 1):
         if before is None:
@@ -93,6 +94,7 @@ def _rate(run: Path, config: Config, steps: int, seconds: float, otherwise: str)
                 before = snapshot()
             continue
         count += len(taken.outcome.rollouts)
+        by_replica.update(taken.samplers())
         ended = taken.at
         if taken.at - before.at >= seconds:
             break
@@ -104,6 +106,7 @@ def _rate(run: Path, config: Config, steps: int, seconds: float, otherwise: str)
         "rollouts_per_second": round(count / (ended - before.at), 2),
         "rollouts": count,
         "seconds": round(ended - before.at, 1),
+        "share_by_replica": sorted((round(each / count, 3) for each in by_replica.values()), reverse=True),
         **used.record(count, "rollout"),
         "bound_by": bend(used, otherwise),
     }

@@ -20,7 +20,7 @@ import ray
 from deployments.actors.buffer import open_buffer
 from deployments.reasoning import outcomes
 from valor_ray.config.tree import Config
-from valor_ray.perf.scaling.mock_engine import MockSpeed
+from valor_ray.perf.scaling.mock_engine import MockSpeed, sampler_of
 from valor_ray.reasoning.planning.sizing.stages import Load
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import TrainWork
@@ -37,7 +37,7 @@ class Shape:
 
     prompts: int = 32
     samples: int = 4
-    shards: int = 8
+    shards: int = 16  # as schedule.shards_of gives 4 replicas
     max_lag: int = 1
 
     def config(self, replicas: int) -> Config:
@@ -60,6 +60,10 @@ class Taken:
 
     at: float  # time.monotonic
     outcome: RolloutResult
+
+    def samplers(self) -> Counter[str]:
+        """Rollouts by the replica that sampled them."""
+        return Counter(sampler_of(rollout.reply) for rollout in self.outcome.rollouts)
 
 
 def take(run: Path, config: Config, steps: int) -> Generator[Taken, None, None]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _GPU_SHARDS = 8  # of a step, at least, where engines have GPUs: more replicas than at the start find work
+_SHARDS_EACH = 4  # and of each replica: Serve spreads few large ones unevenly
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def shards_of(config: Config) -> int:
     comes in mid-run is to take work.
     """
     policy, grpo = config.policy, config.grpo
-    least = 1 if policy.exact else _GPU_SHARDS
-    return min(grpo.shards or max(least, policy.replicas), grpo.prompts)
+    usual = policy.replicas if policy.exact else max(_GPU_SHARDS, _SHARDS_EACH * policy.replicas)
+    return min(grpo.shards or usual, grpo.prompts)
 
 
 def check_enough(config: GrpoConfig, queries: int) -> None:
