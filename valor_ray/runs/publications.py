@@ -17,7 +17,7 @@ from typing import Any
 
 from valor_ray.errors import PolicyError
 
-Checksums = dict[str, str]  # name of a tensor -> of its bytes, as models.vllm.checksums writes it
+Checksums = dict[str, str]  # name of a tensor -> of its bytes, as models.vllm.transfer.checksums writes it
 Sequences = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]  # (prompt, completion) token ids
 
 _NAME = re.compile(r"step-(\d{6,})")

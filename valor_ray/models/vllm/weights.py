@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from valor_ray.models.checkpoint import compare_keys, folder_tensors
-from valor_ray.models.vllm.checksums import checksum, in_words
 from valor_ray.models.vllm.engine_end import end_with_owner
+from valor_ray.models.vllm.transfer.checksums import checksum, in_words
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class WeightLoading:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """The first that is ours in a worker process, before it loads anything."""
         end_with_owner()
-        from valor_ray.models.vllm.gloo_transfer import register
+        from valor_ray.models.vllm.transfer.gloo import register
 
         register()
         return super().__new__(cls)

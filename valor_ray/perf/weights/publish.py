@@ -123,7 +123,7 @@ def _sides(model: Any, trained: Any, folder: Path, pipe: Connection) -> dict[str
     """What each side does for one publication."""
     import torch
 
-    from valor_ray.models.vllm.gloo_transfer import broadcast, join
+    from valor_ray.models.vllm.transfer.gloo import broadcast, join
 
     def answer(name: str, *given: Any) -> Any:
         pipe.send((name, given))

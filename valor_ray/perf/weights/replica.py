@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from valor_ray.models.vllm.gloo_transfer import GlooEngine, broadcast, join
+from valor_ray.models.vllm.transfer.gloo import GlooEngine, broadcast, join
 from valor_ray.models.vllm.weights import WeightLoading, read_weights
 from valor_ray.runs.publications import Checksums, Transfer
 

@@ -15,7 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from valor_ray.models.checkpoint import ADAPTER_WEIGHTS
-from valor_ray.models.vllm.room import Room
+from valor_ray.models.vllm.transfer.room import Room
 
 if TYPE_CHECKING:
     from trl.trainer.grpo_trainer import GRPOTrainer

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from valor_ray.doctor.listening import free_port
 from valor_ray.errors import CheckpointError
-from valor_ray.models.vllm.checksums import checksum, first_difference, in_words
+from valor_ray.models.vllm.transfer.checksums import checksum, first_difference, in_words
 from valor_ray.runs.publications import Checksums, Transfer, version_name
 from valor_ray.runs.weight_channel import Probe, Published, SentWeights, WeightChannel, Weights
 
@@ -130,7 +130,7 @@ class LiveChannel:
 def trainer_settings(backend: str) -> Callable[..., Any]:
     """The class of a trainer's settings for `policy.weight_transfer`."""
     if backend == "gloo":
-        from valor_ray.models.vllm.gloo_transfer import GlooTrainerInit, register
+        from valor_ray.models.vllm.transfer.gloo import GlooTrainerInit, register
 
         register()
         return GlooTrainerInit

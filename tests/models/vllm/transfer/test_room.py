@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from valor_ray.models.vllm.room import Room
+from valor_ray.models.vllm.transfer.room import Room
 
 
 def test_memory_is_used_again_as_soon_as_nobody_holds_it_or_a_view_of_it() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from valor_ray.doctor.listening import free_port
-from valor_ray.models.vllm import checksums
-from valor_ray.models.vllm.checksums import checksum, first_difference, in_words
+from valor_ray.models.vllm.transfer import checksums
+from valor_ray.models.vllm.transfer.checksums import checksum, first_difference, in_words
 from valor_ray.models.vllm.weights import WeightLoading
 from valor_ray.perf.weights.replica import engine_of
 

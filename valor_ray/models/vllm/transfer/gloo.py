@@ -29,7 +29,7 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory, WeightTransferTrainerFactory
 from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferUpdateInfo
 
-from valor_ray.models.vllm.room import Room
+from valor_ray.models.vllm.transfer.room import Room
 
 NAME = "gloo"
 _TIMEOUT = timedelta(seconds=60)
