@@ -35,7 +35,7 @@ from deployments.serving import running_ray
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
 from valor_ray.errors import CheckpointError, ValorError
-from valor_ray.models.vllm import gloo_transfer
+from valor_ray.models.vllm.transfer import gloo
 from valor_ray.reasoning.learner.learned_weights import Parts
 from valor_ray.reasoning.learner.live_channel import LiveChannel, Told
 from valor_ray.runs.publications import Transfer, version_name
@@ -136,7 +136,7 @@ def gap(model: Any, published: Published | None) -> float:
 @contextmanager
 def bit_flips() -> Iterator[None]:
     """One bit of every tensor of two dimensions is another on its way."""
-    broadcast = gloo_transfer.broadcast
+    broadcast = gloo.broadcast
 
     def distorted(group: Any, tensor: torch.Tensor) -> Any:
         sent = tensor.clone()
@@ -145,7 +145,7 @@ def bit_flips() -> Iterator[None]:
         return broadcast(group, sent)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gloo_transfer, "broadcast", distorted)
+        patch.setattr(gloo, "broadcast", distorted)
         yield
 
 

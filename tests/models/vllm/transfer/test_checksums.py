@@ -189,7 +189,7 @@ def test_what_comes_over_gloo_is_what_was_sent_unless_a_bit_flips_on_the_way(
     flip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both sides of the transfer in threads: the trainer's engine, and that of a worker."""
-    from valor_ray.models.vllm import gloo_transfer as gloo
+    from valor_ray.models.vllm.transfer import gloo
     from valor_ray.reasoning.learner.live_channel import _Summed
 
     sent = {
