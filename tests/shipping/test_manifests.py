@@ -27,7 +27,7 @@ FOLDER = ROOT / "examples/cluster"
 RAY = ("raycluster", "rayjob", "rayservice")
 
 # KubeRay 1.7.0, ray.io/v1: the fields of each kind that are used here, of those that there are.
-CLUSTER = {"rayVersion", "headGroupSpec", "workerGroupSpecs", "gcsFaultToleranceOptions"}
+CLUSTER = {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs", "gcsFaultToleranceOptions"}
 SPECS = {
     "RayCluster": CLUSTER,
     "RayJob": {
@@ -91,6 +91,7 @@ def test_kind_version_and_fields_are_kuberays(name: str, kind: str) -> None:
         assert WORKERS_NEED <= set(group) <= WORKERS_MAY
         assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    assert spec["authOptions"] == {"mode": "token"}  # else whoever reaches the port runs code with all keys
     assert spec["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}  # strings, and no work on the head
 
 
