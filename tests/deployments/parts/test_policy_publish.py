@@ -101,7 +101,7 @@ def until(true: Callable[[], bool], seconds: float = 200) -> None:
 
 async def samples(handle: DeploymentHandle, calls: int) -> list[list[list[Reply]]]:
     return await asyncio.gather(
-        *(handle.sample.remote(QUESTIONS, 4, 11, PLAIN) for _ in range(calls))  # as many as reach both
+        *(handle.sample.remote(QUESTIONS, 4, 11, PLAIN, 0.0) for _ in range(calls))  # as many as reach both
     )
 
 
