@@ -54,8 +54,13 @@ def test_sampling_shrinks_with_replicas_until_seats_stay_empty() -> None:
 
 
 def test_an_engine_is_bound_by_memory_and_its_seats_by_the_cache() -> None:
-    speed = engine_speed(SHAPE, gpu(), LOAD, KNOWN)
+    speed = engine_speed(SHAPE, gpu("policy.max_num_seqs=null"), LOAD, KNOWN)
     assert speed is not None and speed.seats == 128
+    wide = engine_speed(SHAPE, gpu("policy.max_num_seqs=1000"), LOAD, KNOWN)
+    part = engine_speed(SHAPE, gpu("policy.gpu_memory_utilization=0.5"), LOAD, KNOWN)
+    assert (
+        wide is not None and part is not None and 128 < wide.seats < 1000 and part.seats < 128
+    )  # what the cache holds
     assert speed.fixed_s == pytest.approx(2 * 8.19e9 / (0.6 * 3.35e12), rel=0.01)
     assert 3000 < 128 / speed.token_s(128) < 8000  # tokens a second; nobody has measured it here
     l4 = read_constants("l4")

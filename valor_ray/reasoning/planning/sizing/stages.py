@@ -97,13 +97,15 @@ def engine_speed(shape: Shape, config: Config, load: Load, known: Known) -> Engi
     width = 4 if config.policy.dtype == "float32" else 2
     gpus, share = max(1.0, config.policy.num_gpus), min(1.0, config.policy.num_gpus)
     cache_bytes = 2 * shape.layers * shape.keys * width  # of a token
-    room = constants.engine_room * card.gib * share * gpus * GIB - width * shape.parameters - _ACTIVATIONS
+    part = config.policy.gpu_memory_utilization or constants.engine_room * share
+    room = part * card.gib * gpus * GIB - width * shape.parameters - _ACTIVATIONS
     if config.policy.kv_cache_gib is not None:
         room = min(room, config.policy.kv_cache_gib * GIB)
     if room < cache_bytes * config.policy.max_model_len:
         return None
     context = load.prompt_tokens + load.reply_tokens / 2
-    seats = int(min(constants.engine_seats, room // (cache_bytes * (load.prompt_tokens + load.reply_tokens))))
+    most = config.policy.max_num_seqs or constants.engine_seats
+    seats = int(min(most, room // (cache_bytes * (load.prompt_tokens + load.reply_tokens))))
     memory = constants.engine_memory_share * card.memory_tb_s * 1e12 * gpus * share
     products = 2 * shape.parameters / (constants.engine_peak_share * card.tflops * 1e12 * gpus * share)
     return EngineSpeed(
