@@ -1,4 +1,8 @@
-"""A policy replica that comes in mid-run takes work, and nothing is sampled twice; engines are mocks."""
+"""By hand, until it has passed ten times: a policy replica that comes in mid-run takes work, and nothing is sampled
+twice; engines are mocks.
+
+    python -m pytest -m slow tests/by_hand/replica_added.py
+"""
 
 from __future__ import annotations
 
