@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from valor_ray.config.tree import Config
 from valor_ray.errors import CheckpointError, ConfigError
 from valor_ray.models.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from valor_ray.models.vllm import policy as vllm_policy
+from valor_ray.models.vllm import arguments
 from valor_ray.models.vllm.policy import VllmPolicy
 from valor_ray.records import Reply, Sampling
 
@@ -51,7 +51,7 @@ class Engine:
 
 def opened(loop: asyncio.Runner, folder: Path, lora_rank: int | None, *overrides: str) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vllm_policy, "WORKER_EXTENSION", LOOKING)
+        patch.setattr(arguments, "WORKER_EXTENSION", LOOKING)
         policy = VllmPolicy(Config.load("local", list(overrides)).policy, lora_rank)
         loop.run(policy.start())
     replies = [
