@@ -207,7 +207,7 @@ def test_weights_of_a_learner_that_died_make_room_for_those_made_again(policy: P
             return super().batch(step)
 
     tiny.run_learner(config, tmp_path, Looks())
-    assert "step-000001" in there[0] and "step-000003" not in there[0]
+    assert "step-000001-2" in there[0] and "step-000001" not in there[0] and "step-000003" not in there[0]
 
 
 def test_tied_embeddings_are_trained_and_published(tmp_path: Path) -> None:
