@@ -45,7 +45,9 @@ def test_what_is_published_is_what_the_file_says_and_the_folder_holds(tmp_path: 
     (folder.weights / "step-000006").mkdir(parents=True)
     assert current(folder) == ("step-000006", folder.weights / "step-000006")
     publish_by_file(tmp_path, "step-000006", folder.weights / "step-000006-2")
-    (folder.weights / "step-000006").rename(folder.weights / "step-000006-2")  # as when it is published once more
+    (folder.weights / "step-000006").rename(
+        folder.weights / "step-000006-2"
+    )  # as when it is published once more
     assert current(folder) == ("step-000006", folder.weights / "step-000006-2")
     (tmp_path / "published.json").write_text("{")
     assert current(folder) is None

@@ -1,0 +1,61 @@
+"""By hand, until it has passed ten times: every metric of the Grafana board is in the scrape of a run.
+
+    python -m pytest -m slow tests/by_hand/board_scrape.py
+
+Those of GPUs are listed apart: Ray exports them only where it sees one. About 2 minutes.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import train_runs as runs
+from aiohttp import web
+from board import OF_GPUS, named
+
+
+def scraped(run: runs.Run) -> str:
+    """All that the agent of a run's Ray exports now; "" while there is none. It says its port to nobody outside Ray."""
+    agent = run.child("ray::DashboardAgent")
+    if agent is None:
+        return ""
+    for port in {one.laddr.port for one in agent.net_connections("tcp") if one.status == psutil.CONN_LISTEN}:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                text = str(answer.read().decode())
+        except (OSError, HTTPException):  # its other ports
+            continue
+        if "\nray_" in text:
+            return text
+    return ""
+
+
+@pytest.mark.slow  # a training run on Ray; half a minute of it is Ray's agents, who report every ten seconds
+@pytest.mark.timeout(900)
+def test_every_metric_of_the_board_is_in_the_scrape_of_a_run(tmp_path: Path) -> None:
+    judge = runs.CountingJudge()
+
+    async def throttled_once(n: int, body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return runs.rough.failed(429, "slow down") if n == 3 else await judge.behave(n, body, request)
+
+    found: set[str] = set()
+
+    def complete() -> bool:
+        found.update(re.findall(r"^(ray_\w+)", scraped(run), re.MULTILINE))
+        return named() - OF_GPUS <= found
+
+    with runs.rough.endpoint(throttled_once) as end:
+        settings = ["grpo.steps=400", "judge.price_in=1", "judge.price_out=2"]
+        settings += [f"judge.base_url={end.url}", "judge.api_key_env=null"]
+        with runs.Run(tmp_path / "run", settings) as run:
+            run.wait_for_step(1)
+            try:
+                run.wait_until(complete, seconds=180, look_s=5)
+            except AssertionError as error:
+                raise AssertionError(f"never scraped: {sorted(named() - OF_GPUS - found)}") from error
