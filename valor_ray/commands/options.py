@@ -40,7 +40,7 @@ def add_profile(parser: ArgumentParser, default: str = "local") -> None:
         "--profile",
         default=default,
         metavar="NAME|FILE",
-        help=f"local, gpu, or a YAML file over one of them (default {default})",
+        help=f"local, gpu, gpu-1x24, gpu-1x80, gpu-2, gpu-4x8, or a YAML file over one of them (default {default})",
     )
     parser.add_argument(
         "--set",
