@@ -14,8 +14,8 @@ from deployments.metrics.engine import engine_metrics
 from deployments.parts.following import Follower, Loaded
 from valor_ray.config.models import PolicyConfig
 from valor_ray.errors import PolicyError, ServiceError
-from valor_ray.models.vllm.places import Places
 from valor_ray.models.vllm.policy import VllmPolicy
+from valor_ray.models.vllm.seats import Seats
 from valor_ray.records import Reply, Sampling
 from valor_ray.runs.publications import Checksums, Publication
 
@@ -41,7 +41,7 @@ class PolicyDeployment:
         self._policy = VllmPolicy(config, lora_rank, engine_metrics())
         self._follower: Follower | None = None
         await self._policy.start()
-        self._places = None if self._policy.seats is None else Places(self._policy.seats)
+        self._seats = None if self._policy.seats is None else Seats(self._policy.seats)
         if run is not None:
             self._follower = Follower(run, self._replica, self._load, self._policy.healthy)
             await self._follower.catch_up()
@@ -67,7 +67,7 @@ class PolicyDeployment:
 
         Raises PolicyError; ServiceError when the engine is of no more use, so that the call goes to another replica.
         """
-        room = nullcontext(True) if self._places is None else self._places.of(n * len(questions), since)
+        room = nullcontext(True) if self._seats is None else self._seats.of(n * len(questions), since)
         try:
             async with room as there:
                 if not there:

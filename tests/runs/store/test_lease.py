@@ -110,3 +110,9 @@ def test_of_many_that_come_at_once_one_gets_in(objects: ObjectStore) -> None:
         inside = [lease for lease in threads.map(come, range(8)) if lease is not None]
     assert len(inside) == 1
     inside[0].give_back()
+
+
+def test_a_write_whose_answer_was_lost_is_ours(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = ObjectStore.create
+    monkeypatch.setattr(ObjectStore, "create", lambda *given: create(*given) and False)
+    held(objects).give_back()

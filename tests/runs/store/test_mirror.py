@@ -106,6 +106,32 @@ def test_a_file_that_was_cut_and_grew_beyond_its_old_end_is_sent_anew(
     assert (tmp_path / "there" / "r.jsonl").read_bytes() == b"one\ntwo\nthree\nfour\n"
 
 
+def test_a_growing_file_that_is_large_is_sent_in_pieces_of_one_moment(
+    objects: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valor_ray.runs.store.mirror._PIECE", 100)
+    here = tmp_path / "here"
+    mirror = writer(objects, here)
+    (here / "large").write_bytes(b"y" * 1000)  # uploaded whole
+    (here / "r.jsonl").write_bytes(b"".join(b"%d\n" % n for n in range(150)))
+    write = ObjectStore.write
+
+    def growing(self: ObjectStore, name: str, content: bytes) -> None:
+        with (here / "r.jsonl").open("ab") as file:  # somebody records meanwhile
+            file.write(b"more\n")
+        write(self, name, content)
+
+    monkeypatch.setattr(ObjectStore, "write", growing)
+    mirror.push()
+    monkeypatch.setattr(ObjectStore, "write", write)
+    assert len(read_manifest(objects)["r.jsonl"]) >= 4
+    writer(objects, tmp_path / "early").pull()
+    assert (here / "r.jsonl").read_bytes().startswith((tmp_path / "early" / "r.jsonl").read_bytes())
+    mirror.push()
+    writer(objects, tmp_path / "there").pull()
+    assert files(tmp_path / "there") == files(here)
+
+
 def test_many_small_parts_become_few(objects: ObjectStore, tmp_path: Path) -> None:
     here = tmp_path / "here"
     mirror = writer(objects, here)

@@ -15,7 +15,7 @@ from ray.serve.schema import ApplicationStatus, ReplicaState
 from deployments.app import gateway_name, policy_name
 from deployments.readiness import wait_ready
 from valor_ray.errors import ServiceError
-from valor_ray.models.vllm.places import Places
+from valor_ray.models.vllm.seats import Seats
 from valor_ray.perf.scaling.mock_engine import MockEngine, MockSpeed
 from valor_ray.records import JudgeReply, JudgeRequest, Reply, Sampling, Usage
 
@@ -32,13 +32,13 @@ class MockPolicyDeployment:
 
     def __init__(self, speed: MockSpeed) -> None:
         self._engine = MockEngine(speed, serve.get_replica_context().replica_id.unique_id)
-        self._places = Places(speed.seats)
+        self._seats = Seats(speed.seats)
 
     async def sample(
         self, questions: Sequence[str], n: int, seed: int, sampling: Sampling, since: float
     ) -> list[list[Reply]] | None:
         """As a replica on a GPU does: None where the engine has no room."""
-        async with self._places.of(n * len(questions), since) as there:
+        async with self._seats.of(n * len(questions), since) as there:
             return await self._engine.sample(questions, n=n, seed=seed, sampling=sampling) if there else None
 
 

@@ -54,10 +54,9 @@ class Lease:
                 f"give another {option}."
             )
         self._number = number + 1
-        made = self._objects.create(self._name(self._number), self._text())
-        if (
-            not made or self._read(self._number).get("owner") != self._own["owner"]
-        ):  # a store without such writes
+        self._objects.create(self._name(self._number), self._text())
+        # Asked anew: an answer may have been lost on its way, and a store may know no conditional writes.
+        if self._read(self._number).get("owner") != self._own["owner"]:
             raise ConfigError(f"{option} {self._objects.url}: another run has begun there just now.")
         self._beaten = time.monotonic()
         self._objects.remove([self._name(number)] if number else [])

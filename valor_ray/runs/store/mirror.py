@@ -26,21 +26,17 @@ from typing import Any
 
 from valor_ray.errors import CheckpointError, StorageError
 from valor_ray.runs.store.lease import Lease
-from valor_ray.runs.store.objects import ObjectStore
+from valor_ray.runs.store.objects import ObjectStore, Say
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _EVERY_S = 5.0
 _LOOKS, _LOOK_S = 20, 0.02  # until the folder holds still for a moment
 _FOR_PEOPLE = ("report.html", "report.json", "config.yaml")
-_MOST_SMALL, _SMALL = (
-    16,
-    4 * 2**20,
-)  # parts of a growing file under so many bytes are made one when there are so many
+# Parts of a growing file under so many bytes are made one when there are so many.
+_MOST_SMALL, _SMALL = 16, 4 * 2**20
 _AT_ONCE = 16
-_IN_MEMORY = (
-    256 * 2**20
-)  # bytes of a file that are read before they are sent, so that what is sent is of one moment
+_PIECE = 64 * 2**20  # bytes that are read before they are sent, so that what is sent is of one moment
 # Not mirrored: what lives for a start, and what its owners keep in the store by themselves.
 _ANYWHERE = ("lock", "ray_train", "judge_cache", "vlm_cache")
 _AT_THE_TOP = ("work", "samples", "published.json")
@@ -73,10 +69,16 @@ class Mirror:
     """
 
     def __init__(
-        self, folder: Path, objects: ObjectStore, lease: Lease | None, apart: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        objects: ObjectStore,
+        lease: Lease | None,
+        apart: tuple[str, ...] = (),
+        say: Say = lambda line: None,
     ) -> None:
-        """lease: None only reads. apart: further names in the folder that are not mirrored."""
-        self.folder = folder
+        """lease: None only reads. apart: further names in the folder that are not mirrored. say: what the thread
+        could not bring."""
+        self.folder, self._say = folder, say
         self._objects, self._lease, self._apart = objects, lease, (*_AT_THE_TOP, *apart)
         self._files: dict[str, list[Part]] = {}  # as the manifest has it
         self._looks: dict[str, Look] = {}  # of what is in `_files`
@@ -97,7 +99,7 @@ class Mirror:
         self._files = files
         self._looks = {name: look for name, look in self._look_once().items() if name in files}
         self._tails = {
-            name: _tail(self.folder / name, self._looks[name].size) for name in files if _grows(name)
+            name: _tail(self.folder / name, look.size) for name, look in self._looks.items() if _grows(name)
         }
         if self._lease is not None:
             self._objects.remove(set(self._objects.names("parts")) - set(_objects_of(files)))
@@ -130,11 +132,16 @@ class Mirror:
                 self._objects.upload(self.folder / name, name)
 
     def _push_on(self) -> None:
+        told = ""
         while not self._ended.wait(_EVERY_S):
             try:
                 self.push()
-            except StorageError:  # told by the next push that somebody waits for
-                continue
+            except (
+                StorageError
+            ) as error:  # raised by the next push that somebody waits for, at the end at the latest
+                if str(error) != told:
+                    told = str(error)
+                    self._say(f"not in the store yet: {told}")
 
     def _push(self) -> None:
         now = self._looked()
@@ -203,10 +210,14 @@ class Mirror:
             start = sum(part.size for part in parts)
         else:
             parts = []
-        new = self._written(name, path, start, look.size)
-        if _grows(name):
-            tails[name] = _tail(path, look.size)
-        return name, [*parts, new]
+        if not _grows(name):
+            return name, [self._written(name, path, 0, look.size)]
+        ends = [*range(start + _PIECE, look.size, _PIECE), look.size]
+        new = [
+            self._written(name, path, begin, end) for begin, end in zip([start, *ends], ends, strict=False)
+        ]
+        tails[name] = _tail(path, look.size)
+        return name, [*parts, *new]
 
     def _goes_on(self, name: str, look: Look) -> bool:
         """Whether a growing file still begins with what the store has of it."""
@@ -217,8 +228,8 @@ class Mirror:
 
     def _written(self, name: str, path: Path, start: int, end: int) -> Part:
         target = f"parts/{name}/{start:012d}.{uuid.uuid4().hex[:12]}"
-        if end - start > _IN_MEMORY:  # written once, and long ago
-            digest = _sha256(path, start, end - start)
+        if end - start > _PIECE:  # a large file that does not grow: written once, and long ago
+            digest = _sha256(path, 0, end)
             self._objects.upload(path, target)
             return Part(target, end, digest)
         with path.open("rb") as file:

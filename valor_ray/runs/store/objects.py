@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from valor_ray.errors import ConfigError, StorageError
 
 T = TypeVar("T")
+Say = Callable[[str], None]
 PATIENCE_S = 180.0  # for a store that does not answer: an outage of a minute ends nothing
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # the last one again and again
 _AGAIN = "The same command goes on where it stopped."
@@ -31,9 +32,7 @@ class ObjectStore:
     them (for S3 the variables AWS_…, a profile, the machine's role); they are never kept here.
     """
 
-    def __init__(
-        self, url: str, patience_s: float = PATIENCE_S, say: Callable[[str], None] = lambda line: None
-    ) -> None:
+    def __init__(self, url: str, patience_s: float = PATIENCE_S, say: Say = lambda line: None) -> None:
         """say: told once when the store does not answer. Raises ConfigError when nothing handles such URLs."""
         self.url = url.rstrip("/")
         self._patience_s, self._say = patience_s, say
@@ -110,16 +109,6 @@ class ObjectStore:
             ) from error
         finally:
             part.unlink(missing_ok=True)
-
-    def stamp(self, name: str) -> tuple[str, ...] | None:
-        """Another one after each write; None: there is no such object."""
-        known = self._tried(
-            "look at", name, lambda: self._fs.info(self._at(name), refresh=True), missing=None
-        )
-        if known is None:
-            return None
-        told = ("ETag", "etag", "LastModified", "mtime", "created", "ino", "size")
-        return tuple(str(known[key]) for key in told if key in known)
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root

@@ -89,7 +89,7 @@ def stored(
     lease = Lease(objects)
     lease.take(option, say)
     try:
-        mirror = Mirror(folder, objects, lease, apart)
+        mirror = Mirror(folder, objects, lease, apart, say)
         mirror.pull()
         mirror.start()
         _open[folder] = mirror

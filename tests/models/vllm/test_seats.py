@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from valor_ray.models.vllm.places import Places
+from valor_ray.models.vllm.seats import Seats
 
 
 def test_batches_go_in_while_a_seat_is_free_and_the_others_are_handed_back() -> None:
     async def check() -> list[bool]:
-        places, leave, sat = Places(8), asyncio.Event(), []
+        places, leave, sat = Seats(8), asyncio.Event(), []
 
         async def batch(since: float) -> None:
             async with places.of(6, since, patience_s=0.05) as there:
@@ -29,7 +29,7 @@ def test_batches_go_in_while_a_seat_is_free_and_the_others_are_handed_back() -> 
 
 def test_who_waits_goes_in_when_somebody_leaves_also_when_that_failed() -> None:
     async def check() -> bool:
-        places = Places(1)
+        places = Seats(1)
 
         async def fails() -> None:
             async with places.of(1, 0.0):
@@ -47,7 +47,7 @@ def test_who_waits_goes_in_when_somebody_leaves_also_when_that_failed() -> None:
 
 def test_who_was_asked_for_first_goes_in_first_also_after_it_was_handed_back() -> None:
     async def check() -> list[float]:
-        places, order = Places(1), list[float]()
+        places, order = Seats(1), list[float]()
 
         async def batch(since: float) -> None:
             async with places.of(1, since, patience_s=5) as there:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 HAND_BACK_S = 1.0
 
 
-class Places:
+class Seats:
     """Seats of an engine that batches continuously. Entered by a deployment around each batch that it samples.
 
     A batch goes in while a seat is free, also where it needs more: so the engine is full as long as work waits. Who was
