@@ -1,9 +1,10 @@
-# make setup | demo | test | test-slow | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
+# make setup | demo | test | test-slow | fuzz | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
 PYTHON ?= python3.11
+MINUTES ?= 60
 BIN := .venv/bin
 STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test test-slow lint
+.PHONY: help setup demo test test-slow fuzz lint
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +12,7 @@ help:
 	@echo "make demo    answer questions about rendered scenes offline; writes demo/index.html"
 	@echo "make test    run the tests, one line each (make test ARGS='tests/config/test_tree.py' for some)"
 	@echo "make test-slow   the tests that take minutes each (whole training runs that are killed and resumed)"
+	@echo "make fuzz    look for inputs that break parsers, gate, messages, pictures, bodies (make fuzz MINUTES=5; 60 by default)"
 	@echo "make lint    ruff check, ruff format --check, mypy"
 
 setup: $(STAMP)
@@ -23,6 +25,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest tests/fuzz --fuzz-minutes $(MINUTES) -x $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
