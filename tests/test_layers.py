@@ -52,6 +52,7 @@ ROOMS = (
     "valor_ray.ports",
     "valor_ray.records",
     "valor_ray.errors",
+    "valor_ray.untrusted",
     "valor_ray",
 )
 # (module, what it imports although that stands above it): why
