@@ -275,7 +275,7 @@ def test_eyes_that_fail_make_no_answer_wrong(tmp_path: Path, asked: TwoVersions,
     async def blind() -> AsyncIterator[Eyes]:
         yield Eyes(Eye(), Eye())  # type: ignore[arg-type]
 
-    config = Config.load("local", ["sandbox.wall_seconds=5"] if failure == "hangs" else [])
+    config = Config.load("local", ["sandbox.tool_seconds=5"] if failure == "hangs" else [])
     held = HeldOut(config, tmp_path, QUESTIONS, asked.folder / "data")
     reason = r"gave no answer for \d s" if failure == "hangs" else "the detector is gone"
     with pytest.raises(ServiceError, match=rf"12 of 12 held-out questions.*The detector .*{reason}"):

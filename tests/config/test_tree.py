@@ -29,6 +29,12 @@ def test_shipped_profiles_load_and_local_uses_only_shipped_models_and_the_offlin
     assert local.server.host == "127.0.0.1"
 
 
+@pytest.mark.parametrize("profile", profile_names())
+def test_a_program_waits_for_one_answer_longer_than_its_judge_tries(profile: str) -> None:
+    config = Config.load(profile)
+    assert config.sandbox.tool_seconds > config.vlm.timeout_s * (config.vlm.retries + 1)
+
+
 def test_gpu_profile_has_the_papers_models_and_sampling() -> None:
     gpu = Config.load("gpu")
     assert (gpu.policy.model, gpu.policy.dtype) == ("Qwen/Qwen3-8B", "bfloat16")

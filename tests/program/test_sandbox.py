@@ -247,13 +247,52 @@ def test_a_bug_in_a_tool_host_is_not_a_result() -> None:
         run_one("depth(img_pth, [0, 0, 5, 5])", tools)
 
 
-def test_waiting_for_a_tool_counts_and_the_call_stays_in_the_trace() -> None:
+def test_waiting_for_tools_is_not_the_programs_time() -> None:
     async def tools(tool: str, args: dict[str, Any]) -> Any:
-        await asyncio.sleep(60)
+        await asyncio.sleep(0.4)
+        return 1.0
 
-    result = run_one("depth(img_pth, [0, 0, 5, 5])", tools, SandboxConfig(wall_seconds=1))
-    assert result.status == "timeout" and result.seconds < 2
-    assert result.calls[0].error == "cut off by the time limit"
+    code = "final_answer = sum(depth(img_pth, [0, 0, 5, 5]) for _ in range(5))"
+    assert run_one(code, tools, SandboxConfig(wall_seconds=1)).answer == 5.0
+
+
+def test_tools_that_take_too_long_have_a_limit_of_their_own_and_the_call_stays_in_the_trace() -> None:
+    async def tools(tool: str, args: dict[str, Any]) -> Any:
+        await asyncio.sleep(0.5 if len(args["prompt"]) == 1 else 60)
+        return "red"
+
+    code = (
+        "try:\n    x = [vqa(img_pth, None, 'a' * (i + 1)) for i in range(2)]\nfinally:\n    final_answer = 1"
+    )
+    result = run_one(code, tools, SandboxConfig(wall_seconds=20, tool_seconds=1))
+    assert result.status == "timeout" and result.seconds < 10
+    assert result.error == "the tools took longer than 1 s, in 2 calls (sandbox.tool_seconds)"
+    assert [call.error for call in result.calls] == [None, "cut off by the time limit"]
+
+
+def test_time_between_tool_calls_adds_up() -> None:
+    code = "import time\nfor _ in range(50):\n    time.sleep(0.1)\n    depth(img_pth, [0, 0, 5, 5])\nfinal_answer = 1"
+    result = run_one(code, PlaceholderTools(SIZE), SandboxConfig(wall_seconds=1))
+    assert (result.status, result.error) == ("timeout", "the program took longer than 1 s")
+
+
+def test_a_tool_that_times_out_by_itself_is_not_the_programs_doing() -> None:
+    async def tools(tool: str, args: dict[str, Any]) -> Any:
+        raise TimeoutError("the tool's own")
+
+    with pytest.raises(TimeoutError, match="own"):
+        run_one("depth(img_pth, [0, 0, 5, 5])", tools)
+
+
+@pytest.mark.parametrize(
+    "code", ["np " * 20_000, "# " + "np." * 20_000, "numpy random " * 4_000, "np\n" * 20_000]
+)
+def test_the_choice_of_a_process_takes_no_time_however_the_program_is_written(code: str) -> None:
+    from valor_ray.program.sandbox import _names_numpy_random
+
+    started = time.perf_counter()
+    assert _names_numpy_random(code) == ("random" in code)
+    assert time.perf_counter() - started < 5  # a millisecond; in quadratic time, minutes
 
 
 def test_many_programs_run_at_a_time() -> None:

@@ -109,7 +109,7 @@ class HeldOut:
 
             async def one(query: Query) -> Mapping[str, Any]:
                 picture = images.load(Path(query.image), config.images)
-                watched = _Watched(remembering, vqa, config.sandbox.wall_seconds / 2)
+                watched = _Watched(remembering, vqa, config.sandbox.tool_seconds / 2)
                 tools = LiveTools(picture, watched, watched, watched)
                 seed = int(hashlib.sha256(query.query_id.encode()).hexdigest()[:8], 16) % 2**31
                 result = await answer(query.question, picture, policy, sandbox, tools, seed=seed)
@@ -167,7 +167,7 @@ class _Watched:
         except ValorError as error:
             self.failure = f"The {part} failed: {error}"
             raise
-        except asyncio.CancelledError:  # the sandbox's clock includes the waiting
+        except asyncio.CancelledError:  # the sandbox has a limit for waiting, too
             if (waited := time.monotonic() - began) > self._patience_s:
                 self.failure = f"The {part} gave no answer for {waited:.0f} s"
             raise

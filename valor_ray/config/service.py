@@ -30,7 +30,12 @@ def visible_gpus() -> int | None:
 class SandboxConfig(Section):
     """Limits of one program."""
 
-    wall_seconds: float = Field(30, gt=0, description="from start to answer, waiting for tools included")
+    wall_seconds: float = Field(30, gt=0, description="from start to answer, without waiting for tools")
+    tool_seconds: float = Field(
+        600,
+        gt=0,
+        description="waiting for tools, all calls of a program together; longer than the judge takes for one",
+    )
     cpu_seconds: float = Field(10, gt=0, description="of the program itself")
     memory_mib: int = Field(512, ge=64, description="what a program may allocate")
     output_kib: int = Field(64, ge=1, description="printed text; a program that prints more is ended")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from valor_ray.errors import ProgramError, ToolError, ValorError
 from valor_ray.ports import version_of
+from valor_ray.program.clock import ProgramClock
 from valor_ray.program.inside import protocol
 from valor_ray.program.zygote_process import Exit
 from valor_ray.records import ProgramStatus, ToolCall
@@ -45,12 +46,15 @@ class Conversation:
     """What one program on the fork path says, checked and answered: its calls, its output, its last word.
 
     Made by Sandbox for one process, and held once. `calls` and `output` stay readable however it ends.
-    Waits for the program's next message, or for a tool; the caller keeps the clock.
+    Waits for the program's next message, or for a tool; `clock` is told which, and the caller keeps it.
     """
 
-    def __init__(self, config: SandboxConfig, tools: ToolHost, image_size: tuple[int, int]) -> None:
+    def __init__(
+        self, config: SandboxConfig, tools: ToolHost, image_size: tuple[int, int], clock: ProgramClock
+    ) -> None:
         self._config = config
         self._tools = tools
+        self._clock = clock
         self._size = image_size
         self.calls: list[ToolCall] = []
         self.output = ""
@@ -107,7 +111,8 @@ class Conversation:
         started = time.perf_counter()
         try:
             tool, args = check_call(name, given, self._size)
-            result = await self._tools(tool, args)
+            with self._clock.tool():
+                result = await self._tools(tool, args)
             error = None
         except ToolError as refusal:
             error = str(refusal)

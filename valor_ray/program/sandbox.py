@@ -15,7 +15,8 @@
               "call"  ◄──  a tool function of the program                  the program waits for the driver
               result  ──►  from the ToolHost (models, judge)               the driver waits for the models
               "print", "done", "fail"  ◄──  checked, each within its limits
-            the process is killed when it has said its last word, or after wall_seconds
+            the process is killed when it has said its last word, or after wall_seconds of its own
+            or tool_seconds of waiting for tools
 
 The zygote (exec'ed clean, numpy loaded) reads no program: each process is locked down before its program comes.
 A driver waits without blocking its loop, so any number of programs runs at a time, within `MAX_PROCESSES` forks.
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from valor_ray.errors import ProgramError
 from valor_ray.program import gate
+from valor_ray.program.clock import ProgramClock
 from valor_ray.program.conversation import Conversation, Ending, ending_of
 from valor_ray.program.inside import protocol
 from valor_ray.program.inside.placeholders import PlaceholderTools, World
@@ -49,15 +51,16 @@ if TYPE_CHECKING:
 MAX_PROCESSES = 64  # forks at a time; the others wait, their clocks not yet running
 # of a program in a warm worker, on the clock; a slower one must not keep the others waiting
 _FAST_SECONDS = 1.0
-_NUMPY_RANDOM = re.compile(r"\b(np|numpy)\b.*\brandom\b", re.DOTALL)
+_NUMPY, _RANDOM = re.compile(r"\b(?:np|numpy)\b"), re.compile(r"\brandom\b")
 
 
 class Sandbox:
     """Runs any program, however hostile, and says how it ended: its failures are results, never exceptions.
 
     Called by whoever has programs: syntax check, service, evaluation. Belongs to the event loop that starts it.
-    Each run waits for a free process and for its program, at most `wall_seconds`; runs do not wait for one another
-    beyond that. `start` (or `async with`) proves the walls first; `close` ends everything that runs.
+    Each run waits for a free process and for its program, at most `wall_seconds`, and `tool_seconds` for its tools;
+    runs do not wait for one another beyond that. `start` (or `async with`) proves the walls first; `close` ends
+    everything that runs.
     """
 
     def __init__(self, config: SandboxConfig) -> None:
@@ -229,10 +232,11 @@ class Sandbox:
 
     async def _run_once(self, code: str, tools: ToolHost, image_size: tuple[int, int]) -> ProgramResult:
         # numpy.random doubles the price of a fork, so only the programs that name it pay for it
-        process = await self._spawn("numpy.random" if _NUMPY_RANDOM.search(code) else "")
+        process = await self._spawn("numpy.random" if _names_numpy_random(code) else "")
         started = time.perf_counter()
-        conversation = Conversation(self._config, tools, image_size)
-        ending = await self._until_the_end(process, conversation, code)
+        clock = ProgramClock(self._config.wall_seconds, self._config.tool_seconds)
+        conversation = Conversation(self._config, tools, image_size, clock)
+        ending = await self._until_the_end(process, conversation, clock, code)
         return ProgramResult(
             ending.status,
             ending.answer,
@@ -244,17 +248,30 @@ class Sandbox:
             level=f"fork {self.walls}",
         )
 
-    async def _until_the_end(self, process: Process, conversation: Conversation, code: str) -> Ending:
-        wall = self._config.wall_seconds
+    async def _until_the_end(
+        self, process: Process, conversation: Conversation, clock: ProgramClock, code: str
+    ) -> Ending:
         reader, writer = await asyncio.open_connection(sock=process.sock, limit=protocol.MAX_MESSAGE)
         try:
-            async with asyncio.timeout(wall) as clock:
+            async with clock:
                 ending = await conversation.hold(reader, writer, code)
                 return ending or ending_of(await asyncio.shield(process.exited), self._config)
         except TimeoutError:
-            if not clock.expired():
+            if not clock.expired:
                 raise  # a tool's own
-            return Ending(ProgramStatus.TIMEOUT, error=f"the program took longer than {wall:g} s")
+            return Ending(ProgramStatus.TIMEOUT, error=self._out_of_time(clock, len(conversation.calls)))
         finally:
             process.kill()
             writer.close()
+
+    def _out_of_time(self, clock: ProgramClock, calls: int) -> str:
+        if clock.waiting:
+            limit = self._config.tool_seconds
+            return f"the tools took longer than {limit:g} s, in {calls} calls (sandbox.tool_seconds)"
+        return f"the program took longer than {self._config.wall_seconds:g} s"
+
+
+def _names_numpy_random(code: str) -> bool:
+    """Whether numpy is named, and random somewhere behind it: in time linear in the code."""
+    numpy = _NUMPY.search(code)
+    return numpy is not None and _RANDOM.search(code, numpy.end()) is not None
