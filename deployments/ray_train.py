@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from deployments.failures import LOGS, last_line
 from deployments.ray_data import arrow_filesystem
 from valor_ray.errors import ServiceError, ValorError
+from valor_ray.placement.nodes import Node
 from valor_ray.runs.store.place import url_of
 
 if TYPE_CHECKING:
@@ -170,8 +171,9 @@ def group_strategy(workers: int, num_gpus: float) -> str:
     """All processes of a learner on one node, where one can hold them: they talk most. Needs a Ray that runs."""
     import ray
 
-    largest = max((node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    return "STRICT_PACK" if 0 < workers * num_gpus <= largest else "PACK"
+    gpus = [int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]]
+    one = num_gpus > 0 and any(Node.of("", count).holds(workers, num_gpus) for count in gpus)
+    return "STRICT_PACK" if one else "PACK"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ServiceError
-from valor_ray.reasoning.planning.placement import Node, placement
+from valor_ray.placement.nodes import NeverFits, Node, Rule
+from valor_ray.placement.serving import serving_placement
+from valor_ray.placement.training import placement
 
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 _STARTS = 2  # Ray gives its processes 30 s, which a busy machine may not keep
@@ -62,10 +65,11 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
     if following is not None:
         progress(following)
     with (
-        running_ray(config, progress, _wanted_gpus(config)),
+        running_ray(config, progress),
         nullcontext() if follow is None else _closed(config, Path(follow)),
         _ended(config, NAME),
     ):
+        check_placed(config, progress, partial(serving_placement, config))
         yield _deploy(config, progress)
 
 
@@ -128,7 +132,8 @@ def training(
         _ended(config, name),
         _ended(config, judge),
     ):
-        _check_placed(config, progress, learns=learns, evaluated=evaluated)
+        without = _without(config, learns=learns, evaluated=evaluated)
+        check_placed(config, progress, partial(placement, without))
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
         with reserved(config.grpo.workers, config.grpo.num_gpus if learns else 0, progress):
             serve.run_many(
@@ -193,14 +198,13 @@ def _ended(config: Config, app: str) -> Iterator[None]:
 
 
 @contextmanager
-def running_ray(config: Config, progress: Progress, gpus: float = 0) -> Iterator[None]:
+def running_ray(config: Config, progress: Progress) -> Iterator[None]:
     """A Ray for as long as the block lasts: our own, or the cluster of RAY_ADDRESS, which goes on afterwards."""
     address = config.ray.address()
     before = _descendants()
     try:
         progress("starting Ray" if address is None else f"connecting to Ray at {address}")
         _start_ray(config, address, progress)
-        _check_gpus(gpus, progress, local=address is None)
         yield
     finally:
         with _undisturbed():
@@ -243,30 +247,35 @@ def _check(config: Config) -> None:
         )
 
 
-def _wanted_gpus(config: Config) -> float:
-    return sum(part.num_gpus * part.replicas for part in (config.policy, config.detector, config.depth))
-
-
 def cluster_nodes() -> list[Node]:
     """The machines of the Ray that runs, and how many GPUs each has."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    return [Node.of(node["NodeManagerAddress"], int(node["Resources"].get("GPU", 0))) for node in alive]
+    own = ray.get_runtime_context().get_node_id()
+    return [
+        Node.of(node["NodeManagerAddress"], int(node["Resources"].get("GPU", 0)), here=node["NodeID"] == own)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
 
 
-def _check_placed(config: Config, progress: Progress, *, learns: bool, evaluated: bool) -> None:
-    """Raises ConfigError where this machine cannot hold a training run; a cluster may get more nodes."""
+def check_placed(config: Config, progress: Progress, rule: Rule) -> None:
+    """Raises ConfigError where this machine cannot hold what a rule places; a cluster may get more nodes."""
+    try:
+        rule(cluster_nodes())
+    except ConfigError as error:
+        if config.ray.address() is None or isinstance(error, NeverFits):
+            raise
+        progress(f"{error} Waiting for more of them.")
+
+
+def _without(config: Config, *, learns: bool, evaluated: bool) -> Config:
+    """The settings of a training run that does not learn, or is not evaluated."""
     grpo = config.grpo.model_copy(
         update={
             "num_gpus": config.grpo.num_gpus if learns else 0,
             "eval_questions": config.grpo.eval_questions if evaluated else 0,
         }
     )
-    try:
-        placement(config.model_copy(update={"grpo": grpo}), cluster_nodes())
-    except ConfigError as error:
-        if config.ray.address() is None:
-            raise
-        progress(f"{error} Waiting for more of them.")
+    return config.model_copy(update={"grpo": grpo})
 
 
 def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
@@ -299,20 +308,6 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it warns of every slow answer
-
-
-def _check_gpus(wanted: float, progress: Progress, *, local: bool) -> None:
-    present = ray.cluster_resources().get("GPU", 0)
-    if wanted <= present:
-        return
-    if local:
-        raise ConfigError(
-            f"The settings want {wanted:g} GPUs and this machine has {present:g}. Use --profile local, or lower "
-            "replicas, workers and num_gpus of policy, grpo, detector and depth."
-        )
-    progress(
-        f"the settings want {wanted:g} GPUs and the cluster has {present:g} now: waiting for more of them"
-    )
 
 
 def _deploy(config: Config, progress: Progress) -> str:

@@ -46,6 +46,7 @@ ROOMS = (
     "valor_ray.images",
     "valor_ray.depth_map",
     "valor_ray.runs",
+    "valor_ray.placement",
     "valor_ray.measure",
     "valor_ray.client",
     "valor_ray.config",

@@ -17,15 +17,17 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.actors.notes import Notes
 from deployments.failures import log_place
 from deployments.ray_train import LearnerTask, RayLearner, noting
-from valor_ray.errors import ConfigError, ValorError
+from valor_ray.errors import ValorError
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask, Record, Say
 from valor_ray.grounding.finetune.process import learner_work
+from valor_ray.placement.grounding import finetune_placement
 from valor_ray.runs.store.place import url_of
 
 if TYPE_CHECKING:
@@ -46,27 +48,11 @@ class RayFinetuneHost:
     @contextmanager
     def running(self, config: Config, run: Path, say: Say) -> Iterator[_RayFinetune]:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        from deployments.serving import running_ray
+        from deployments.serving import check_placed, running_ray
 
-        local, wanted = config.ray.address() is None, config.finetune.workers * config.finetune.num_gpus
-        with running_ray(config, say, 0 if local else wanted):
-            if local:
-                _check_gpus(config, wanted)
+        with running_ray(config, say):
+            check_placed(config, say, partial(finetune_placement, config, here=url_of(run) is not None))
             yield _RayFinetune(config, run, say)
-
-
-def _check_gpus(config: Config, wanted: float) -> None:
-    """Raises ConfigError when this machine has too few."""
-    import ray
-
-    present = ray.cluster_resources().get("GPU", 0)
-    if wanted > present:
-        settings = config.finetune
-        raise ConfigError(
-            f"finetune.workers {settings.workers} x finetune.num_gpus {settings.num_gpus:g} want {wanted:g} GPUs, and "
-            f"this machine has {present:g}. Give --set finetune.workers=N --set finetune.num_gpus=M that fit (0: the "
-            "CPU learns), or --profile local."
-        )
 
 
 class _RayFinetune:

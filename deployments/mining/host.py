@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from deployments.ray_data import Pool, data_context, results_of, roomy, through_
 from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.grounding.mine.outcome import Order, Outcome
+from valor_ray.placement.grounding import mining_placement
 from valor_ray.records import Query
 
 if TYPE_CHECKING:
@@ -36,13 +38,13 @@ class RayMineHost:
     def running(self, config: Config, cache: Path, say: Callable[[str], None]) -> Iterator[_RayMining]:
         # Ray Data's actors make it print a false alarm
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        from deployments.serving import running_ray
+        from deployments.serving import check_placed, running_ray
 
         for model in (config.policy.model, config.detector.model):
             resolve_model(model)
         config = roomy(config, _OTHER_PARTS + config.vlm.replicas + config.grounding.workers)
-        gpus = max(part.num_gpus * part.replicas for part in (config.policy, config.detector))
-        with running_ray(config, say, gpus):
+        with running_ray(config, say):
+            check_placed(config, say, partial(mining_placement, config))
             yield _RayMining(config, cache, say)
 
 

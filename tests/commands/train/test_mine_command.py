@@ -161,3 +161,24 @@ def test_a_run_at_a_url_goes_on_from_another_machine_and_pays_nothing_twice(
     first, second = results
     assert first["calls"] > 0 and second["calls"] == 0 and second["kept"] == first["kept"] > 0
     assert second["precision_by_stage"] == first["precision_by_stage"]
+
+
+def test_the_plan_says_who_sits_on_which_gpu_and_refuses_what_no_process_can_have(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    gpus = ("--set", "policy.num_gpus=1", "--set", "policy.replicas=2", "--set", "detector.num_gpus=0.25")
+    assert main(words(tmp_path / "run", "--dry-run", *SMALL, *gpus)) == 0
+    assert json.loads(capsys.readouterr().out)["placement"] == {
+        "policy/0": {"node": "this machine", "gpus": [0], "share": 1.0},
+        "policy/1": {"node": "this machine", "gpus": [1], "share": 1.0},
+        "detector/0": {"node": "this machine", "gpus": [0], "share": 0.25},  # the engines have gone
+    }
+    for wrong, fits in (
+        ("policy.num_gpus=1.5", "policy.num_gpus=1"),
+        ("policy.replicas=3", "policy.replicas=2"),
+    ):
+        assert main(words(tmp_path / "run", "--dry-run", *SMALL, *gpus, "--set", wrong)) == 2
+        assert f"--set {fits}" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert main(words(tmp_path / "run", "--dry-run", "--in-process", *SMALL)) == 0
+    assert "placement" not in json.loads(capsys.readouterr().out)

@@ -130,6 +130,38 @@ def test_the_plan_counts_and_does_nothing(tmp_path: Path, capsys) -> None:
     assert main(words(run, "--dry-run", "--mined", tmp_path / "no")) == 2
 
 
+def test_the_plan_says_who_sits_on_which_gpu_mining_first(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    gpus = ("--set", "finetune.num_gpus=1", "--set", "finetune.workers=2", "--set", "policy.num_gpus=1")
+    run = ["train", "grounding", "--run", str(tmp_path / "run"), "--json", "--dry-run", *gpus]
+    run += ["--set", "grounding.query_limit=24"]
+    assert main(run) == 0
+    placed = json.loads(capsys.readouterr().out)["placement"]
+    assert list(placed) == ["policy/0", "learner/0", "learner/1"]
+    assert placed["learner/1"] == {"node": "this machine", "gpus": [1], "share": 1.0}
+    assert main([*run, "--in-process"]) == 0
+    assert "placement" not in json.loads(capsys.readouterr().out)
+    mined = make_set(tmp_path / "set")
+    assert main([*run, "--mined", str(mined), "--set", "finetune.batch=1"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["placement"]) == ["learner/0", "learner/1"]
+    assert main([*run, "--set", "finetune.workers=4"]) == 2
+    said = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "--set finetune.workers=2 --set finetune.batch=16, or --set finetune.num_gpus=0.5" in said
+
+
+def test_a_learner_that_finds_no_room_is_refused_before_anything_is_mined(tmp_path: Path) -> None:
+    from valor_ray.commands.train.offline import OfflineWorld
+    from valor_ray.config.tree import Config
+    from valor_ray.errors import ConfigError
+
+    config = Config.load("local", ["finetune.num_gpus=1", "finetune.workers=99"])
+    with pytest.raises(ConfigError, match=r"finetune.workers 99 x finetune.num_gpus 1"):
+        OfflineWorld(tmp_path / "run", config, 0, in_process=False, say=print).mine()
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_plan_over_a_run_that_has_begun_counts_what_is_left(tmp_path: Path, host: Host, capsys) -> None:
     host.stop_at = 5
     save = ("--set", "finetune.save_every=2")

@@ -61,7 +61,7 @@ def test_gpus_that_are_not_there_are_named_before_anything_is_trained(tmp_path: 
     sources = Sources(tmp_path)
     run = Run(tmp_path / "run", sources, "finetune.workers=2", "finetune.num_gpus=1")
     said = run.finish(code=2)["error"]["message"]
-    assert "finetune.workers 2 x finetune.num_gpus 1 want 2 GPUs, and this machine has 0" in said
+    assert "finetune.workers 2 x finetune.num_gpus 1: 0 GPUs hold 0 of the learner's processes" in said
     assert not (tmp_path / "run/checkpoints").exists()
     advised = Run(tmp_path / "run", sources, "finetune.workers=1", options=("--dry-run",))
     assert advised.finish()["learner_processes"] == 1  # the same folder takes what was advised

@@ -108,16 +108,20 @@ def run(args: Namespace) -> int:
 
 def _plan(args: Namespace, config: Config) -> int:
     from valor_ray.commands.train.offline import planned_pictures
-    from valor_ray.grounding.finetune.plan import plan
+    from valor_ray.commands.train.planned import planned_nodes, print_plan
+    from valor_ray.grounding.finetune.plan import placing, plan
+    from valor_ray.placement.grounding import wanted_gpus
     from valor_ray.runs.folder import GROUNDING, check_kind
 
     check_kind(args.folder, GROUNDING)
-    planned = plan(args.folder, config, 0 if config.finetune.mined else planned_pictures(config))
+    nodes = None
+    if not args.in_process:
+        nodes = planned_nodes(config, placing(args.folder, config), wanted_gpus(config), _say)
+    planned = plan(args.folder, config, 0 if config.finetune.mined else planned_pictures(config), nodes)
     if args.json:
         print_json(planned)
     else:
-        for name, value in planned.items():
-            print(f"{name:<26}{'–' if value is None else value}")
+        print_plan(planned, 26)
     return 0
 
 

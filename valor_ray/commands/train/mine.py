@@ -6,6 +6,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,9 @@ def run(args: Namespace) -> int:
 
 
 def _plan(args: Namespace, config: Config) -> int:
+    from valor_ray.commands.train.planned import planned_nodes, print_plan
     from valor_ray.grounding.mine.plan import plan
+    from valor_ray.placement.grounding import mining_placement, wanted_gpus
     from valor_ray.records import Query
     from valor_ray.runs.folder import MINE, check_kind
     from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE
@@ -115,12 +118,14 @@ def _plan(args: Namespace, config: Config) -> int:
             scenes = 0
     count = min(grounding.query_limit or QUESTIONS_PER_SCENE * scenes, QUESTIONS_PER_SCENE * scenes)
     queries = [Query(str(n), "about a tabletop scene", "scene.png") for n in range(count)]
-    planned = plan(args.folder, config, queries if scenes else _read(args.folder, config), scenes)
+    nodes = None
+    if not args.in_process:
+        nodes = planned_nodes(config, partial(mining_placement, config), wanted_gpus(config), _say)
+    planned = plan(args.folder, config, queries if scenes else _read(args.folder, config), scenes, nodes)
     if args.json:
         print_json(planned)
     else:
-        for name, value in planned.items():
-            print(f"{name:<26}{value}")
+        print_plan(planned, 26)
     return 0
 
 

@@ -28,7 +28,12 @@ class OfflineWorld:
 
     def mine(self) -> Path:
         from valor_ray.commands.train.mine import mine_into
+        from valor_ray.commands.train.planned import check_here
+        from valor_ray.grounding.finetune.plan import placing
+        from valor_ray.placement.grounding import wanted_gpus
 
+        if not self._in_process:  # the learner too: mining may take hours
+            check_here(self._config, placing(self._folder, self._config), wanted_gpus(self._config))
         mined = self._folder / "mined"
         report = mine_into(mined, self._config, in_process=self._in_process)
         if report["with_missing"] or report["failed"]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ from valor_ray.runs.store.place import looked_at, run_path, shown, stored, url_o
 if TYPE_CHECKING:
     from valor_ray.benchmarks.held_out import HeldOut
     from valor_ray.config.tree import Config
-    from valor_ray.reasoning.planning.placement import Node
     from valor_ray.records import Query
 
 DATA = "data"  # in the run folder: rendered scenes
@@ -89,6 +89,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
+    from valor_ray.commands.train.planned import print_plan
     from valor_ray.config.judging import RULE_BASED
 
     interrupt_on_signals()
@@ -109,14 +110,15 @@ def run(args: Namespace) -> int:
     if args.json:
         print_json(report)
     elif args.dry_run:
-        for name, value in _flat(report):
-            print(f"{name:<38}{'–' if value is None else value}")
+        print_plan(report, 38)
     else:
         _show(report, args)
     return 1 if report.get("stopped") else 0
 
 
 def _work(args: Namespace, config: Config) -> dict[str, Any]:
+    from valor_ray.commands.train.planned import planned_nodes
+    from valor_ray.placement.training import placement, wanted_gpus
     from valor_ray.reasoning.learner.learn import check_shape
     from valor_ray.reasoning.planning.plan import plan
     from valor_ray.reasoning.training.local import LocalTrainHost, Replay
@@ -130,7 +132,8 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
         return replay(args.folder, config, Replay(config, args.replay), say=_say)
     if args.dry_run:
         check_kind(args.folder, REASONING)
-        return plan(config, _planned_queries(args, config), nodes=_nodes(config))
+        nodes = planned_nodes(config, partial(placement, config), wanted_gpus(config), _say)
+        return plan(config, _planned_queries(args, config), nodes=nodes)
     with claimed(args.folder, REASONING):
         queries = training_queries(config, args.folder)
         # refuses at once what would be refused after the rendering
@@ -146,34 +149,6 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
 
         host = RayTrainHost(evaluated=held_out is not None, learns=not args.rollouts_only)
     return train(args.folder, config, queries, host, held_out, say=_say, learner=not args.rollouts_only)
-
-
-def _nodes(config: Config) -> list[Node]:
-    """Of the cluster that RAY_ADDRESS names, else this machine, else as many nodes of 8 GPUs as are needed."""
-    from valor_ray.reasoning.planning.placement import Node, assumed_nodes
-
-    if config.ray.address() is not None:
-        from deployments.serving import cluster_nodes, running_ray
-
-        with running_ray(config, _say):
-            return cluster_nodes()
-    if not (config.grpo.num_gpus or config.policy.num_gpus):
-        return []
-    import torch
-
-    count = torch.cuda.device_count()
-    return [Node.of("this machine", count)] if count else assumed_nodes(config)
-
-
-def _flat(report: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and values; of what is nested, with the names above it."""
-    for name, value in report.items():
-        if isinstance(value, Mapping) and "gpus" in value:  # the place of a process
-            yield before + name, f"{value['node']}, GPUs {value['gpus']}, {value['share']:.0%} of each"
-        elif isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield before + name, value
 
 
 def _rule_based(config: Config) -> bool:

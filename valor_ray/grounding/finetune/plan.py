@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,9 @@ from valor_ray.grounding.finetune.mined_set import (
     open_set,
     split_sizes,
 )
+from valor_ray.placement.grounding import finetune_placement
+from valor_ray.placement.nodes import Node, Rule, records
+from valor_ray.runs.store.place import url_of
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -30,10 +35,11 @@ _STATE = 4  # a checkpoint: weights, their average, two moments of AdamW
 _MB = 1 / 2**20
 
 
-def plan(path: Path, config: Config, scenes: int) -> dict[str, Any]:
+def plan(path: Path, config: Config, scenes: int, nodes: Sequence[Node] | None = None) -> dict[str, Any]:
     """Counts and estimates; null where only the run can tell. Writes nothing.
 
-    scenes: to be mined first where the settings name no set. Raises ConfigError as the run would.
+    scenes: to be mined first where the settings name no set. nodes: where it would run: also who sits on which GPU,
+    refused where they do not fit. Raises ConfigError as the run would.
     """
     if path.exists() and not path.is_dir():
         raise ConfigError(f"--run {path} is a file. Give a folder.")
@@ -70,7 +76,14 @@ def plan(path: Path, config: Config, scenes: int) -> dict[str, Any]:
         "gate_limit_map": settings.gate_limit,
         "minutes_estimated": _minutes(config, steps - done, replayed, apart, general),
         "disk_mib_estimated": _disk(config),
+        **({} if nodes is None else {"placement": records(placing(path, config)(nodes))}),
     }
+
+
+def placing(path: Path, config: Config) -> Rule:
+    """Who would sit on which GPU: mining's processes too, where that is still to come."""
+    mines = config.finetune.mined is None and not FinetuneFolder(path).plan.exists()
+    return partial(finetune_placement, config, mines=mines, here=url_of(path) is not None)
 
 
 def _mined(folder: FinetuneFolder, config: Config) -> MinedSet | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.errors import ConfigError
 from valor_ray.grounding.mine.folder import MineFolder
 from valor_ray.grounding.mine.work import Pictures, pictures_left, placed, programs_left
+from valor_ray.placement.grounding import mining_placement
+from valor_ray.placement.nodes import Node, records
 from valor_ray.records import Query
 
 if TYPE_CHECKING:
@@ -23,10 +25,17 @@ WITHOUT_BOX = (
 _PICTURE_TOKENS, _TEXT_TOKENS, _ANSWER_TOKENS = 1100, 900, 60
 
 
-def plan(path: Path, config: Config, queries: Sequence[Query], scenes: int) -> dict[str, Any]:
+def plan(
+    path: Path,
+    config: Config,
+    queries: Sequence[Query],
+    scenes: int,
+    nodes: Sequence[Node] | None = None,
+) -> dict[str, Any]:
     """Counts, and typical figures where only the run itself can tell. Writes nothing.
 
-    scenes: to be rendered first (0: none), for which `queries` stand. Raises ConfigError as the run would.
+    scenes: to be rendered first (0: none), for which `queries` stand. nodes: where it would run: also who sits on which
+    GPU, refused where they do not fit. Raises ConfigError as the run would.
     """
     if path.exists() and not path.is_dir():
         raise ConfigError(f"--run {path} is a file. Give a folder.")
@@ -50,6 +59,9 @@ def plan(path: Path, config: Config, queries: Sequence[Query], scenes: int) -> d
     tokens_in += asked * (_PICTURE_TOKENS + _TEXT_TOKENS)
     tokens_out = pictures * _ANSWER_TOKENS * (CANDIDATES + 2 * crops) + asked * PHRASES * _ANSWER_TOKENS
     vlm = config.vlm
+    places = None
+    if nodes is not None:
+        places = records(mining_placement(config, nodes, programs=bool(programs.todo)))
     return {
         "queries": len(queries),
         "queries_without_picture": len(programs.failed),
@@ -61,4 +73,5 @@ def plan(path: Path, config: Config, queries: Sequence[Query], scenes: int) -> d
         "verifier_calls_typical": typical,
         "verifier_calls_most": most,
         "cost_usd_typical": round((tokens_in * vlm.price_in + tokens_out * vlm.price_out) / 1e6, 2),
+        **({} if places is None else {"placement": places}),
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.placement.nodes import Node, records
+from valor_ray.placement.training import placement
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.planning.memory import memory_plan
-from valor_ray.reasoning.planning.placement import Node, placement
 from valor_ray.reasoning.planning.sizing.splits import step_seconds
 from valor_ray.reasoning.training.schedule import assignments, shards_of
 from valor_ray.records import Query
@@ -59,10 +60,5 @@ def plan(
         "policy_replicas": config.policy.replicas,
         "learner_processes": grpo.workers,
         **(memory_plan(config, steps) | step_seconds(config) if memory else {}),
-        **({} if nodes is None else {"placement": _placed(config, nodes)}),
+        **({} if nodes is None else {"placement": records(placement(config, nodes))}),
     }
-
-
-def _placed(config: Config, nodes: Sequence[Node]) -> dict[str, Any]:
-    """Process -> {node, gpus, share}; of what has GPUs."""
-    return {name: place.record() for name, place in placement(config, nodes).items()}

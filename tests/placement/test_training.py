@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import pytest
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.planning.placement import Node, Place, assumed_nodes, placement
+from valor_ray.placement.nodes import Node, Place, assumed_nodes
+from valor_ray.placement.training import placement, wanted_gpus
 
 
 def settings(*words: str) -> Config:
@@ -89,11 +91,15 @@ def test_what_does_not_fit_is_said_with_what_would(
         placement(settings(*words), nodes(*gpus))
 
 
+def assumed(config: Config) -> int:
+    return len(assumed_nodes(partial(placement, config), wanted_gpus(config)))
+
+
 def test_as_many_nodes_are_assumed_as_are_needed() -> None:
-    assert len(assumed_nodes(settings("policy.replicas=4"))) == 1
-    assert len(assumed_nodes(settings("policy.replicas=5"))) == 2
+    assert assumed(settings("policy.replicas=4")) == 1
+    assert assumed(settings("policy.replicas=5")) == 2
     with pytest.raises(ConfigError, match="policy 0 wants 9 GPUs"):
-        assumed_nodes(settings("policy.num_gpus=9"))
+        assumed(settings("policy.num_gpus=9"))
 
 
 @pytest.mark.parametrize(
