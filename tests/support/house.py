@@ -22,9 +22,10 @@ def sources() -> dict[str, str]:
 class House:
     """Who imports whom, for given sources: tests plant imports in a copy and see them caught."""
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Mapping[str, str], imports: Mapping[str, set[str]] | None = None) -> None:
+        """imports: of modules that have been read already."""
         self._texts = texts
-        self._imports: dict[str, set[str]] = {}
+        self._imports: dict[str, set[str]] = dict(imports or {})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._texts)
@@ -32,7 +33,8 @@ class House:
     def with_import(self, module: str, imported: str) -> House:
         """The same house with one more import, inside a function of a module."""
         planted = f"{self._texts[module]}\n\ndef _planted():\n    import {imported}\n"
-        return House({**self._texts, module: planted})
+        others = {name: self.imports(name) for name in self._texts if name != module}
+        return House({**self._texts, module: planted}, others)
 
     def imports(self, module: str) -> set[str]:
         """Every name that importing a module, and using what is in it, can import: at its top or inside functions."""
@@ -77,13 +79,17 @@ def imports_of(source: str) -> set[str]:
 
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """ast.walk without what runs only where a file is the program: nobody who imports it gets there."""
-    if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
+    if isinstance(node, ast.If) and _is_main(node.test):
         children: Iterable[ast.AST] = node.orelse
     else:
         yield node
         children = ast.iter_child_nodes(node)
     for child in children:
         yield from walk(child)
+
+
+def _is_main(test: ast.expr) -> bool:
+    return isinstance(test, ast.Compare) and ast.unparse(test) == "__name__ == '__main__'"
 
 
 def _only_named_on_the_way(package: str, others: set[str]) -> bool:
