@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,11 +20,12 @@ from valor_ray.records import BBox, DepthMap, Picture
 
 IMAGE_NAME = "image.png"  # what `img_pth` holds in a program: a name, never a path on this machine
 MAX_PROMPT_CHARS = 2000
-# Between phrases: commas and semicolons of any script, and GroundingDINO's own full stop ("chair . table ."). A full
-# stop within a word or number (3.5 inch, .45 pistol), of an initialism (U.S. flag, J. Smith) or of one of the listed
-# abbreviations is part of its phrase.
+MAX_PHRASES = 64  # of one detector call, whoever asks: each may need a forward pass
+# Between phrases: commas and semicolons of any script, lines, and GroundingDINO's own full stop ("chair . table .").
+# A full stop within a word or number (3.5 inch, .45 pistol), of an initialism (U.S. flag, J. Smith) or of one of the
+# listed abbreviations is part of its phrase.
 _SEPARATORS = re.compile(
-    r"[,;，；、。]"
+    r"[,;，；、。､｡﹐﹑﹔،؛\n\r\u2028\u2029]"
     r"|(?<!\S)\.(?!\d)"
     r"|(?<!\b\w)(?<!\b(?:dr|ft|jr|mr|ms|mt|no|sr|st|vs))(?<!\bmrs)(?<=[^\s.])\.(?=\s)"
     r"|(?<!\.\w)(?<=[^\s.])\.$",
@@ -166,7 +168,7 @@ def check_call(name: str, args: Mapping[str, Any], image_size: tuple[int, int]) 
     the picture; a point becomes the box of its pixel. Raises ToolError that names the argument and what to pass.
     """
     if name not in SPELLINGS:
-        raise ToolError(f"no tool {name!r}; there are {', '.join(SPELLINGS)}")
+        raise ToolError(f"no tool {_shown(name)}; there are {', '.join(SPELLINGS)}")
     tool, parameters = SPELLINGS[name]
     if set(args) != set(parameters):
         raise ToolError(f"{name} takes {', '.join(parameters)}")
@@ -175,8 +177,11 @@ def check_call(name: str, args: Mapping[str, Any], image_size: tuple[int, int]) 
     crop = _check_image(name, image, args[image], picture) if image else None
     if tool.name == "gd_detect":
         canonical: dict[str, Any] = {"prompt": _check_prompt(name, "prompt", args["prompt"])}
-        if not split_phrases(canonical["prompt"]):
+        phrases = len(split_phrases(canonical["prompt"]))
+        if not phrases:
             raise ToolError(f"{name}: prompt is empty, pass a word or a short phrase")
+        if phrases > MAX_PHRASES:
+            raise ToolError(f"{name}: prompt has {phrases} phrases, pass at most {MAX_PHRASES} at a time")
         return tool.name, canonical | ({"image_bbox": list(crop)} if crop else {})
     if tool.name == "depth":
         bbox = _point_box(name, args) if name == tool.paper_name else args["bbox"]
@@ -205,6 +210,8 @@ def _check_prompt(name: str, argument: str, value: object) -> str:
         raise ToolError(f"{name}: {argument} must be a str, got {_shown(value)}")
     if len(value) > MAX_PROMPT_CHARS:
         raise ToolError(f"{name}: {argument} has {len(value)} characters, pass at most {MAX_PROMPT_CHARS}")
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ToolError(f"{name}: {argument} holds half a character (a lone surrogate), pass plain text")
     if not value.strip(" ,\t\n"):
         raise ToolError(f"{name}: {argument} is empty, pass a word or a short phrase")
     return value.strip()
@@ -247,8 +254,24 @@ def _check_number(name: str, argument: str, value: object) -> float:
     return number
 
 
+class _Short(reprlib.Repr):
+    """repr in a line, whatever the size and depth of the value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxdict, self.maxstring, self.maxlong = 2, 8, 4, 60, 60
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write very long numbers."""
+        return super().repr_int(x, level) if x.bit_length() < 4000 else "a number of too many digits"
+
+
 def _shown(value: object) -> str:
-    text = repr(value) if isinstance(value, str | int | float | list | None) else f"a {type(value).__name__}"
+    text = (
+        _Short().repr(value)
+        if isinstance(value, str | int | float | list | None)
+        else f"a {type(value).__name__}"
+    )
     return text if len(text) <= 60 else text[:57] + "..."
 
 

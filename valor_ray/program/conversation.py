@@ -10,20 +10,21 @@ import re
 import signal
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from valor_ray.errors import ProgramError, ToolError, ValorError
+from valor_ray.errors import ToolError, ValorError
 from valor_ray.ports import version_of
+from valor_ray.program import messages
 from valor_ray.program.clock import ProgramClock
 from valor_ray.program.inside import protocol
 from valor_ray.program.zygote_process import Exit
 from valor_ray.records import ProgramStatus, ToolCall
 from valor_ray.tools import ToolHost, check_call
+from valor_ray.untrusted.cut import cut_arguments
 
 if TYPE_CHECKING:
     from valor_ray.config.service import SandboxConfig
 
-T = TypeVar("T")
 _HOST_PATH = re.compile(r"(?<![\w.])(?:/[\w.+@-]+){2,}")
 
 
@@ -57,60 +58,65 @@ class Conversation:
         self._clock = clock
         self._size = image_size
         self.calls: list[ToolCall] = []
-        self.output = ""
-        self._printed = 0
+        self._output: list[bytes] = []
+        self._printed = 0  # bytes
+        self._most_prints = 64 + config.output_kib + config.max_calls  # one a KiB, and one before each call
+
+    @property
+    def output(self) -> str:
+        """What it printed, up to the limit."""
+        return b"".join(self._output).decode("utf-8", "ignore")
 
     async def hold(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, code: str
     ) -> Ending | None:
         """Send the program and serve it until it ends. None: it left without a word.
 
-        Raises ProgramError when the process could not lock itself down, and what a tool host raises by mistake.
+        Whatever the process says is the program's doing, and at worst its failure. Raises what a tool host raises by
+        mistake.
         """
         writer.write(protocol.encode({"code": code, "size": list(self._size)}))
         try:
             while True:
-                message = await self._receive(reader)
-                kind = _field(message, "t", str)
-                if kind == "call":
-                    writer.write(protocol.encode(await self._answer(message)))
-                    await writer.drain()
-                elif kind == "print":
-                    self._print(_field(message, "text", str))
-                else:
-                    return self._last_word(kind, message)
+                match await self._receive(reader):
+                    case messages.Call() as call:
+                        writer.write(protocol.encode(await self._answer(call)))
+                        await writer.drain()
+                    case messages.Printed(text):
+                        self._print(text)
+                    case messages.Done(answer):
+                        return Ending(ProgramStatus.OK, answer=answer)
+                    case messages.Failed() as failure:
+                        return self._failed(failure)
+        except messages.Tampered as what:
+            error = f"the program tampered with its connection ({what})"
+            return Ending(ProgramStatus.KILLED, error=error)
         except _Ended as end:
             return end.ending
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
 
-    async def _receive(self, reader: asyncio.StreamReader) -> Any:
+    async def _receive(
+        self, reader: asyncio.StreamReader
+    ) -> messages.Call | messages.Printed | messages.Done | messages.Failed:
         size = protocol.length(await reader.readexactly(protocol.HEADER))
-        if size > protocol.MAX_MESSAGE:
+        if size > protocol.MAX_SAID:
             _end(ProgramStatus.KILLED, "the program sent a message that is too long")
-        body = await reader.readexactly(size)
-        try:
-            return protocol.decode(body)
-        except ValueError:
-            _tampered()
+        return messages.read(await reader.readexactly(size))
 
-    async def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(self, call: messages.Call) -> dict[str, Any]:
         """Run one tool call and log it."""
-        name, given, line = (
-            _field(message, "tool", str)[:40],
-            _field(message, "args", dict),
-            _field(message, "line", int),
-        )
+        line = call.line
         if len(self.calls) >= self._config.max_calls:
             _end(
                 ProgramStatus.KILLED, f"the program made more than {self._config.max_calls} tool calls", line
             )
-        tool, args = name, given
+        tool, args = call.tool, cut_arguments(call.args)
         result: Any = None
         error: str | None = "cut off by the time limit"
         started = time.perf_counter()
         try:
-            tool, args = check_call(name, given, self._size)
+            tool, args = check_call(call.tool, call.args, self._size)
             with self._clock.tool():
                 result = await self._tools(tool, args)
             error = None
@@ -128,27 +134,19 @@ class Conversation:
     def _print(self, text: str) -> None:
         limit = self._config.output_kib * 1024
         data = text.encode("utf-8")
-        self.output += data[: max(limit - self._printed, 0)].decode("utf-8", "ignore")
+        self._output.append(data[: max(limit - self._printed, 0)])
         self._printed += len(data)
         if self._printed > limit:
             _end(ProgramStatus.KILLED, f"the program printed more than {self._config.output_kib} KiB")
+        if len(self._output) > self._most_prints:
+            raise messages.Tampered("more prints than there is to print")
 
-    def _last_word(self, kind: str, message: dict[str, Any]) -> Ending:
-        if kind == "done":
-            if message.get("answer") is None:
-                _tampered()
-            return Ending(ProgramStatus.OK, answer=message["answer"])
-        reason, error = _field(message, "kind", str), _field(message, "error", str)
-        if kind != "fail" or reason not in ("error", "rejected", "memory", "refused"):
-            _tampered()
-        if reason == "refused":
-            raise ProgramError(f"The sandbox cannot lock a program down ({error}): nothing was run.")
-        if reason == "memory":
+    def _failed(self, failure: messages.Failed) -> Ending:
+        if failure.kind == "memory":
             used = f"the program used more than {self._config.memory_mib} MiB of memory"
             return Ending(ProgramStatus.KILLED, error=used)
-        status = ProgramStatus.REJECTED if reason == "rejected" else ProgramStatus.ERROR
-        line = None if message.get("line") is None else _field(message, "line", int)
-        return Ending(status, error=without_paths(error[:600]), line=line)
+        status = ProgramStatus.REJECTED if failure.kind == "rejected" else ProgramStatus.ERROR
+        return Ending(status, error=without_paths(failure.error), line=failure.line)
 
 
 def without_paths(text: str) -> str:
@@ -171,21 +169,17 @@ def ending_of(exit: Exit, config: SandboxConfig) -> Ending:
     if exit.code < 0:
         return Ending(
             ProgramStatus.KILLED,
-            error=f"the program crashed its interpreter ({signal.Signals(-exit.code).name})",
+            error=f"the program crashed its interpreter ({_signal_name(-exit.code)})",
         )
     return Ending(ProgramStatus.ERROR, error="the program left its process before it set final_answer")
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
 def _end(status: ProgramStatus, error: str, line: int | None = None) -> NoReturn:
     raise _Ended(Ending(status, error=error, line=line))
-
-
-def _tampered() -> NoReturn:
-    _end(ProgramStatus.KILLED, "the program tampered with its connection")
-
-
-def _field(message: Any, name: str, kind: type[T]) -> T:
-    value = message.get(name) if isinstance(message, dict) else None
-    if not isinstance(value, kind):
-        _tampered()
-    return value

@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.errors import ProgramError
 from valor_ray.program.conversation import without_paths
 from valor_ray.program.inside import protocol
 from valor_ray.program.inside.placeholders import World
 from valor_ray.program.inside.scene_words import scene_to_json
+from valor_ray.program.messages import line_number
 from valor_ray.program.tour import ScenePair, StrangeReply, read_pairs, runs_of
 from valor_ray.program.zygote_process import Process
 from valor_ray.records import ProgramResult, ProgramStatus, SceneRun, SymbolicScene, ToolCall
+from valor_ray.untrusted.cut import cut_arguments
 
 if TYPE_CHECKING:
     from valor_ray.config.service import SandboxConfig
@@ -164,29 +165,29 @@ class WarmPool:
         return results
 
     def _items(self, reply: Any) -> Any:
-        """Raises WorkerLost, or ProgramError where no worker can be locked down."""
+        """Raises WorkerLost."""
         try:
-            if reply.get("t") == "fail" and reply.get("kind") == "refused":
-                raise ProgramError(
-                    f"The sandbox cannot lock a program down ({reply['error']}): nothing was run."
-                )
             return reply["results"]
-        except (AttributeError, KeyError) as error:
+        except (KeyError, TypeError) as error:
             raise WorkerLost(f"a reply that no worker gives: {error}") from error
 
     def _result(self, item: Mapping[str, Any]) -> ProgramResult:
-        status, line = _STATUS[item["status"]], item["line"]
-        if not isinstance(line, int | None):
-            raise TypeError("line")
+        status = _STATUS[item["status"]]
+        line = None if item["line"] is None else line_number(item["line"])
         error = without_paths(str(item["error"])[:600]) or None
         if item["status"] == "memory":
             error = f"the program used more than {self._config.memory_mib} MiB of memory"
-        calls = tuple(
-            ToolCall(str(tool), dict(args), result, 0.0, int(at), None if refusal is None else str(refusal))
-            for tool, args, result, at, refusal in item.get("trace", ())
-        )
+        calls = tuple(map(_call, item.get("trace", ())))
         output = str(item.get("output", ""))
         return ProgramResult(status, item["answer"], error, line, calls, output=output)
+
+
+def _call(said: Any) -> ToolCall:
+    """Raises what a strange one makes of unpacking it."""
+    tool, args, result, line, refusal = said
+    if refusal is not None:
+        args, refusal = cut_arguments(args), str(refusal)
+    return ToolCall(str(tool), dict(args), result, 0.0, line_number(line), refusal)
 
 
 async def _exchange(process: Process, request: dict[str, Any]) -> Any:

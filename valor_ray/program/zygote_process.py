@@ -18,6 +18,7 @@ import numpy
 
 import valor_ray
 from valor_ray.errors import ProgramError
+from valor_ray.program.inside import protocol
 from valor_ray.program.walls import bubblewrap
 
 _START_SECONDS = 60.0
@@ -130,7 +131,10 @@ class ZygoteProcess:
         loop.add_reader(ours.fileno(), self._read)
 
     async def spawn(self) -> Process:
-        """Fork a locked-down process. Raises ZygoteLost, or ProgramError when the machine has no room for one."""
+        """Fork a process; it has said that it is locked down. Nothing that it says later is believed.
+
+        Raises ZygoteLost, or ProgramError when the machine has no room for one or it cannot lock itself down.
+        """
         if self._control is None:
             raise ZygoteLost("The sandbox is not running.")
         ours, theirs = socket.socketpair()
@@ -142,6 +146,7 @@ class ZygoteProcess:
             with theirs:
                 socket.send_fds(self._control, [json.dumps({"id": ident}).encode()], [theirs.fileno()])
             await asyncio.shield(process.started)
+            await _locked_down(ours)
         except OSError as error:
             self._processes.pop(ident, None)
             ours.close()
@@ -203,6 +208,25 @@ class ZygoteProcess:
                 _fail(process.started, lost)
             _fail(process.exited, lost)
         self._processes.clear()
+
+
+async def _locked_down(sock: socket.socket) -> None:
+    """Wait until a new process has built its walls. Raises ZygoteLost when it has ended, ProgramError if it cannot."""
+    loop = asyncio.get_running_loop()
+    data = b""
+    while len(data) < protocol.HEADER or len(data) < protocol.HEADER + protocol.length(
+        data[: protocol.HEADER]
+    ):
+        try:
+            more = await loop.sock_recv(sock, 4096)
+        except OSError:
+            more = b""
+        if not more:
+            raise ZygoteLost("A process of the sandbox ended before a program came. Run it again.")
+        data += more
+    said = protocol.decode(data[protocol.HEADER :])
+    if said["t"] != "locked":
+        raise ProgramError(f"The sandbox cannot lock a program down ({said['error']}): nothing was run.")
 
 
 def _fail(future: asyncio.Future[Any], error: ProgramError) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 from valor_ray.program.inside import protocol
 from valor_ray.program.inside.channel import Channel, ToolError, calling_line, failing_line, message_of
 from valor_ray.program.inside.namespace import Call, defined, forked_builtins
-from valor_ray.program.inside.values import to_json
+from valor_ray.program.inside.values import answer_to_json, arguments_to_json
 from valor_ray.program.inside.wrap import compile_program
 from valor_ray.program.walls.lockdown import SOCKET_FD
 
+_AT_ONCE = 16384  # characters that are printed in one message
 # made while there is memory
 _NO_MEMORY = protocol.encode({"t": "fail", "kind": "memory", "error": "", "line": None})
 
@@ -64,14 +65,11 @@ def _caller(channel: Channel, output: Output) -> Call:
 
     def call(tool: str, args: dict[str, Any]) -> Any:
         try:
-            values = {name: to_json(value, f"{tool}: {name}") for name, value in args.items()}
+            values = arguments_to_json(tool, args)
         except ValueError as error:
             raise ToolError(str(error)) from None
-        message = {"t": "call", "tool": tool, "args": values, "line": calling_line()}
-        if len(protocol.encode(message)) > protocol.MAX_MESSAGE:
-            raise ToolError(f"{tool}: the arguments are longer than {protocol.MAX_MESSAGE >> 10} KiB")
         output.flush()
-        channel.send(message)
+        channel.send({"t": "call", "tool": tool, "args": values, "line": calling_line()})
         reply = channel.receive()
         if "error" in reply:
             raise ToolError(reply["error"])
@@ -90,8 +88,8 @@ class Output:
         self._text = ""
 
     def write(self, text: str) -> int:
-        for start in range(0, len(text), 65536):
-            self._text += text[start : start + 65536]
+        for start in range(0, len(text), _AT_ONCE):
+            self._text += text[start : start + _AT_ONCE]
             if len(self._text) > 4096:
                 self.flush()
         return len(text)
@@ -110,16 +108,9 @@ def _finish(channel: Channel, answer: Any) -> None:
         _fail(channel, "error", "the program ended without setting final_answer", None)
         return
     try:
-        message = {"t": "done", "answer": to_json(answer, "final_answer")}
-        size = len(protocol.encode(message))
+        message = {"t": "done", "answer": answer_to_json(answer)}
     except ValueError as error:
         _fail(channel, "error", str(error), None)
-        return
-    except RecursionError:
-        _fail(channel, "error", "final_answer is nested too deeply", None)
-        return
-    if size > protocol.MAX_ANSWER:
-        _fail(channel, "error", f"final_answer is longer than {protocol.MAX_ANSWER >> 10} KiB", None)
     else:
         channel.send(message)
 

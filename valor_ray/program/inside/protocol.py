@@ -1,7 +1,8 @@
 """What a program and its driver say to each other: JSON messages, each behind its length, over one socket.
 
-Program to driver: {"t": "call", "tool", "args", "line"} · {"t": "print", "text"} · {"t": "done", "answer"} ·
-{"t": "fail", "kind": "error" | "rejected" | "memory" | "refused", "error", "line"}.
+Program to driver, before anything came in: {"t": "locked"} or {"t": "refused", "error"}; then {"t": "call", "tool",
+"args", "line"} · {"t": "print", "text"} · {"t": "done", "answer"} · {"t": "fail", "kind": "error" | "rejected" |
+"memory", "error", "line"}.
 Driver to program: first {"code", "size": [width, height]}, then {"result"} or {"error"} after each call.
 A warm worker is told {"warm"} first, then for each program {"code", "size", "worlds", "calls", "output", "trace"},
 to which it answers {"t": "surveyed", "results"}. In place of "size" and "worlds" there may be "scenes", itself JSON
@@ -12,12 +13,17 @@ This module is loaded in the sandbox too: standard library only.
 from __future__ import annotations
 
 import json
-import math
 import struct
 from typing import Any
 
-MAX_MESSAGE = 1 << 20  # bytes; the driver ends a program that announces a longer one
+from valor_ray.untrusted.decode import Limits
+from valor_ray.untrusted.decode import decode as decode_within
+
+MAX_MESSAGE = 1 << 20  # bytes; of a warm worker's results
 MAX_ANSWER = 256 << 10  # bytes of JSON in final_answer
+MAX_ARGUMENTS = 32 << 10  # bytes of JSON in the arguments of a tool call
+MAX_SAID = MAX_ANSWER + 1024  # bytes; the driver ends a program that announces a longer message
+MAX_DEPTH = 32  # lists and dicts within one another, in final_answer and in arguments
 _LENGTH = struct.Struct(">I")
 HEADER = _LENGTH.size
 
@@ -39,22 +45,5 @@ def length(header: bytes) -> int:
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value of a message. Raises ValueError for broken JSON, NaN, half a character, or too deep a nesting."""
-    try:
-        value = json.loads(body, parse_constant=_refuse, parse_float=_finite)
-        if b"\\u" in body:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # lone surrogates break every later writer
-    except RecursionError as error:
-        raise ValueError("too deeply nested") from error
-    return value
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number is out of range")
-    return number
+    """The JSON value of a message. Raises DecodeError, a ValueError."""
+    return decode_within(body, Limits(MAX_MESSAGE))

@@ -20,10 +20,11 @@ from valor_ray.program.inside.namespace import Call, defined, warm_builtins
 from valor_ray.program.inside.placeholders import PlaceholderTools, World
 from valor_ray.program.inside.scene_words import scene_from_json
 from valor_ray.program.inside.scene_world import Asked, SceneTools, Stop
-from valor_ray.program.inside.values import to_json
+from valor_ray.program.inside.values import answer_to_json, arguments_to_json
 from valor_ray.program.inside.wrap import compile_program
 from valor_ray.records import SymbolicScene
 from valor_ray.tools import check_call
+from valor_ray.untrusted.cut import cut_arguments
 
 
 class _Over(BaseException):
@@ -171,7 +172,7 @@ def _caller(tools: PlaceholderTools | SceneTools, request: dict[str, Any], calls
     def call(name: str, given: dict[str, Any]) -> Any:
         nonlocal made
         try:
-            args = {key: to_json(value, f"{name}: {key}") for key, value in given.items()}
+            args = arguments_to_json(name, given)
         except ValueError as error:
             raise ToolError(str(error)) from None
         line = calling_line() if trace or made >= most else 0
@@ -183,7 +184,7 @@ def _caller(tools: PlaceholderTools | SceneTools, request: dict[str, Any], calls
             tool, args = check_call(name, args, size)
             result = tools.answer(tool, args)
         except ToolRefusal as refusal:
-            calls.append([tool, args, None, line, str(refusal)])
+            calls.append([tool, cut_arguments(args), None, line, str(refusal)])
             raise ToolError(str(refusal)) from None
         except Stop as stop:
             raise _Over(stop.text, line) from None
@@ -198,13 +199,9 @@ def _finished(answer: Any) -> dict[str, Any]:
     if answer is None:
         return _result("error", error="the program ended without setting final_answer")
     try:
-        value = to_json(answer, "final_answer")
-        size = len(protocol.body(value))
-    except (ValueError, RecursionError) as error:
-        return _result("error", error=str(error)[:200] or "final_answer is nested too deeply")
-    if size > protocol.MAX_ANSWER:
-        return _result("error", error=f"final_answer is longer than {protocol.MAX_ANSWER >> 10} KiB")
-    return _result("ok", answer=value)
+        return _result("ok", answer=answer_to_json(answer))
+    except ValueError as error:
+        return _result("error", error=str(error))
 
 
 def _stopped(stop: Stop) -> dict[str, Any]:

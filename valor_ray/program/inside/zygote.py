@@ -80,9 +80,7 @@ class Zygote:
             try:
                 lockdown.lock_down(fd, self._pid, self._limits, self._drop_user, self._filter)
             except OSError as error:
-                channel = Channel()
-                channel.receive()  # or the driver, still writing, would find the socket broken and not read on
-                channel.send({"t": "fail", "kind": "refused", "error": str(error), "line": None})
+                Channel().send({"t": "refused", "error": str(error)})
             else:
                 _serve_driver(self._stubs)
         finally:
@@ -103,6 +101,7 @@ class Zygote:
 def _serve_driver(stubs: CodeType) -> None:
     """In a locked-down process: run what its driver sends, one program, or as a warm worker one after the other."""
     channel = Channel()
+    channel.send({"t": "locked"})  # before any program can be in here: nobody else could have said it
     request = channel.receive()
     if "warm" in request:
         warm.serve(stubs, channel)
