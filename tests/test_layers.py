@@ -47,6 +47,7 @@ ROOMS = (
     "valor_ray.depth_map",
     "valor_ray.runs",
     "valor_ray.placement",
+    "valor_ray.rows",
     "valor_ray.measure",
     "valor_ray.client",
     "valor_ray.config",

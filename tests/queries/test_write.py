@@ -15,9 +15,10 @@ from rough_endpoint import endpoint, failed, said
 from valor_ray import images
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, JudgeError
+from valor_ray.queries.apart import prompt_examples
 from valor_ray.queries.kinds import QuestionKind, choose, kind_of
 from valor_ray.queries.pictures import Shot, list_shots
-from valor_ray.queries.read import prompt_examples, read_queries
+from valor_ray.queries.read import read_queries
 from valor_ray.queries.write import FAILED, SCHEMA, Writing, usable
 from valor_ray.wiring import judging
 
@@ -54,7 +55,7 @@ def write(
     async def run() -> dict[str, Any]:
         async with judging(config.vlm, out.parent / "vlm_cache", config.vlm_part) as chat:
             return await Writing(out, seed, lambda line: None).run(
-                list_shots(str(folder), limit), chat, config, 4
+                list_shots(str(folder), limit, folder), chat, config, 4
             )
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -171,20 +172,24 @@ def test_pictures_of_a_list_are_found_beside_it(tmp_path: Path) -> None:
     (folder / "deep").mkdir()
     (folder / "p02.png").rename(folder / "deep" / "P.JPG")
     (folder / "notes.txt").touch()
-    assert [shot.query_id for shot in list_shots(str(folder))] == ["deep/P.JPG", "p00.png", "p01.png"]
-    assert len(list_shots(str(folder), 1)) == 1
+    assert [shot.query_id for shot in list_shots(str(folder), None, folder)] == [
+        "deep/P.JPG",
+        "p00.png",
+        "p01.png",
+    ]
+    assert len(list_shots(str(folder), 1, folder)) == 1
     listed = tmp_path / "list.jsonl"
     names = ["set/p01.png", "https://host/x.png", "set/p01.png", f"{folder}/p00.png"]
     listed.write_text("".join(json.dumps({"image": name, "answer": 3}) + "\n" for name in names))
-    one, two, three = list_shots(str(listed))
+    one, two, three = list_shots(str(listed), None, tmp_path)
     assert one == Shot("set/p01.png", folder / "p01.png") and three.path == folder / "p00.png"
     assert "not on this machine" in two.error
     listed.write_text('{"image": "a.png"}\n{"picture": "b.png"}\n')
-    with pytest.raises(ConfigError, match="line 2: field 'image' must name a picture"):
-        list_shots(str(listed))
+    with pytest.raises(ConfigError, match="line 2: field 'image' must name or hold a picture"):
+        list_shots(str(listed), None, tmp_path)
     (tmp_path / "none").mkdir()
     with pytest.raises(ConfigError, match="no picture"):
-        list_shots(str(tmp_path / "none"))
+        list_shots(str(tmp_path / "none"), None, tmp_path)
 
 
 def test_a_name_that_no_json_can_hold_is_a_row(tmp_path: Path) -> None:

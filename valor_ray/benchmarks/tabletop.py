@@ -11,8 +11,9 @@ from typing import Any
 
 from valor_ray.benchmarks.runner import Truth
 from valor_ray.errors import ConfigError
+from valor_ray.queries.read import is_file
 from valor_ray.records import Query
-from valor_ray.runs.rows import read_rows
+from valor_ray.rows.read import read_rows
 
 SEED = 0  # of the held-out set
 QUERIES, TRUTH = "queries.jsonl", "truth.jsonl"
@@ -72,8 +73,10 @@ def load(folder: Path, limit: int | None = None) -> tuple[list[Query], dict[str,
 def _query(row: Mapping[str, Any], place: str, folder: Path) -> Query:
     query_id, question = _text(row, "query_id", place), _text(row, "question", place)
     picture = folder / _text(row, "image", place)
-    if not picture.is_file():
-        raise ConfigError(f"{place}: there is no picture {picture}. Correct the field 'image' of that row.")
+    if not is_file(picture):
+        raise ConfigError(
+            f"{place}: there is no picture {str(picture)[:300]}. Correct the field 'image' of that row."
+        )
     return Query(query_id, question, str(picture))
 
 

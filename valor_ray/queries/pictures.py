@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from valor_ray.errors import ConfigError
+from valor_ray.queries.embedded import put
 from valor_ray.queries.read import local_picture, located
 from valor_ray.queries.sources import open_source
 
@@ -21,10 +22,11 @@ class Shot:
     error: str = ""  # why it cannot be asked about
 
 
-def list_shots(source: str, limit: int | None = None) -> list[Shot]:
+def list_shots(source: str, limit: int | None, held: Path) -> list[Shot]:
     """The first pictures of a folder (with its folders, by name) or of a JSONL file with a column `image`.
 
-    Raises ConfigError when there are none, or a row of the list names none.
+    held: a folder for pictures that rows hold in themselves. Raises ConfigError when there are none, or a row of the
+    list names none.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -36,8 +38,10 @@ def list_shots(source: str, limit: int | None = None) -> list[Shot]:
     named: dict[str, Shot] = {}
     for row in listed.rows:
         image = row.fields.get("image")
-        if row.error or not isinstance(image, str) or not image:
-            wrong = row.error or "field 'image' must name a picture"
+        if isinstance(image, bytes):
+            image = put(image, held)
+        if row.error or not image:
+            wrong = row.error or "field 'image' must name or hold a picture"
             raise ConfigError(f"--images {listed.name}, {row.place}: {wrong}. Correct that row.")
         named.setdefault(image, _shot(image, local_picture(located(image, listed.folder))))
         if len(named) == limit:

@@ -22,9 +22,10 @@ from valor_ray import images
 from valor_ray.answer import check_question
 from valor_ray.errors import ConfigError, ImageError, QuestionError
 from valor_ray.ports import Judge
+from valor_ray.queries.apart import normalised, prompt_examples
 from valor_ray.queries.kinds import QuestionKind, choose, kind_of
 from valor_ray.queries.pictures import Shot
-from valor_ray.queries.read import LONGEST_QUESTION, normalised, prompt_examples
+from valor_ray.queries.read import LONGEST_QUESTION
 from valor_ray.records import JudgeReply, JudgeRequest
 from valor_ray.runs.progress import Pace
 from valor_ray.runs.record_file import RecordFile, read_records

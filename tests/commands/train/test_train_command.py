@@ -202,7 +202,7 @@ def test_training_rows_that_are_evaluation_rows_are_refused_with_the_list(
 def test_example_of_a_prompt_is_no_training_query(
     tmp_path: Path, queries: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from valor_ray.queries.read import prompt_examples
+    from valor_ray.queries.apart import prompt_examples
 
     with queries.open("a") as file:
         file.write(json.dumps({"query_id": "shown", "question": prompt_examples()[0]}) + "\n")

@@ -145,7 +145,7 @@ def test_the_version_is_of_prompt_and_schema() -> None:
 
 def test_prompts_hold_no_example_question() -> None:
     from valor_ray.judges.boxes import requests
-    from valor_ray.queries.read import prompt_examples
+    from valor_ray.queries.apart import prompt_examples
 
     for head in SCHEMAS:
         text = requests._prompt(head)

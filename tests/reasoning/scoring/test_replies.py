@@ -9,7 +9,7 @@ import pytest
 
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.scoring.replies import BadRow, ReplyRow, read_replies
-from valor_ray.runs import rows
+from valor_ray.rows import json_rows
 
 GOOD = {"query_id": "q", "question": "How many?", "reply": "<plan>x</plan>"}
 
@@ -69,7 +69,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "LONGEST_LINE", 200)
+    monkeypatch.setattr(json_rows, "LONGEST_LINE", 200)
     _, bad, good = rows_of(tmp_path, GOOD, "x" * 1000, GOOD)
     assert "longer than" in bad.error and good.line == 3
 

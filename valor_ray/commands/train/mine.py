@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from valor_ray.records import MinedImage, Query
 
 DATA = "data"  # in the run folder: rendered scenes
+PICTURES = "pictures"  # in the run folder: those that the queries' file holds in itself
 OBJECTS = Path("evaluation", "objects.jsonl")  # in the run folder: what is in them
 OFFLINE = (
     "vlm.base_url is null: the offline verifier is rule-based and knows tabletop scenes only, as the shipped detector "
@@ -171,16 +172,16 @@ def _queries(folder: Path, config: Config) -> list[Query]:
     if grounding.queries is None:
         scenes = scenes_of(grounding.query_limit)
         render_scenes(folder / DATA, folder / OBJECTS, scenes, grounding.seed, _say)
-    return _read(folder, config)
+    return _read(folder, config, folder / PICTURES)
 
 
-def _read(folder: Path, config: Config) -> list[Query]:
+def _read(folder: Path, config: Config, pictures: Path | None = None) -> list[Query]:
     from valor_ray.queries.read import read_queries
 
     source = config.grounding.queries
     limit = config.grounding.query_limit
     named = str(folder / DATA) if source is None else source
-    return read_queries(named, limit, _say, setting="grounding.query_limit")
+    return read_queries(named, limit, _say, setting="grounding.query_limit", pictures=pictures)
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:

@@ -215,7 +215,7 @@ def _held_out(args: Namespace, config: Config) -> HeldOut:
 
 def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
     """Raises ConfigError when a training query is an evaluation question, or an example of the prompts."""
-    from valor_ray.queries.read import check_apart, prompt_examples
+    from valor_ray.queries.apart import check_apart, prompt_examples
 
     asked = held_out.queries if held_out is not None else []
     evaluation = [(query.query_id, query.question, query.image) for query in asked]

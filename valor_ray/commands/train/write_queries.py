@@ -76,8 +76,8 @@ async def run(args: argparse.Namespace, config: Config) -> dict[str, Any]:
     if args.out.is_dir():
         raise ConfigError(f"--out {args.out} is a folder. Give a file, as {args.out / 'queries.jsonl'}.")
     config.vlm.check_keys(part)
-    shots = list_shots(args.images, args.limit)
     with locked(args.out.parent, "--out"):
+        shots = list_shots(args.images, args.limit, args.out.parent / "pictures")
         async with judging(config.vlm, vlm_cache(args.out.parent), part) as judge:
             watching = asyncio.create_task(_watch(judge))
             try:

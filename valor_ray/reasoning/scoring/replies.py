@@ -9,7 +9,8 @@ from typing import Any
 
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.score_row import content_hash
-from valor_ray.runs.rows import Column, json_kind, read_rows
+from valor_ray.rows.read import read_rows
+from valor_ray.rows.row import Column, json_kind
 
 FIELDS = ("query_id", "question", "reply")
 ID_FIELDS = ("reply_id", "query_id")  # text, or a whole number that is taken as text

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from valor_ray.errors import ConfigError
-from valor_ray.runs import rows
-from valor_ray.runs.rows import Column, FileRow, read_rows
+from valor_ray.rows import arrow_rows, json_rows
+from valor_ray.rows.read import read_rows
+from valor_ray.rows.row import Column, FileRow
 
 TWO = [{"id": "a", "n": "1"}, {"id": "b", "n": "2"}]
 
@@ -68,7 +69,7 @@ def test_a_line_that_is_no_row_says_why_and_the_next_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, words: str
 ) -> None:
     if words == "longer than":
-        monkeypatch.setattr(rows, "LONGEST_LINE", 200)
+        monkeypatch.setattr(json_rows, "LONGEST_LINE", 200)
     bad, good = read(written(tmp_path / "t.jsonl", line + b"\n" + jsonl(TWO[1])))
     assert bad.error.startswith(words) and bad.place == "line 1" and bad.fields == {}
     assert good == FileRow(2, "line 2", TWO[1])
@@ -107,8 +108,8 @@ def test_columns_that_are_not_chosen_stay_in_the_file(tmp_path: Path) -> None:
 def test_pictures_come_as_bytes_and_never_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "_MOST_BYTES", 2**20)
-    monkeypatch.setattr(rows, "_COLUMN_BUFFER", 2**20)
+    monkeypatch.setattr(arrow_rows, "_MOST_BYTES", 2**20)
+    monkeypatch.setattr(arrow_rows, "_COLUMN_BUFFER", 2**20)
     pictures = [os.urandom(200_000) for _ in range(60)]  # 12 MB in one row group
     table = pa.table({"id": list(range(60)), "image": [{"bytes": data, "path": "p"} for data in pictures]})
     pq.write_table(table, tmp_path / "t", use_dictionary=False, write_batch_size=1)
@@ -143,7 +144,7 @@ def test_no_file_is_said_at_once_and_a_torn_one_while_it_is_read(tmp_path: Path)
     with pytest.raises(ConfigError, match=r"^FILE cannot be read: it is not a readable parquet file \("):
         next(torn)
     unclosed = read_rows(written(tmp_path / "t.csv", b'id\n"a\n'), "FILE")
-    with pytest.raises(ConfigError, match=r"^FILE cannot be read: Error: unexpected end of data"):
+    with pytest.raises(ConfigError, match=r"^FILE, after line 1: not CSV \(unexpected end of data\)"):
         list(unclosed)
 
 
