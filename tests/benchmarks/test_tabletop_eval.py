@@ -85,7 +85,7 @@ def test_folder_without_truth_or_questions_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="valor tabletop render"):
         tabletop.load(tmp_path)
     data = write_data(tmp_path / "data")
-    (data / "truth.jsonl").write_text("")
+    (data / "truth.jsonl").write_text("\n")
     with pytest.raises(ConfigError, match="no truth for 'q0'"):
         tabletop.load(data)
 

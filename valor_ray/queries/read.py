@@ -23,8 +23,8 @@ from valor_ray.rows.row import json_kind
 LONGEST_QUESTION = 2000  # characters; that of server.max_question_chars
 NEEDS = (
     "A row needs query_id (or q_index, index, id) and question (or problem); image, a path, a URL or the picture "
-    "itself, is optional, except in questions.csv and questions.jsonl, where it names the rows without query_id. Correct "
-    "these rows or take them out."
+    "itself, is optional, except in questions.csv and questions.jsonl, where it names the rows without query_id. "
+    "Correct these rows or take them out."
 )
 _MOST_PROBLEMS = 10  # listed in one message
 _LONGEST_SHOWN = 200  # characters of what stands in a row

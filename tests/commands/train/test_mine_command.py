@@ -1,6 +1,7 @@
 """`valor mine`: what goes to stdout, exit codes, rendered scenes, the plan; with the shipped detector and judge."""
 
 import json
+from base64 import b64encode
 from pathlib import Path
 
 import mining
@@ -8,6 +9,8 @@ import pytest
 from s3 import bucket, s3_server  # noqa: F401
 
 from valor_ray.cli import main
+from valor_ray.commands.train import mine as mine_command
+from valor_ray.config.tree import Config
 from valor_ray.records import Query
 
 KEYS = ["images", "candidates", "kept", "precision_by_stage", "recall_lost", "calls", "minutes"]
@@ -110,6 +113,22 @@ def test_the_plan_does_nothing_and_counts_what_is_left(tmp_path: Path, policy: N
         0,
         0,
     )
+
+
+def test_pictures_that_the_queries_hold_become_files_of_the_run(tmp_path: Path) -> None:
+    data = b"\x89PNG\r\n\x1a\n and so on"
+    row = {
+        "query_id": "a",
+        "question": "Which?",
+        "image": f"data:image/png;base64,{b64encode(data).decode()}",
+    }
+    (tmp_path / "q.jsonl").write_text(json.dumps(row))
+    config = Config.load("local", [f"grounding.queries={tmp_path}/q.jsonl"])
+    (query,) = mine_command._queries(tmp_path / "run", config)
+    assert Path(query.image).parent == tmp_path / "run" / "pictures"
+    assert Path(query.image).read_bytes() == data
+    (planned,) = mine_command._read(tmp_path / "other", config)
+    assert planned.image.startswith("ni:") and not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--in-process"])
