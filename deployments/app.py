@@ -21,6 +21,7 @@ from valor_ray.errors import ConfigError
 NAME = "valor"
 EYES = ("detector", "depth")
 
+_ARRIVING = 4096  # requests at the front door without a place: a connection and a few kilobytes each
 _JUDGED_AT_A_TIME = 1000  # replies in one gateway replica; its own limits decide how many calls that makes
 _MORE_AFTER_S = 5.0  # of waiting calls, before a replica is added
 _SEEN_AT_A_TIME = 100  # calls in one replica of an evaluation's detector or depth model: enough for batches
@@ -54,11 +55,12 @@ def build(config: Config) -> Application:
     in_work = 2 * config.policy.max_ongoing * config.policy.replicas  # the front door's own limit
     policy = _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy))
     eyes = _eyes(config, in_work)
-    # The front door refuses by itself, in JSON, what is too much; Serve must hand it more than it takes.
+    # The front door refuses by itself, in JSON, what is too much; Serve must hand it all that it takes, and requests
+    # whose bodies are still arriving.
     door = _part(
         FrontDoor,
-        4 * in_work,
-        max_queued_requests=4 * in_work,
+        in_work + _ARRIVING,
+        max_queued_requests=in_work + _ARRIVING,
         backpressure_config={"status_code": 429, "retry_after_s": 1},
     )
     return door.bind(

@@ -72,6 +72,7 @@ async def answer(
         reply=reply.text,
         status=result.status.value,
         policy_version=reply.policy_version,
+        tokens=(len(reply.prompt_ids), len(reply.token_ids)),
     )
 
 
@@ -115,6 +116,7 @@ def _malformed(reply: Reply, parsed: ParsedReply, seconds: float) -> Answer:
         reply=reply.text,
         status=MALFORMED,
         policy_version=reply.policy_version,
+        tokens=(len(reply.prompt_ids), len(reply.token_ids)),
     )
 
 

@@ -138,6 +138,7 @@ class Answer:
     reply: str = ""  # the policy's text as it came
     status: str = ""  # ProgramStatus, or "malformed" when the reply was not well formed
     policy_version: str = ""
+    tokens: tuple[int, int] = (0, 0)  # of the policy's prompt and of its reply
 
 
 class Head(StrEnum):
@@ -208,9 +209,7 @@ class SceneObject:
     attributes: Mapping[str, str]  # name -> value, lower case: {"colour": "red"}
     bbox: BBox  # pixels
     depth_m: float
-    height: (
-        float  # real sizes, in a unit that the objects of a scene share: pixels x depth_m, up to one factor
-    )
+    height: float  # real sizes, in a unit that a scene's objects share: pixels x depth_m, up to one factor
     width: float
 
 

@@ -1,4 +1,4 @@
-"""What stands before every route: the size of the body, the bearer token, the number of requests in work."""
+"""What stands before every route: paths and methods as clients write them, the bearer token, the requests in work."""
 
 from __future__ import annotations
 
@@ -9,49 +9,27 @@ from contextlib import asynccontextmanager
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.http.errors import RequestError, error_response
+from deployments.http.errors import RequestError
 
 
-class BodyLimit:
-    """ASGI middleware: refuses bodies over `max_bytes` by their header, or as soon as more has arrived."""
+class Lenient:
+    """ASGI middleware: HEAD is GET without the body, and a path may end with a slash, as monitors and clients ask."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def bare(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._max_bytes:
-            await _drain(receive, 4 * self._max_bytes)
-            await error_response(413, "too_large", self._message())(scope, receive, send)
-            return
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._max_bytes:
-                raise RequestError(413, "too_large", self._message())
-            return message
-
-        await self._app(scope, counted, send)
-
-    def _message(self) -> str:
-        return f"The request is larger than {self._max_bytes:,} bytes. Scale the picture down first."
-
-
-async def _drain(receive: Receive, max_bytes: int) -> None:
-    """Read on and drop, so that a client that is still sending gets to read why it was refused."""
-    seen = 0
-    while seen <= max_bytes:
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return
+        scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        if scope["method"] == "HEAD":
+            await self._app({**scope, "method": "GET"}, receive, bare)
+        else:
+            await self._app(scope, receive, send)
 
 
 def check_token(request: Request, token: str | None) -> None:
@@ -75,12 +53,16 @@ class Gate:
         self.limit = limit
         self.inside = 0
 
-    @asynccontextmanager
-    async def enter(self) -> AsyncIterator[None]:
-        """Raises RequestError (429)."""
+    def check(self) -> None:
+        """Before a body is read that nobody could work on. Raises RequestError (429) when there is no place now."""
         if self.inside >= self.limit:
             message = f"{self.limit} requests are already in work. Try again in a moment."
             raise RequestError(429, "overloaded", message, {"Retry-After": "1"})
+
+    @asynccontextmanager
+    async def enter(self) -> AsyncIterator[None]:
+        """Raises RequestError (429)."""
+        self.check()
         self.inside += 1
         try:
             yield

@@ -11,7 +11,8 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.http.app import Parts, make_app
+from deployments.http.app import make_app
+from deployments.http.endpoints import Parts
 from deployments.ports import RemoteDepth, RemoteDetector, RemotePolicy, RemoteVqa
 from valor_ray.config.tree import Config
 from valor_ray.program.sandbox import Sandbox

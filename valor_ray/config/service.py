@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from valor_ray.config.section import Section, secret
 
@@ -59,6 +60,13 @@ class ImageConfig(Section):
     )
 
 
+def _origin(text: str) -> str:
+    """As browsers send it in Origin. Raises ValueError."""
+    if text == "*" or re.fullmatch(r"https?://[^/?#\s@*]+", text):
+        return text
+    raise ValueError(f"{text!r} is no origin: write https://host:port without a path, or *")
+
+
 class ServerConfig(Section):
     """The HTTP front door."""
 
@@ -68,6 +76,11 @@ class ServerConfig(Section):
         None, description="variable with the bearer token callers must send; null = open"
     )
     max_question_chars: int = Field(2000, ge=1, description="longest question")
+    body_idle_s: float = Field(15, gt=0, description="seconds without a byte of a body before it is refused")
+    body_s: float = Field(120, gt=0, description="seconds in which a whole body must arrive")
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
+        (), description="origins whose pages may ask from a browser (https://host:port, or *); empty = none"
+    )
 
     def token(self) -> str | None:
         """The bearer token, or None when the server is open. Raises ConfigError when its variable is not set."""

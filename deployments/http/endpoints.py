@@ -1,0 +1,158 @@
+"""What each POST endpoint does with its checked fields, over the steps behind the door."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from deployments.http import chat
+from deployments.http.errors import Json, RequestError
+from deployments.http.input import read_fields, read_picture
+from deployments.http.schema.chat_fields import ChatReply, ChatRequest
+from deployments.http.schema.fields import (
+    MAX_PHRASE_CHARS,
+    MAX_PHRASES,
+    AnswerReply,
+    AnswerRequest,
+    DepthReply,
+    DepthRequest,
+    DetectReply,
+    DetectRequest,
+    VqaReply,
+    VqaRequest,
+)
+from valor_ray import images
+from valor_ray.answer import ProgramRunner, answer, check_question, to_json
+from valor_ray.config.tree import Config
+from valor_ray.ports import Depth, Detector, Policy, Vqa, version_of
+from valor_ray.records import Answer, DepthMap, Picture
+from valor_ray.report.kit.depth_colours import colour_depth
+from valor_ray.tools import LiveTools, split_phrases
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the front door stands before."""
+
+    policy: Policy
+    detector: Detector
+    depth: Depth
+    judge: Vqa
+    sandbox: ProgramRunner
+    status: Callable[[], Awaitable[dict[str, dict[str, Any]]]]  # of each part: {"status": "ok" | why not, …}
+
+
+@dataclass(frozen=True)
+class Door:
+    """The checked steps behind the routes."""
+
+    config: Config
+    parts: Parts
+
+    async def picture(self, image: object) -> Picture:
+        return await read_picture(image, self.config.images)
+
+    def question(self, question: object) -> str:
+        return check_question(question, self.config.server.max_question_chars)
+
+    async def ask(self, picture: Picture, question: str, seed: int | None) -> Answer:
+        parts = self.parts
+        tools = LiveTools(picture, parts.detector, parts.depth, parts.judge)
+        return await answer(question, picture, parts.policy, parts.sandbox, tools, seed=seed)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A POST route: what it does, and how OpenAPI tells of it."""
+
+    path: str
+    work: Callable[[Door, Request, bytes], Awaitable[Response]]
+    summary: str
+    asks: type[BaseModel]
+    replies: type[BaseModel]
+    example: dict[str, Any]  # of a request, beside its picture
+    forms: bool = True  # multipart as well as JSON
+
+
+async def _answer(door: Door, request: Request, body: bytes) -> Response:
+    asked = await read_fields(request, body, AnswerRequest)
+    question = door.question(asked.question)
+    return Json(to_json(await door.ask(await door.picture(asked.image), question, asked.seed)))
+
+
+async def _detect(door: Door, request: Request, body: bytes) -> Response:
+    asked = await read_fields(request, body, DetectRequest)
+    phrases = _phrases(asked.phrases)
+    picture = await door.picture(asked.image)
+    detections = await door.parts.detector.detect(picture, phrases, box_threshold=asked.box_threshold)
+    found = [{"bbox": list(d.bbox), "label": d.label, "score": round(d.score, 4)} for d in detections]
+    return Json({"detections": found, "version": version_of(detections)})
+
+
+async def _depth(door: Door, request: Request, body: bytes) -> Response:
+    asked = await read_fields(request, body, DepthRequest)
+    result = await door.parts.depth.depth(await door.picture(asked.image))
+    written = _depth_png if asked.format == "png" else _depth_npy
+    return await asyncio.to_thread(written, result)  # seconds for the largest pictures
+
+
+def _depth_png(result: DepthMap) -> Response:
+    return Response(images.to_png(images.from_array(colour_depth(result.depth))), media_type="image/png")
+
+
+def _depth_npy(result: DepthMap) -> Response:
+    buffer = io.BytesIO()
+    np.save(buffer, result.depth.astype(np.float32))
+    encoded = base64.b64encode(buffer.getbuffer()).decode("ascii")
+    return Json({"depth": encoded, "focal_px": float(result.focal_px)})
+
+
+async def _vqa(door: Door, request: Request, body: bytes) -> Response:
+    asked = await read_fields(request, body, VqaRequest)
+    question = door.question(asked.question)
+    return Json({"answer": await door.parts.judge.vqa(await door.picture(asked.image), question)})
+
+
+async def _chat(door: Door, _: Request, body: bytes) -> Response:
+    asked = chat.read(body)
+    question = door.question(asked.question)
+    return chat.respond(asked, await door.ask(await door.picture(asked.image), question, asked.seed))
+
+
+def _phrases(asked: list[str] | str) -> tuple[str, ...]:
+    """A list of phrases, or one text with commas between them."""
+    text = ",".join(asked) if isinstance(asked, list) else asked
+    short = len(text) <= MAX_PHRASES * (MAX_PHRASE_CHARS + 10)  # with what stands between them
+    phrases = split_phrases(text) if short else ()
+    if not 1 <= len(phrases) <= MAX_PHRASES or any(len(phrase) > MAX_PHRASE_CHARS for phrase in phrases):
+        must = DetectRequest.model_fields["phrases"].description
+        raise RequestError(400, "request", f"`phrases` must be {must}.", param="phrases")
+    return phrases
+
+
+_ASKED = {"question": "How many red cubes are there?"}
+ENDPOINTS = (
+    Endpoint(
+        "/v1/answer", _answer, "A program answers a question about a picture",
+        AnswerRequest, AnswerReply, {**_ASKED, "seed": 1},
+    ),
+    Endpoint(
+        "/v1/detect", _detect, "Boxes of what phrases name",
+        DetectRequest, DetectReply, {"phrases": ["red cube", "sofa"], "box_threshold": 0.3},
+    ),
+    Endpoint("/v1/depth", _depth, "Metres per pixel", DepthRequest, DepthReply, {"format": "npy"}),
+    Endpoint("/v1/vqa", _vqa, "The judge answers in a word or two", VqaRequest, VqaReply, _ASKED),
+    Endpoint(
+        "/v1/chat/completions", _chat, "The way in for OpenAI clients",
+        ChatRequest, ChatReply, {"model": chat.MODEL}, forms=False,
+    ),
+)  # fmt: skip
