@@ -86,7 +86,9 @@ async def judging(endpoint: JudgeConfig, folder: Path, part: Part = "judge") -> 
     offline = None
     if endpoint.base_url is None:
         offline = OfflineJudge(endpoint.model, endpoint.noise, endpoint.delay_s)
-        endpoint = endpoint.model_copy(update={"base_url": offline.base_url, "api_key_env": None})
+        endpoint = endpoint.model_copy(
+            update={"base_url": offline.base_url, "api_key_env": None, "headers": {}}
+        )
     ledger = Ledger(Path(endpoint.cache_dir).expanduser() if endpoint.cache_dir else folder)
     try:
         judge = open_judge(endpoint, ledger, part=part)

@@ -19,7 +19,9 @@ from valor_ray import __version__
 from valor_ray.judges.gateway.answers import StoredAnswer
 from valor_ray.judges.gateway.ledger import Claimed, Ledger
 from valor_ray.judges.gateway.limits.budget import Budget, Lease, Limits
+from valor_ray.judges.gateway.limits.spending import Purse
 from valor_ray.judges.gateway.offline import OfflineJudge
+from valor_ray.records import Usage
 from valor_ray.runs.together import Together
 
 _TOGETHER_S = 0.002  # claims that come within this time travel in one call
@@ -127,8 +129,13 @@ class RemoteLedger:
     async def renew(self, owner: str) -> None:
         await self._call("renew", owner)
 
-    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease:
-        return await self._call("lease", account, limits, requests, tokens_each)
+    async def lease(
+        self, account: str, limits: Limits, requests: int, tokens_each: int, purse: Purse | None = None
+    ) -> Lease:
+        return await self._call("lease", account, limits, requests, tokens_each, purse)
+
+    async def paid_for_nothing(self, model: str, usage: Usage) -> None:
+        await self._call("paid_for_nothing", model, usage)
 
     async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None:
         await self._call("settle", account, tokens_estimated, tokens_used)

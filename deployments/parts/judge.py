@@ -85,7 +85,7 @@ class JudgeDeployment:
                 url = await self._ledger.offline_judge.remote(
                     endpoint.model, endpoint.noise, endpoint.delay_s
                 )
-                endpoint = endpoint.model_copy(update={"base_url": url, "api_key_env": None})
+                endpoint = endpoint.model_copy(update={"base_url": url, "api_key_env": None, "headers": {}})
             if self._judge is None or endpoint.base_url != self._url:
                 if self._judge is not None:
                     await self._judge.close()

@@ -23,7 +23,10 @@ judge:
   max_in_flight: 9
   price_in: 1
   price_out: 2
+  max_cost_usd: 5
+  answer_format: json_object
   extra: {reasoning_effort: minimal}
+  headers: {X-Title: tests}
   others: [{base_url: "https://b/v1", model: b}]
   combine: vote
   noise: 0.2
@@ -42,7 +45,7 @@ ASKED_ALIKE = {
     "retries", "patience_s", "first_in_flight", "hedge", "replicas", "max_replicas", "cache_dir",
     "jpeg_quality", "max_side"
 }  # fmt: skip
-ADDRESS = {"base_url", "api_key_env"}
+ADDRESS = {"base_url", "api_key_env", "headers"}
 
 
 @pytest.fixture

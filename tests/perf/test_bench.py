@@ -44,11 +44,14 @@ def test_both_sides_of_the_judges_bench_make_the_same_calls_and_lose_none() -> N
 
 
 def test_the_mock_judges_faults_are_those_asked_for() -> None:
-    from valor_ray.judges.gateway.call.transport import HttpKind, Transport, request_body
+    from valor_ray.judges.gateway.call.body import request_body
+    from valor_ray.judges.gateway.call.outcome import HttpKind
+    from valor_ray.judges.gateway.call.transport import Transport
     from valor_ray.perf.mock_judge import MockJudge
 
     async def kinds(url: str) -> list[HttpKind]:
-        transport = Transport(judge_config(url, timeout_s=1.0), "none")
+        config = judge_config(url, timeout_s=1.0)
+        transport = Transport(config, config.access("judge"))
         body = request_body(reply_requests(0)[0], "mock")
         try:
             return [

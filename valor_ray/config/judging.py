@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from valor_ray.config.access import Access, access_to, check_headers, shown_address
 from valor_ray.config.section import DiskPath, Section, secret
 from valor_ray.records import JUDGED, Head
 
@@ -42,9 +43,24 @@ class Endpoint(Section):
     max_in_flight: int = Field(512, ge=1, description="most calls at a time from one gateway replica")
     price_in: float = Field(0, ge=0, description="US dollars per million prompt tokens, for the accounts")
     price_out: float = Field(0, ge=0, description="US dollars per million completion tokens")
+    max_cost_usd: float | None = Field(
+        None,
+        ge=0,
+        description="most US dollars for this model's answers in one place (a run's folder, or cache_dir), failed "
+        "tries included: then a run ends, and goes on with a higher limit; wants prices; null = no limit",
+    )
+    answer_format: Literal["auto", "json_schema", "json_object", "prompt"] = Field(
+        "auto",
+        description="how the schema of answers is asked for: as structured output, as JSON, or in words (the last two "
+        "with the schema in the prompt); auto = the first that the endpoint takes",
+    )
     extra: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="further fields of each request, as {reasoning_effort: minimal}; saved with the run: no secrets",
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="further HTTP headers; secrets come from the environment: {X-Api-Key: '${MY_VARIABLE}'}",
     )
 
     @field_validator("extra")
@@ -63,6 +79,33 @@ class Endpoint(Section):
         except ValueError as error:
             raise ValueError(f"extra must be JSON: {error}") from error
         return extra
+
+    @field_validator("headers")
+    @classmethod
+    def _are_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        check_headers(headers)
+        return headers
+
+    @model_validator(mode="after")
+    def _limit_has_a_price(self) -> Self:
+        if (
+            self.max_cost_usd is not None
+            and self.base_url is not None
+            and not (self.price_in or self.price_out)
+        ):
+            raise ValueError("max_cost_usd wants price_in and price_out, which say what a call costs")
+        return self
+
+    @property
+    def address(self) -> str:
+        """base_url for messages: without user, password and query."""
+        return shown_address(self.base_url or "")
+
+    def access(self, section: str, api_key: str | None = None) -> Access:
+        """Headers and proxy for each request. api_key: to send, None: as the settings say. Raises ConfigError."""
+        if api_key is None and self.api_key_env is not None:
+            api_key = self.api_key(section)
+        return access_to(self.base_url or "", section, self.headers, api_key)
 
     def api_key(self, section: str) -> str:
         """The key for the endpoint. section: of the settings, for the message: "judge", "vlm", "judge.others[0]".
@@ -130,14 +173,15 @@ class JudgeConfig(Endpoint):
         return {section: self, **others}
 
     def check_keys(self, section: str) -> None:
-        """Raises ConfigError when the API key of an endpoint that is not the offline judge is not set."""
+        """Raises ConfigError when a variable that an endpoint takes a key or header from is not set, or cannot be sent;
+        the offline judge wants none."""
         for name, endpoint in self.endpoints(section).items():
             if endpoint.base_url is not None:
-                endpoint.api_key(name)
+                endpoint.access(name)
 
 
 # What belongs to an address, and what to the model behind it. All else is how any endpoint is asked.
-_OF_THE_ADDRESS = frozenset({"base_url", "api_key_env"})
+_OF_THE_ADDRESS = frozenset({"base_url", "api_key_env", "headers"})
 _OF_THE_MODEL = frozenset(Endpoint.model_fields) - _OF_THE_ADDRESS | {"others", "combine", "noise", "delay_s"}
 
 

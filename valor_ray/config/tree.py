@@ -111,7 +111,8 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
                 f"Setting {dotted!r} is missing. Add it to the profile or give --set {dotted}=VALUE."
             )
         else:
-            hidden = "extra" in problem["loc"]  # it may be a secret in the wrong place
+            kept = {"extra", "headers"} & set(problem["loc"]) or "base_url" in repr(problem["input"])
+            hidden = bool(kept)  # it may be a secret in the wrong place
             wrong, given = problem["msg"].removeprefix("Value error, "), repr(problem["input"])
             got = "" if hidden or given in wrong else f", got {given}"
             lines.append(f"Setting {dotted!r}{where}: {wrong}{got}.")

@@ -116,7 +116,7 @@ async def recorded(run: Path, config: Config, limit: int | None) -> tuple[Shown,
 def cost(shown: Shown, config: Config, form: str) -> dict[str, float]:
     """{cpu_ms_per_image, kib_per_image} of making the coarse requests and a crop of every candidate."""
     from valor_ray.judges.boxes.requests import coarse_request, crop_request, sent_picture
-    from valor_ray.judges.gateway.call.transport import request_body
+    from valor_ray.judges.gateway.call.body import request_body
 
     grounding = config.grounding.model_copy(update={"picture_format": form})
     most = grounding.boxes_per_picture

@@ -16,7 +16,7 @@ from valor_ray.judges.boxes.requests import (
     sent_picture,
 )
 from valor_ray.judges.gateway.answers import request_key
-from valor_ray.judges.gateway.call.transport import request_body
+from valor_ray.judges.gateway.call.body import request_body
 from valor_ray.records import Detection
 
 LABELS = (

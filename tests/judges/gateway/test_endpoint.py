@@ -14,7 +14,7 @@ from valor_ray.config.judging import JudgeConfig
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import request_key
 from valor_ray.judges.gateway.call.failures import explain
-from valor_ray.judges.gateway.call.transport import HttpKind, HttpOutcome
+from valor_ray.judges.gateway.call.outcome import HttpKind, HttpOutcome
 from valor_ray.judges.gateway.connect import open_judge
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.plan_heads import SCHEMA

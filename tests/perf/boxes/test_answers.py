@@ -7,7 +7,7 @@ import pytest
 
 from valor_ray.config.tree import Config
 from valor_ray.judges.boxes.requests import coarse_request, crop_request, duplicates_request, sent_picture
-from valor_ray.judges.gateway.call.transport import request_body
+from valor_ray.judges.gateway.call.body import request_body
 from valor_ray.perf.boxes.answers import box_answer
 from valor_ray.perf.boxes.load import pictures
 from valor_ray.perf.judge_load import reply_requests

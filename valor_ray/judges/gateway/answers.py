@@ -10,16 +10,18 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from valor_ray.errors import JudgeError, StorageError
-from valor_ray.records import JudgeRequest
+from valor_ray.records import JudgeRequest, Usage
 from valor_ray.runs.store.place import objects_of
 
 FILE = "answers.sqlite"
+FOR_NOTHING = "nothing-"  # begins the key of what was paid and gave no answer: it counts in the account alone
 _BATCH = 500  # keys in one query; SQLite allows 999 or more
 _COLUMNS = ("key", "content", "model", "prompt_tokens", "completion_tokens", "cost_usd", "created")
 _MANY_PARTS = 64  # are made one when an index opens them
@@ -44,6 +46,22 @@ class StoredAnswer:
     completion_tokens: int
     cost_usd: float
     created: float  # Unix time, seconds
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a model's answers have really taken, in the mean, failed tries included."""
+
+    answers: int
+    prompt_tokens: float
+    completion_tokens: float
+
+
+def answer_of(content: Mapping[str, Any], model: str, usage: Usage) -> StoredAnswer:
+    """Of now."""
+    return StoredAnswer(
+        content, model, usage.prompt_tokens, usage.completion_tokens, usage.cost_usd, time.time()
+    )
 
 
 def request_key(request: JudgeRequest, model: str, extra: Mapping[str, Any] | None = None) -> str:
@@ -75,6 +93,9 @@ def _schema_text(schema: Mapping[str, Any]) -> str:
     return known[1]
 
 
+# what is the matter with a row, and not with the disk
+_ODD = (ValueError, TypeError, OverflowError, RecursionError, sqlite3.InterfaceError, sqlite3.DataError,
+    sqlite3.ProgrammingError, sqlite3.IntegrityError)  # fmt: skip
 _INSERT = f"INSERT OR IGNORE INTO answers VALUES ({','.join('?' * len(_COLUMNS))})"
 
 
@@ -82,6 +103,28 @@ def _row(key: str, answer: StoredAnswer) -> tuple[Any, ...]:
     """In the order of _COLUMNS."""
     content = json.dumps(dict(answer.content), ensure_ascii=False)
     return (key, content, *(getattr(answer, name) for name in _COLUMNS[2:]))
+
+
+def _rows(part: bytes) -> Iterator[tuple[Any, ...]]:
+    """Of a part in the store; a line that is none is left out."""
+    for line in part.splitlines():
+        with suppress(ValueError, TypeError, RecursionError):
+            yield tuple(json.loads(line))
+
+
+def taken(folder: Path, model: str) -> Taken | None:
+    """What a model's answers that are kept in a folder have taken; None: there are none that can be read."""
+    try:
+        db = sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro", uri=True, timeout=5)
+        with closing(db):
+            answers, tokens_in, tokens_out = db.execute(
+                "SELECT sum(key NOT LIKE ?), total(prompt_tokens), total(completion_tokens) FROM answers "
+                "WHERE model = ?",
+                (f"{FOR_NOTHING}%", model),
+            ).fetchone()
+    except (sqlite3.Error, OSError, ValueError):
+        return None
+    return Taken(answers, tokens_in / answers, tokens_out / answers) if answers else None
 
 
 class AnswerStore:
@@ -135,28 +178,57 @@ class AnswerStore:
             marks = ",".join("?" * len(some))
             for key, content, *rest in self._db.execute(
                 f"SELECT * FROM answers WHERE key IN ({marks})", some
-            ):
-                answers[key] = StoredAnswer(json.loads(content), *rest)
+            ).fetchall():
+                try:
+                    answers[key] = StoredAnswer(dict(json.loads(content)), *rest)
+                except (ValueError, TypeError, RecursionError):  # spoilt on the disk: as if it were not there
+                    self._db.execute("DELETE FROM answers WHERE key = ?", (key,))
         return answers
 
-    def put_many(self, answers: Mapping[str, StoredAnswer]) -> None:
+    def put_many(self, answers: Mapping[str, StoredAnswer]) -> str:
         """Durable against the end of this process when it returns. The first answer to a key stays.
 
-        Raises JudgeError when the disk is full or gone; what was stored before stays readable.
+        Returns a warning when an answer cannot be stored as it is; the others are. Raises JudgeError when the disk is
+        full or gone; what was stored before stays readable.
         """
+        odd: dict[str, Exception] = {}
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(_INSERT, map(_row, answers, answers.values()))
-            if self._objects is not None:
-                self._db.executemany("INSERT OR IGNORE INTO unsent VALUES (?)", [(key,) for key in answers])
-            self._db.execute("COMMIT")
+            with self._together():
+                for key, answer in answers.items():
+                    try:
+                        self._db.execute(_INSERT, _row(key, answer))
+                    except _ODD as error:
+                        odd[key] = error
+                if self._objects is not None:
+                    stored = [(key,) for key in answers if key not in odd]
+                    self._db.executemany("INSERT OR IGNORE INTO unsent VALUES (?)", stored)
         except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
             raise JudgeError(
                 f"Cannot store the judge's answers in {self._folder}: {error}. Free space there: answers that are "
                 "not stored are paid for again."
             ) from error
+        if not odd:
+            return ""
+        first = next(iter(odd.values()))
+        return f"{len(odd)} of {len(answers)} answers cannot be stored ({type(first).__name__}: {first}): used once."
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """All of it is written, or nothing; whatever is raised, no transaction stays open."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def spent_usd(self, model: str) -> float:
+        """What all answers of a model have cost, tries for nothing included. Reads every row."""
+        return float(
+            self._db.execute("SELECT total(cost_usd) FROM answers WHERE model = ?", (model,)).fetchone()[0]
+        )
 
     @property
     def at_url(self) -> bool:
@@ -195,11 +267,11 @@ class AnswerStore:
             held = self._objects.read(name)
             if held is None:  # another gateway has made many parts one
                 continue
-            rows = [tuple(json.loads(line)) for line in held.splitlines()]
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(_INSERT, rows)
-            self._db.execute("INSERT INTO parts VALUES (?)", (name,))
-            self._db.execute("COMMIT")
+            with self._together():
+                for row in _rows(held):
+                    with suppress(*_ODD):
+                        self._db.execute(_INSERT, row)
+                self._db.execute("INSERT INTO parts VALUES (?)", (name,))
         if len(there) > _MANY_PARTS:
             rows = self._db.execute(
                 "SELECT * FROM answers WHERE key NOT IN (SELECT key FROM unsent)"
@@ -208,7 +280,9 @@ class AnswerStore:
             self._objects.remove(there)
 
     def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
+        every = "SELECT count(*) FROM answers"  # of all the database knows without reading them
+        nothing = f"{every} WHERE key BETWEEN '{FOR_NOTHING}' AND '{FOR_NOTHING}~'"
+        return int(self._db.execute(f"SELECT ({every}) - ({nothing})").fetchone()[0])
 
     def close(self) -> None:
         self._db.close()

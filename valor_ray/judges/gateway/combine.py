@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import request_key
+from valor_ray.judges.gateway.limits.spending import LimitReached
 from valor_ray.records import JudgeReply, JudgeRequest, Usage
 
 if TYPE_CHECKING:
@@ -58,12 +59,14 @@ class VotingJudges:
         self.gateways = tuple(gateways)
 
     async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
-        """A judge that fails for good is left out; JudgeError when all do."""
+        """A judge that fails for good is left out; JudgeError when all do, or one has reached its limit in dollars."""
         answers = await asyncio.gather(
             *(gateway.ask(requests) for gateway in self.gateways), return_exceptions=True
         )
         for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, JudgeError):
+            if isinstance(answer, LimitReached) or (
+                isinstance(answer, BaseException) and not isinstance(answer, JudgeError)
+            ):
                 raise answer
         given = [answer for answer in answers if not isinstance(answer, BaseException)]
         if not given:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from valor_ray.errors import JudgeError, StorageError
-from valor_ray.judges.gateway.answers import AnswerStore, StoredAnswer
-from valor_ray.judges.gateway.limits.budget import Budget, Lease, Lender, Limits
+from valor_ray.judges.gateway.answers import FOR_NOTHING, AnswerStore, StoredAnswer, answer_of
+from valor_ray.judges.gateway.limits.budget import LEASE_S, Budget, Lease, Lender, Limits
+from valor_ray.judges.gateway.limits.spending import Purse, Spending
+from valor_ray.records import Usage
 from valor_ray.runs.together import Together
 
 CLAIM_S = 15.0  # a claim that its owner has not renewed for so long is anybody's
@@ -37,6 +41,8 @@ class LedgerPort(Lender, Protocol):
 
     async def renew(self, owner: str) -> None: ...
 
+    async def paid_for_nothing(self, model: str, usage: Usage) -> None: ...
+
 
 class Ledger:
     """Sees to it that no question is paid for twice and no account exceeded, however many gateways there are.
@@ -51,6 +57,7 @@ class Ledger:
         self._claims: dict[str, _Claim] = {}
         self._seen: dict[str, float] = {}  # owner -> when it last renewed
         self._budgets = {} if budgets is None else budgets
+        self._spending: dict[str, Spending] = {}  # by model, of those that have a limit
         self.hits = 0
         self._sending = asyncio.Lock()
         self._send: Together[None, None] = Together(self._send_all, _SEND_S)
@@ -94,8 +101,10 @@ class Ledger:
     async def store(self, owner: str, answers: Mapping[str, StoredAnswer]) -> str:
         """Put answers on disk, then let those who wait for them go on. Returns a warning when the disk refuses."""
         warning = ""
+        for answer in answers.values():
+            self._paid(answer.model, answer.cost_usd)
         try:
-            self._store.put_many(answers)
+            warning = self._store.put_many(answers)
             if self._store.at_url:
                 await self._send(None)
         except (JudgeError, StorageError) as error:
@@ -123,12 +132,42 @@ class Ledger:
         """Called every few seconds by an owner that lives."""
         self._seen[owner] = time.monotonic()
 
-    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease:
-        """Permits of an account; the limits of the first who asks hold for all."""
+    async def lease(
+        self, account: str, limits: Limits, requests: int, tokens_each: int, purse: Purse | None = None
+    ) -> Lease:
+        """Permits of an account; the limits of the first who asks hold for all. purse: of an endpoint that has a limit
+        in dollars."""
         now = time.monotonic()
+        if purse is not None:
+            self._seen[purse.owner] = now
+            lease = self._grant(purse, requests)
+            if not lease.granted:
+                return lease
+            requests = lease.granted
         if account not in self._budgets:
             self._budgets[account] = Budget(*limits, now)
         return self._budgets[account].lease(now, requests, tokens_each)
+
+    async def paid_for_nothing(self, model: str, usage: Usage) -> None:
+        """Tries that gave no answer, and cost something all the same: into the account with them."""
+        self._paid(model, usage.cost_usd)
+        with suppress(JudgeError):  # of a full disk is told when an answer is stored
+            self._store.put_many({f"{FOR_NOTHING}{uuid.uuid4().hex}": answer_of({}, model, usage)})
+
+    def _paid(self, model: str, usd: float) -> None:
+        if model in self._spending:
+            self._spending[model].paid(usd)
+
+    def _grant(self, purse: Purse, wanted: int) -> Lease:
+        """By the limit in dollars alone."""
+        if purse.model not in self._spending:
+            self._spending[purse.model] = Spending(self._store.spent_usd(purse.model))
+        spending = self._spending[purse.model]
+        for owner in filter(self._is_dead, spending.owners()):
+            spending.forget(owner)
+        granted = spending.grant(purse, wanted)
+        over = not granted and spending.is_over()
+        return Lease(granted, spending.wait_s, LEASE_S, spending.spent_usd if over else None)
 
     async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None:
         if account in self._budgets:

@@ -1,135 +1,115 @@
-"""One HTTP try at an OpenAI-compatible endpoint: bytes out, a typed outcome in. Never raises, never shows the key."""
+"""One HTTP try at an OpenAI-compatible endpoint: bytes out, a typed outcome in. Never raises, never shows a secret."""
 
 from __future__ import annotations
 
-import json
 import socket
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
-from valor_ray.records import JudgeRequest
+from valor_ray.judges.gateway.call.complaint import DETAIL, plain
+from valor_ray.judges.gateway.call.outcome import HttpKind, HttpOutcome
+from valor_ray.judges.gateway.call.reply import MAX_REPLY, outcome_of
 
 if TYPE_CHECKING:
     import aiohttp
 
+    from valor_ray.config.access import Access
     from valor_ray.config.judging import Endpoint
 
-MAX_REPLY = 1 << 20  # bytes of a reply that are read
-NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
-_DETAIL = 200  # characters of the endpoint's own words
-
-
-class HttpKind(StrEnum):
-    ANSWERED = "answered"
-    REFUSED = "refused"  # the model declined
-    BROKEN = "broken"  # a reply that is no completion, or not the JSON asked for
-    THROTTLED = "throttled"  # 429
-    FAILED = "failed"  # 5xx
-    TIMEOUT = "timeout"
-    UNREACHABLE = "unreachable"
-    MISNAMED = "misnamed"  # no such host, or no such certificate
-    REJECTED = "rejected"  # 400, 413, 422: this request, not the endpoint
-    FORBIDDEN = "forbidden"  # 401, 403
-    UNKNOWN = "unknown"  # 404: no such model or path
-
-
-ENDPOINT_DOWN = (HttpKind.FAILED, HttpKind.TIMEOUT, HttpKind.UNREACHABLE, HttpKind.MISNAMED)
-
-
-@dataclass(frozen=True)
-class HttpOutcome:
-    kind: HttpKind
-    text: str = ""  # the model's words; the endpoint's when it is an error
-    status: int = 0  # HTTP, 0: no answer
-    retry_after_s: float | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-def request_body(request: JudgeRequest, model: str, extra: Mapping[str, Any] = NO_EXTRA) -> bytes:
-    """The chat completion call for a request. No temperature: reasoning models refuse any but their own.
-
-    extra: further fields, as the endpoint's settings have them; ours win.
-    """
-    schema = {"name": request.head, "strict": True, "schema": request.schema}
-    return json.dumps(
-        {
-            **extra,
-            "model": model,
-            "messages": list(request.messages),
-            "response_format": {"type": "json_schema", "json_schema": schema},
-        },
-        ensure_ascii=False,
-    ).encode("utf-8", "replace")
+_SHORT = 4  # characters of a secret that may stand anywhere by chance
 
 
 class Transport:
-    """Connections to one endpoint: a try ends as an HttpOutcome, whatever happens on the wire, and never shows the key.
+    """Connections to one endpoint: a try ends as an HttpOutcome, whatever happens on the wire; it shows no secret.
 
-    Called by Gateway, once for each try; belongs to the event loop of its first call, which `close` ends.
+    Called by EndpointCalls, once for each try; belongs to the event loop of its first call, which `close` ends.
     `post` waits for the endpoint, at most `timeout_s`; any number may wait at a time.
     """
 
-    def __init__(self, config: Endpoint, api_key: str) -> None:
-        self._url = (config.base_url or "").rstrip("/") + "/chat/completions"
+    def __init__(self, config: Endpoint, access: Access) -> None:
+        self._url = completions_url(config.base_url or "")
         self._timeout_s = config.timeout_s
-        self._key = api_key
+        self._access = access
+        self._secrets = [secret for secret in access.secrets if len(secret) > _SHORT]
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes) -> HttpOutcome:
+        return self._without_secrets(await self._post(body))
+
+    async def _post(self, body: bytes) -> HttpOutcome:
         import aiohttp
 
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60),
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                headers={"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"},
-            )
         try:
-            async with self._session.post(self._url, data=body) as response:
+            # an address that sends us on is told, not followed: the key and the headers are for this one
+            sent = self._open().post(self._url, data=body, proxy=self._access.proxy, allow_redirects=False)
+            async with sent as response:
                 data = await _read(response)
-                return self._outcome(response.status, response.headers, data)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return outcome_of(response.status, headers, data)
         except (aiohttp.InvalidURL, ValueError):
             return HttpOutcome(HttpKind.MISNAMED, "not a URL that can be asked")
         except TimeoutError:
             return HttpOutcome(HttpKind.TIMEOUT, f"no answer within {self._timeout_s:g} s")
+        except aiohttp.ClientProxyConnectionError as error:
+            return HttpOutcome(
+                HttpKind.UNREACHABLE, f"the proxy {error.host}:{error.port}: {_why(error.os_error)}"
+            )
+        except aiohttp.ClientHttpProxyError as error:
+            if error.status == 407:
+                return outcome_of(407, {}, b"")
+            return HttpOutcome(
+                HttpKind.MISNAMED, f"the proxy answers {error.status} {plain(error.message)[:DETAIL]}"
+            )
         except (aiohttp.ClientConnectorDNSError, socket.gaierror):
             return HttpOutcome(HttpKind.MISNAMED, "no such host")
         except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
             return HttpOutcome(HttpKind.MISNAMED, f"TLS: {type(error).__name__}")
+        except aiohttp.ClientPayloadError as error:
+            if "content-encoding" in str(error).lower():
+                return HttpOutcome(HttpKind.BROKEN, "a reply that cannot be unpacked", 200)
+            return HttpOutcome(HttpKind.UNREACHABLE, "the reply broke off")
         except (aiohttp.ClientError, OSError) as error:
-            return HttpOutcome(HttpKind.UNREACHABLE, type(error).__name__)
+            return HttpOutcome(HttpKind.UNREACHABLE, _why(error))
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    def _outcome(self, status: int, headers: Mapping[str, str], data: bytes) -> HttpOutcome:
-        if status == 200:
-            return _completion(data)
-        words = self._without_key(_words(data))
-        if status == 429:
-            return HttpOutcome(HttpKind.THROTTLED, words, status, _retry_after(headers.get("Retry-After")))
-        if status in (401, 403):
-            return HttpOutcome(HttpKind.FORBIDDEN, words, status)
-        if status == 404:
-            return HttpOutcome(HttpKind.UNKNOWN, words, status)
-        if status >= 500 or status == 408:
-            return HttpOutcome(HttpKind.FAILED, words, status, _retry_after(headers.get("Retry-After")))
-        return HttpOutcome(HttpKind.REJECTED, words, status)
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
 
-    def _without_key(self, text: str) -> str:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60),
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+                headers={**self._access.headers, "Content-Type": "application/json"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _without_secrets(self, outcome: HttpOutcome) -> HttpOutcome:
         """Endpoints repeat keys in their complaints."""
-        return text.replace(self._key, "…") if len(self._key) > 4 else text
+        text = outcome.text
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return outcome if text == outcome.text else replace(outcome, text=text)
+
+
+def completions_url(base_url: str) -> str:
+    """Where completions are asked for; a query, as Azure's api-version, stays at the end."""
+    parts = urlsplit(base_url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, f"{parts.path.rstrip('/')}/chat/completions", parts.query, ""))
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """At most a little over MAX_REPLY, unpacked: aiohttp unpacks no further than is read."""
     data = bytearray()
     async for chunk in response.content.iter_chunked(1 << 16):
         data += chunk
@@ -137,51 +117,3 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             response.close()
             break
     return bytes(data)
-
-
-def _completion(data: bytes) -> HttpOutcome:
-    if len(data) > MAX_REPLY:
-        return HttpOutcome(HttpKind.BROKEN, f"a reply of more than {MAX_REPLY >> 20} MiB", 200)
-    try:
-        reply = json.loads(data)
-        message = reply["choices"][0]["message"]
-        usage = reply.get("usage") or {}
-        tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-        content, refusal = message.get("content"), message.get("refusal")
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return HttpOutcome(HttpKind.BROKEN, "a reply that is no chat completion", 200)
-    if refusal and not content:
-        return HttpOutcome(HttpKind.REFUSED, _plain(str(refusal))[:_DETAIL], 200, None, *tokens)
-    if not isinstance(content, str) or not content.strip():
-        return HttpOutcome(HttpKind.BROKEN, "an empty reply", 200, None, *tokens)
-    return HttpOutcome(HttpKind.ANSWERED, _plain(content), 200, None, *tokens)
-
-
-def _words(data: bytes) -> str:
-    """What an error reply says: its error.message, or its text."""
-    text = data[:4096].decode("utf-8", "replace")
-    try:
-        reply: Any = json.loads(data)
-        text = str(reply["error"]["message"])
-    except (ValueError, TypeError, LookupError, RecursionError):
-        pass
-    return " ".join(_plain(text).split())[:_DETAIL]
-
-
-def _plain(text: str) -> str:
-    """Without halves of surrogate pairs, which JSON may spell and no file can hold."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, from a number of seconds or an HTTP date."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, min(float(value), 3600.0))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, min(parsedate_to_datetime(value).timestamp() - time.time(), 3600.0))
-    except ValueError:
-        return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.limits.breaker import Breaker
 from valor_ray.judges.gateway.limits.budget import Lender
 from valor_ray.judges.gateway.limits.concurrency import Concurrency
+from valor_ray.judges.gateway.limits.spending import Purse
 
 if TYPE_CHECKING:
     from valor_ray.config.judging import Endpoint
@@ -28,11 +30,21 @@ class Admission:
     `enter` blocks until it is a call's turn, for minutes while the endpoint is down; the rest never waits but `settle`.
     """
 
-    def __init__(self, config: Endpoint, lender: Lender, account: str, first: int) -> None:
+    def __init__(
+        self,
+        config: Endpoint,
+        lender: Lender,
+        account: str,
+        first: int,
+        purse: Callable[[], Purse | None] = lambda: None,
+        on_spent: Callable[[float], None] = lambda spent_usd: None,
+    ) -> None:
+        """purse: as it is now, where the endpoint has a limit in dollars; on_spent: told when nothing is left of it."""
         self.concurrency = Concurrency(first, config.max_in_flight)
         self.breaker = Breaker()
         self._limits = (config.requests_per_minute, config.tokens_per_minute)
-        self._limited = self._limits != (None, None)
+        self._limited = self._limits != (None, None) or config.max_cost_usd is not None
+        self._purse, self._on_spent = purse, on_spent
         self._lender = lender
         self._account = account
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -95,7 +107,7 @@ class Admission:
                 return
 
     async def settle(self, tokens: int) -> None:
-        """A call took so many tokens."""
+        """A call took so many tokens. Where nobody says how many, what was charged in advance stands: do not call."""
         charged = self.tokens_each
         self._tokens += _SMOOTHING * (tokens - self._tokens)
         if self._limits[1] is not None:
@@ -142,10 +154,14 @@ class Admission:
         wanted = min(len(self._queue), _BLOCK, max(1, self.concurrency.limit - self.concurrency.in_flight))
         asked = time.monotonic()  # the lease began no earlier than this
         try:
-            lease = await self._lender.lease(self._account, self._limits, wanted, self.tokens_each)
+            lease = await self._lender.lease(
+                self._account, self._limits, wanted, self.tokens_each, self._purse()
+            )
         finally:
             self._leasing = None
-        if lease.granted:
+        if lease.spent_usd is not None:
+            self._on_spent(lease.spent_usd)
+        elif lease.granted:
             self._permits, self._permits_end = lease.granted, asked + lease.lasts_s
             self.pump()
         else:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from valor_ray.judges.gateway.limits.spending import Purse
+
 Limits = tuple[int | None, int | None]  # requests and tokens per minute
 WINDOW_S = 60.0
 LEASE_S = 0.5  # how long a permit may be used
@@ -24,12 +26,15 @@ class Lease:
     granted: int  # requests that may be sent
     wait_s: float  # when to ask again, if fewer were granted than wanted
     lasts_s: float  # for how long the permits hold, from the moment of granting
+    spent_usd: float | None = None  # set when there is no money for a further call; what was spent
 
 
 class Lender(Protocol):
     """Whoever keeps the accounts' budgets, near or far: Admission asks it for permits, and waits for a round trip."""
 
-    async def lease(self, account: str, limits: Limits, requests: int, tokens_each: int) -> Lease: ...
+    async def lease(
+        self, account: str, limits: Limits, requests: int, tokens_each: int, purse: Purse | None = None
+    ) -> Lease: ...
 
     async def settle(self, account: str, tokens_estimated: int, tokens_used: int) -> None: ...
 
