@@ -1,18 +1,14 @@
 """The gate: what gets past it can reach nothing that outlives a program; what ordinary programs need does get past."""
 
 import collections
-import functools
-import itertools
-import math
-import re
-import statistics
+import importlib
 from types import ModuleType
 
 import numpy as np
 import pytest
 
 from valor_ray.program import gate
-from valor_ray.program.inside.namespace import BUILTINS
+from valor_ray.program.inside.namespace import BUILTINS, EXITS, IMPORTABLE, SYS
 from valor_ray.program.inside.values import Image
 from valor_ray.program.parse import parse_reply
 from valor_ray.tabletop.questions import FAMILIES
@@ -102,6 +98,20 @@ ESCAPES = [
     "final_answer = 1\0",
     "import sys; sys.setrecursionlimit(10)",
     "dict(__class__=1)",
+    "from sys import modules",
+    "import sys; sys._getframe()",
+    "import sys; sys.exc_info()",
+    "from warnings import simplefilter",
+    "import random; random.seed(1)",
+    "from dataclasses import dataclass",
+    "from operator import attrgetter",
+    "from operator import methodcaller",
+    "import copy; copy.dispatch_table",
+    "import decimal; decimal.getcontext().prec",
+    "import json; json.JSONEncoder.default",
+    "\uff3f\uff3fbuiltins\uff3f\uff3f",  # fullwidth low lines, which Python reads as ordinary ones
+    "np.\uff3fglobals",
+    "np.empty(3)",
 ]
 
 
@@ -119,7 +129,8 @@ def test_nothing_mutable_is_reached_from_what_programs_share() -> None:
     """Walk from all that warm programs share, over every allowed attribute: no container to leave things in."""
     tools: dict = {"_call": None}
     exec(stub_source(), tools)
-    shared = [np, math, re, statistics, collections, itertools, functools, Image, *tools.values()]
+    shared = [importlib.import_module(name) for name in gate.MODULES if name != "sys"]
+    shared += [SYS, Image, *EXITS.values(), *tools.values()]
     seen: dict[int, object] = {}
     waiting = [thing for thing in shared if not isinstance(thing, dict)]
     while waiting:
@@ -130,7 +141,7 @@ def test_nothing_mutable_is_reached_from_what_programs_share() -> None:
         assert not isinstance(thing, dict | list | set | bytearray | np.ndarray | collections.deque), thing
         if isinstance(thing, ModuleType):
             assert thing.__name__.partition(".")[0] in gate.MODULES
-        for name in gate.ATTRIBUTES:
+        for name in gate.ATTRIBUTES - {"stdout", "stderr"}:  # which are a run's own
             waiting += [getattr(thing, name)] if hasattr(thing, name) else []
     assert len(seen) > 200
 
@@ -151,8 +162,16 @@ def test_gold_programs_of_every_family_pass(family: str) -> None:
         "def area(box):\n    return (box[2] - box[0]) * (box[3] - box[1])\nfinal_answer = area([0, 0, 2, 2])",
         "try:\n    x = int('a')\nexcept ValueError as error:\n    x = 0\nfinal_answer = f'{x:.2f} {[1]!r}'",
         "final_answer = sorted({'a': 2}.items(), key=lambda item: -item[1])[0]",
+        "from typing import List, Optional\nboxes: List[dict] = []\nfinal_answer: Optional[int] = len(boxes)",
+        "import sys, datetime, json\nfrom pprint import pprint\nfinal_answer = json.loads('1')\nsys.exit(0)",
+        "Δx = 数 = 3\nfinal_answer = Δx\nexit()",
+        "try:\n    exit()\nexcept SystemExit:\n    final_answer = 1\nraise SystemExit",
         "while True:\n    break\nelse:\n    pass\nfinal_answer = (y := 3)",
     ],
 )
 def test_ordinary_programs_pass(code: str) -> None:
     assert gate.passes(code)
+
+
+def test_modules_of_the_gate_can_be_imported() -> None:
+    assert set(gate.MODULES) <= set(IMPORTABLE)

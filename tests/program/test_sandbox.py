@@ -69,7 +69,7 @@ def test_answers_that_are_none_say_why() -> None:
     codes = {
         "x = 1": "without setting final_answer",
         "final_answer = None": "without setting final_answer",
-        "return 5": "without setting final_answer",
+        "return 5": "without setting final_answer: `return` with a value does not set it",
         "final_answer = float('nan')": "final_answer holds nan",
         "final_answer = [1, np.inf]": "final_answer holds inf",
         "final_answer = print": "final_answer holds a builtin_function_or_method",

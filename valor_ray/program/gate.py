@@ -12,7 +12,7 @@ import ast
 import builtins
 from functools import lru_cache
 
-from valor_ray.program.inside.namespace import BUILTINS
+from valor_ray.program.inside.namespace import BUILTINS, EXITS
 
 # fmt: off
 _NODES = (
@@ -51,16 +51,27 @@ _ARRAYS = (
     "quantile", "rad2deg", "ravel", "reshape", "round", "shape", "sign", "size", "sort", "square", "stack", "std",
     "subtract", "sum", "take", "tolist", "transpose", "unique", "var", "vstack", "where", "zeros", "T",
 )
-_OTHER = ("norm", "linalg", "crop", "width", "height", "bbox", "label", "findall", "search", "match", "fullmatch",
-          "sub", "group", "groups", "mode", "pstdev", "stdev", "variance", "Counter", "defaultdict", "deque",
-          "combinations", "permutations", "product", "chain", "groupby", "reduce", "IGNORECASE")
+_OTHER = (
+    "norm", "linalg", "crop", "width", "height", "bbox", "label", "findall", "search", "match", "fullmatch", "sub",
+    "group", "groups", "mode", "pstdev", "stdev", "variance", "Counter", "defaultdict", "deque", "combinations",
+    "permutations", "product", "chain", "groupby", "reduce", "IGNORECASE", "exit", "stdout", "stderr", "write",
+    "flush", "maxsize", "pprint", "loads", "dumps", "itemgetter", "deepcopy", "ascii_letters", "ascii_lowercase",
+    "ascii_uppercase", "digits", "punctuation", "annotations",
+)
+_TYPES = ("Any", "Callable", "Dict", "FrozenSet", "Iterable", "Iterator", "List", "Literal", "Mapping", "Optional",
+          "Sequence", "Set", "Tuple", "Union")
 # fmt: on
-ATTRIBUTES = frozenset((*_TEXT, *_CONTAINERS, *_MATH, *_ARRAYS, *_OTHER))
-MODULES = ("math", "numpy", "re", "statistics", "collections", "itertools", "functools")
+ATTRIBUTES = frozenset((*_TEXT, *_CONTAINERS, *_MATH, *_ARRAYS, *_OTHER, *_TYPES))
+# An import leaves nothing; of most of these there is no attribute in the list.
+MODULES = (
+    "__future__", "abc", "ast", "bisect", "cmath", "collections", "colorsys", "copy", "dataclasses", "datetime",
+    "decimal", "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "numpy", "operator",
+    "pprint", "random", "re", "statistics", "string", "sys", "textwrap", "time", "typing", "unicodedata", "warnings",
+)  # fmt: skip
 _LONGEST = 16384  # characters
 _MOST_NODES = 5000
 # Builtins that a warm worker does not have: a program that names one needs a fork.
-_REFUSED = frozenset(dir(builtins)) - frozenset(BUILTINS)
+_REFUSED = frozenset(dir(builtins)) - {*BUILTINS, *EXITS}
 
 
 @lru_cache(maxsize=4096)
@@ -69,7 +80,7 @@ def passes(code: str) -> bool:
     if len(code) > _LONGEST or "\0" in code:
         return False
     try:
-        tree = ast.parse(code)
+        tree = ast.parse(code.removeprefix("\ufeff"))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return all(count < _MOST_NODES and _allowed(node) for count, node in enumerate(ast.walk(tree)))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from valor_ray.config.service import SandboxConfig
 
 Spawn = Callable[[], Awaitable[Process]]
+_MOST_STAYS = 4 << 20  # bytes of address space: arenas of Python's small objects that are in use again
 _TOUR_SECONDS = 2.0  # of a tour of scenes, in times that of a survey
 _STATUS = {
     "ok": ProgramStatus.OK,
@@ -40,6 +41,7 @@ class WorkerLost(Exception):
 @dataclass
 class _Worker:
     process: Process
+    mapped: int | None  # bytes of address space before its first program; None: not to be seen here
     used: int = 0
 
 
@@ -116,6 +118,7 @@ class WarmPool:
                 async with asyncio.timeout(seconds):
                     reply = await _exchange(worker.process, request)
                 results = read(reply)
+                self._check_clean(worker, reply)
             except TimeoutError:
                 _end(worker)
                 raise WorkerLost(f"not done in {seconds:g} s") from None
@@ -130,6 +133,16 @@ class WarmPool:
                 self._idle.append(worker)
             return results
 
+    def _check_clean(self, worker: _Worker, reply: Mapping[str, Any]) -> None:
+        """Raises WorkerLost where the program left something: neither another nor its own next world may meet it."""
+        if reply.get("left") != "":
+            raise WorkerLost(f"a program left something: {reply.get('left')}")
+        mapped = worker.process.mapped_bytes()
+        if worker.mapped is not None and mapped is not None:
+            room = max(_MOST_STAYS, (self._config.memory_mib << 20) // 32)
+            if mapped - worker.mapped > room:
+                raise WorkerLost(f"a program left {mapped - worker.mapped} bytes")
+
     def close(self) -> None:
         """End the idle workers; those at work end with the zygote."""
         while self._idle:
@@ -143,7 +156,7 @@ class WarmPool:
             process.kill()
             process.sock.close()
             raise WorkerLost(str(error)) from error
-        return _Worker(process)
+        return _Worker(process, process.mapped_bytes())
 
     def _request(self, code: str, trace: bool) -> dict[str, Any]:
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import os
 import signal
 import socket
@@ -23,8 +24,8 @@ from valor_ray.program.walls import bubblewrap
 
 _START_SECONDS = 60.0
 _RUN = (
-    "import sys; a = sys.argv; sys.path[:0] = a[1:3]; from valor_ray.program.inside.zygote import main;"
-    " main(int(a[3]), int(a[4]), a[5], float(a[6]), int(a[7]), a[8])"
+    "import sys; sys.path[:0] = sys.argv[1:3]; from valor_ray.program.inside.zygote import prepare;"
+    " (lambda a: prepare(int(a[3]), int(a[4]), a[5], float(a[6]), int(a[7]), a[8]))(sys.argv).serve()"
 )
 # -s -S -P -B: nothing of the user's, no site hooks, no script folder, no bytecode written.
 _FLAGS = ("-s", "-S", "-P", "-B")
@@ -34,6 +35,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
     "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
 }
 
 
@@ -54,6 +56,18 @@ class Process:
         self.sock = sock
         self.started: asyncio.Future[int] = loop.create_future()  # pidfd
         self.exited: asyncio.Future[Exit] = loop.create_future()
+        self._pid = 0
+
+    def mapped_bytes(self) -> int | None:
+        """Its address space, as the kernel sees it. None where this machine hides other users' processes."""
+        try:
+            if not self._pid:
+                with open(f"/proc/self/fdinfo/{self.started.result()}") as info:
+                    self._pid = int(info.read().rpartition("\nPid:")[2].split()[0])
+            with open(f"/proc/{self._pid}/statm") as statm:
+                return int(statm.read().split()[0]) * mmap.PAGESIZE
+        except (OSError, ValueError, IndexError):
+            return None
 
     def kill(self) -> None:
         """Does nothing to a process that has not started or has ended."""

@@ -33,11 +33,17 @@ OURS = {
     "valor_ray.program.inside.placeholders",
     "valor_ray.program.inside.protocol",
     "valor_ray.program.inside.values",
+    "valor_ray.program.inside.execution",
     "valor_ray.program.inside.warm",
+    "valor_ray.program.inside.warm.residue",
+    "valor_ray.program.inside.warm.run",
+    "valor_ray.program.inside.warm.worker",
     "valor_ray.program.inside.wrap",
     "valor_ray.program.inside.zygote",
     "valor_ray.program.walls",
+    "valor_ray.program.walls.host",
     "valor_ray.program.walls.lockdown",
+    "valor_ray.program.walls.memory",
     "valor_ray.program.walls.seccomp",
 }
 

@@ -8,66 +8,43 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
+from contextlib import suppress
 from types import CodeType
 from typing import Any
 
 from valor_ray.program.inside import protocol
-from valor_ray.program.inside.channel import Channel, ToolError, calling_line, failing_line, message_of
+from valor_ray.program.inside.channel import Channel, ToolError, calling_line
+from valor_ray.program.inside.execution import Ended, Output, checked_arguments, compiled, run_program
 from valor_ray.program.inside.namespace import Call, defined, forked_builtins
-from valor_ray.program.inside.values import answer_to_json, arguments_to_json
-from valor_ray.program.inside.wrap import compile_program
 from valor_ray.program.walls.lockdown import SOCKET_FD
 
 _AT_ONCE = 16384  # characters that are printed in one message
 # made while there is memory
 _NO_MEMORY = protocol.encode({"t": "fail", "kind": "memory", "error": "", "line": None})
+_BUFFERED = 4096  # characters of output that wait for more
 
 
 def run(request: dict[str, Any], stubs: CodeType, channel: Channel) -> None:
     """Run the program of the driver's first message, send how it ended."""
-    output = Output(channel)
+    output = Sent(channel)
     sys.stdout = sys.stderr = output
-    try:
-        compiled = compile_program(request["code"])
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        reason = error.msg if isinstance(error, SyntaxError) else str(error) or "too deeply nested"
-        _fail(channel, "rejected", f"the program does not parse: {reason}", line)
+    program = compiled(request["code"])
+    if isinstance(program, Ended):
+        _tell(channel, program)
         return
     size = (request["size"][0], request["size"][1])
     names = defined(size, stubs, _caller(channel, output), forked_builtins())
-    try:
-        exec(compiled, names)
+    ended = run_program(program, names)
+    with suppress(MemoryError):
         output.flush()
-        _finish(channel, names.get("final_answer"))
-    except MemoryError as error:
-        traceback.clear_frames(error.__traceback__)
-        names.clear()
-        os.write(SOCKET_FD, _NO_MEMORY)
-    except SystemExit as error:
-        line = failing_line(error.__traceback__)
-        _fail(
-            channel, "error", "the program called exit(): set final_answer and use return to stop early", line
-        )
-    except BaseException as error:  # noqa: BLE001 the process boundary: whatever a program raises is its result
-        output.flush()
-        _fail(
-            channel,
-            "error",
-            f"{type(error).__name__}: {message_of(error)}",
-            failing_line(error.__traceback__),
-        )
+    _tell(channel, ended)
 
 
 def _caller(channel: Channel, output: Output) -> Call:
     """The `_call` behind every tool function: one message out, one back."""
 
     def call(tool: str, args: dict[str, Any]) -> Any:
-        try:
-            values = arguments_to_json(tool, args)
-        except ValueError as error:
-            raise ToolError(str(error)) from None
+        values = checked_arguments(tool, args)
         output.flush()
         channel.send({"t": "call", "tool": tool, "args": values, "line": calling_line()})
         reply = channel.receive()
@@ -78,43 +55,29 @@ def _caller(channel: Channel, output: Output) -> Call:
     return call
 
 
-class Output:
-    """sys.stdout and sys.stderr of a program."""
-
-    encoding = "utf-8"
+class Sent(Output):
+    """Output that goes to the driver, a few KiB at a time."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._text = ""
 
-    def write(self, text: str) -> int:
+    def take(self, text: str) -> None:
         for start in range(0, len(text), _AT_ONCE):
             self._text += text[start : start + _AT_ONCE]
-            if len(self._text) > 4096:
+            if len(self._text) > _BUFFERED:
                 self.flush()
-        return len(text)
 
     def flush(self) -> None:
         if self._text:
             text, self._text = self._text, ""
             self._channel.send({"t": "print", "text": text.encode("utf-8", "replace").decode("utf-8")})
 
-    def isatty(self) -> bool:
-        return False
 
-
-def _finish(channel: Channel, answer: Any) -> None:
-    if answer is None:
-        _fail(channel, "error", "the program ended without setting final_answer", None)
-        return
-    try:
-        message = {"t": "done", "answer": answer_to_json(answer)}
-    except ValueError as error:
-        _fail(channel, "error", str(error), None)
+def _tell(channel: Channel, ended: Ended) -> None:
+    if ended.status == "memory":
+        os.write(SOCKET_FD, _NO_MEMORY)
+    elif ended.status == "ok":
+        channel.send({"t": "done", "answer": ended.answer})
     else:
-        channel.send(message)
-
-
-def _fail(channel: Channel, kind: str, error: str, line: int | None) -> None:
-    text = error[:500].encode("utf-8", "replace").decode("utf-8")
-    channel.send({"t": "fail", "kind": kind, "error": text, "line": line})
+        channel.send({"t": "fail", "kind": ended.status, "error": ended.error, "line": ended.line})

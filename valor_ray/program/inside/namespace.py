@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import builtins
 import math
+import sys
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,20 +22,46 @@ Call = Callable[[str, dict[str, Any]], Any]  # the `_call` behind every tool fun
 
 # fmt: off
 IMPORTABLE = (
-    "__future__", "abc", "bisect", "cmath", "collections", "copy", "dataclasses", "enum", "fractions", "functools",
-    "heapq", "itertools", "json", "math", "numbers", "numpy", "operator", "random", "re", "statistics",
-    "string", "time", "typing",
+    "__future__", "abc", "ast", "bisect", "cmath", "collections", "colorsys", "copy", "dataclasses", "datetime",
+    "decimal", "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "numpy", "operator",
+    "pprint", "random", "re", "statistics", "string", "sys", "textwrap", "time", "typing", "unicodedata", "warnings",
 )
-BUILTINS = (  # of a warm worker
+BUILTINS = (  # of a warm worker, beside EXITS
     "abs", "all", "any", "bool", "dict", "divmod", "enumerate", "filter", "float", "frozenset", "int", "isinstance",
     "len", "list", "map", "max", "min", "next", "iter", "pow", "print", "range", "repr", "reversed", "round", "set",
     "sorted", "str", "sum", "tuple", "zip", "slice", "chr", "ord", "callable", "hash", "True", "False", "None",
-    "ArithmeticError", "AssertionError", "AttributeError", "Exception", "IndexError", "KeyError", "LookupError",
-    "NameError", "RuntimeError", "StopIteration", "TypeError", "ValueError", "ZeroDivisionError",
+    "complex", "bin", "hex", "oct",
+    "ArithmeticError", "AssertionError", "AttributeError", "Exception", "ImportError", "IndexError", "KeyError",
+    "LookupError", "MemoryError", "NameError", "NotImplementedError", "OverflowError", "RecursionError",
+    "RuntimeError", "StopIteration", "SystemExit", "TypeError", "ValueError", "ZeroDivisionError",
+)
+_OF_SYS = (  # what a program gets of it, beside exit, stdout and stderr: of the language, nothing of the host
+    "byteorder", "exc_info", "float_info", "getrecursionlimit", "getsizeof", "int_info", "intern", "maxsize",
+    "maxunicode", "setrecursionlimit", "version_info",
 )
 # fmt: on
-_LOADED_LATE = ("numpy.fft", "numpy.ma", "numpy.polynomial")  # numpy imports these itself when first needed
+# Imported when first needed: by numpy itself, and on behalf of a program by time and datetime.
+_LOADED_LATE = ("numpy.fft", "numpy.ma", "numpy.polynomial", "_strptime")
 PRELOADED = (*IMPORTABLE, *_LOADED_LATE)  # not numpy.random: it would double the cost of a fork
+_ROOTS = frozenset((*IMPORTABLE, "_strptime"))
+
+
+class _Sys(ModuleType):
+    """What `import sys` gives: a way out, the output, and the numbers of this Python."""
+
+    def __init__(self) -> None:
+        super().__init__("sys")
+        vars(self).update(
+            {name: getattr(sys, name) for name in _OF_SYS}, exit=_exit, argv=[""], platform="linux"
+        )
+
+    @property
+    def stdout(self) -> Any:
+        return sys.stdout
+
+    @property
+    def stderr(self) -> Any:
+        return sys.stderr
 
 
 class NothingElse:
@@ -49,13 +76,12 @@ class NothingElse:
 
 def forked_builtins() -> dict[str, Any]:
     """Of a process that runs one program: all of Python's, with an import that names what there is."""
-    return {**vars(builtins), "__import__": _import, "exit": _exit, "quit": _exit}
+    return {**vars(builtins), **EXITS, "__import__": _import}
 
 
 def warm_builtins() -> dict[str, Any]:
     """Of a process that runs many: what the gate lets through."""
-    # the real import: the gate has looked at the program's own, and numpy imports parts of itself this way
-    return {**{name: getattr(builtins, name) for name in BUILTINS}, "__import__": __import__}
+    return {**{name: getattr(builtins, name) for name in BUILTINS}, **EXITS, "__import__": _import}
 
 
 def defined(size: tuple[int, int], stubs: CodeType, call: Call, allowed: dict[str, Any]) -> dict[str, Any]:
@@ -77,10 +103,17 @@ def defined(size: tuple[int, int], stubs: CodeType, call: Call, allowed: dict[st
 
 
 def _import(name: str, *args: Any) -> Any:
-    if name.partition(".")[0] not in IMPORTABLE:
+    """`__import__` of a program, and of what is written in C while it runs."""
+    if name == "sys":
+        return SYS
+    if name.partition(".")[0] not in _ROOTS:
         NothingElse.find_spec(name)
     return builtins.__import__(name, *args)
 
 
 def _exit(code: Any = None) -> NoReturn:
     raise SystemExit(code)
+
+
+EXITS = {"exit": _exit, "quit": _exit}
+SYS = _Sys()

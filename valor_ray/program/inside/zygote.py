@@ -1,8 +1,8 @@
 """The process that programs are forked from: freshly exec'ed, small, single-threaded, with numpy loaded once.
 
-Started by `zygote_process` as `python -c "... zygote.main(...)"`. It reads one message per program from its control
-socket ({"id"} with the program's socket attached) and answers {"id", "event": "started" (with a pidfd attached) |
-"failed" | "exit", ...}. It never sees a program's text. Standard library and numpy only.
+Started by `zygote_process` as `python -c "... zygote.prepare(...).serve()"`. It reads one message per program from its
+control socket ({"id"} with the program's socket attached) and answers {"id", "event": "started" (with a pidfd attached)
+| "failed" | "exit", ...}. It never sees a program's text. Standard library and numpy only.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import gc
 import importlib
 import json
 import os
-import platform
-import resource
+import random
 import select
 import socket
 import sys
@@ -21,24 +20,42 @@ from contextlib import suppress
 from types import CodeType
 from typing import Any
 
-from valor_ray.program.inside import child, warm
+from valor_ray.program.inside import child
 from valor_ray.program.inside.channel import Channel
 from valor_ray.program.inside.namespace import PRELOADED, NothingElse
-from valor_ray.program.walls import lockdown, seccomp
+from valor_ray.program.inside.placeholders import World
+from valor_ray.program.inside.warm.residue import Residue
+from valor_ray.program.inside.warm.worker import Worker
+from valor_ray.program.walls import host, lockdown, memory, seccomp
+
+_SEED = 0
+_WARM_UPS = 10  # Python makes code fit its types in the first few rounds
+_OURS = """\
+final_answer: list = []
+for cup in gd_detect(img_pth, "cup, plate"):
+    final_answer.append(f"{depth(img_pth, cup['bbox']):.2f} {vqa(img_pth, cup['bbox'], 'What colour is it?')}")
+def far(box):
+    return float(np.mean([box[0], box[2]]))
+try:
+    print(far(depth(img_pth, None)))
+except Exception as error:
+    print(error)
+"""
 
 
 class Zygote:
     """Forks a locked-down process for each descriptor that the driver sends, and tells how each one ended.
 
-    Made by `main`, once in a process.
+    Made by `prepare`, once in a process.
     `serve` waits for the driver and for the ends of programs, both at a time; it never waits for one program.
     """
 
     def __init__(
-        self, control: socket.socket, stubs: CodeType, limits: lockdown.Limits, drop_user: bool
+        self, control: socket.socket, worker: Worker, limits: lockdown.Limits, drop_user: bool
     ) -> None:
+        """worker: what each process has at hand, for all that it may be told."""
         self._control = control
-        self._stubs = stubs
+        self._worker = worker
         self._limits = limits
         self._drop_user = drop_user
         self._pid = os.getpid()
@@ -76,13 +93,22 @@ class Zygote:
         return True
 
     def _become_program(self, fd: int) -> None:
+        """In the fork: lock down, then run what the driver sends: one program, or as a warm worker any number."""
+        worker, channel = self._worker, Channel()
         try:
             try:
                 lockdown.lock_down(fd, self._pid, self._limits, self._drop_user, self._filter)
             except OSError as error:
-                Channel().send({"t": "refused", "error": str(error)})
+                channel.send({"t": "refused", "error": str(error)})
+                return
+            vars(self).clear()  # of the other processes
+            random.seed(_SEED)  # which the fork has changed
+            channel.send({"t": "locked"})  # before any program can be in here: nobody else could have said it
+            request = channel.receive()
+            if "warm" in request:
+                worker.serve(channel)
             else:
-                _serve_driver(self._stubs)
+                child.run(request, worker.stubs, channel)
         finally:
             os._exit(0)
 
@@ -98,40 +124,45 @@ class Zygote:
         socket.send_fds(self._control, [json.dumps(message).encode()], [] if fd is None else [fd])
 
 
-def _serve_driver(stubs: CodeType) -> None:
-    """In a locked-down process: run what its driver sends, one program, or as a warm worker one after the other."""
-    channel = Channel()
-    channel.send({"t": "locked"})  # before any program can be in here: nobody else could have said it
-    request = channel.receive()
-    if "warm" in request:
-        warm.serve(stubs, channel)
-    else:
-        child.run(request, stubs, channel)
-
-
-def main(
+def prepare(
     control_fd: int, driver: int, stub_source: str, cpu_seconds: float, memory_mib: int, extra: str = ""
-) -> None:
-    """Build the walls that all programs share, say which there are, then serve. extra: one more module to preload."""
+) -> Zygote:
+    """Build the walls that all programs share, say which there are. extra: one more module to preload."""
     lockdown.die_with_parent(driver)
     control = socket.socket(fileno=control_fd)
+    memory.return_large_blocks()
+    memory.zero_new_arrays()
     for name in (*PRELOADED, *filter(None, [extra])):
         importlib.import_module(name)
-    stubs = compile(stub_source, "<tools>", "exec")
     warnings.simplefilter("ignore")  # showing one would import more
     drop_user = lockdown.can_drop_user()
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # not writable in some containers
         score.write("1000")  # when memory runs out, a program goes before anything else on the machine
-    with open("/proc/self/statm") as statm:
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    landlock = lockdown.close_files()
-    os.environ.clear()
-    sys.path.clear()
+    random.seed(_SEED)  # a program's verdict does not hang on its luck
+    if extra == "numpy.random":
+        sys.modules[extra].seed(_SEED)
+    host.forget_host()
     sys.meta_path[:] = [NothingElse]
-    limits = lockdown.Limits(cpu_seconds, mapped + (memory_mib << 20))
-    zygote = Zygote(control, stubs, limits, drop_user)
-    layers = {"machine": platform.machine(), "other_user": drop_user, "landlock": landlock}
+    worker = _warmed_up(compile(stub_source, "<tools>", "exec"))
+    limits = lockdown.Limits(cpu_seconds, lockdown.mapped_bytes() + (memory_mib << 20))
+    landlock = lockdown.close_files()
+    layers = {"machine": os.uname().machine, "other_user": drop_user, "landlock": landlock}
     control.sendall(json.dumps({"event": "ready", "layers": layers}).encode())
     gc.collect()
     gc.freeze()  # a collection in a program would otherwise touch, and so copy, every page
-    zygote.serve()
+    return Zygote(control, worker, limits, drop_user)
+
+
+def _warmed_up(stubs: CodeType) -> Worker:
+    """A worker that has run a program of ours: what is made once is made, and stands in what it compares with."""
+    request = {
+        "code": _OURS,
+        "size": [8, 8],
+        "calls": 9,
+        "output": 99,
+        "trace": True,
+        "worlds": [World().to_json()],
+    }
+    for _ in range(_WARM_UPS):
+        Worker(stubs, Residue()).answer(request)
+    return Worker(stubs, Residue())

@@ -47,6 +47,12 @@ def close_files() -> bool:
     return restricted
 
 
+def mapped_bytes() -> int:
+    """The address space of this process."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+
 def can_drop_user() -> bool:
     """Whether programs can run as another user: needs root, in a user namespace that has a nobody."""
     if os.geteuid() != 0:

@@ -8,7 +8,7 @@ This module is loaded in the sandbox too: standard library only.
 from __future__ import annotations
 
 import ctypes
-import platform
+import os
 import struct
 
 # Numbers from the kernel's tables: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
@@ -115,7 +115,7 @@ class SeccompError(OSError):
 
 def build(socket_fd: int, machine: str | None = None) -> bytes:
     """The filter as BPF instructions. `machine`: x86_64 or aarch64, by default this one. Raises SeccompError."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     if machine not in _AUDIT_ARCH:
         raise SeccompError(f"no system-call table for {machine}; there are {', '.join(_AUDIT_ARCH)}")
     code = [_op(_LOAD, _ARCH), _op(_EQUAL, _AUDIT_ARCH[machine], 1, 0), _op(_RETURN, _KILL), _op(_LOAD, _NR)]
