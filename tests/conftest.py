@@ -44,6 +44,8 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if decoding := sys.modules.get("valor_ray.decoding.pool"):
+        decoding.POOL.close()  # which a process does by itself only at its very end
     left = _wait_for_end(_descendants())
     for process in left:
         print(f"\nLEFT RUNNING: {_describe(process)}", file=sys.__stderr__)

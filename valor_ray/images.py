@@ -1,7 +1,7 @@
 """Pictures at the boundary: any encoded image becomes an upright 8-bit RGB `Picture` with a content key, or ImageError.
 
-Nothing here trusts the file: the size is checked from the header before a pixel is decoded, only harmless formats are
-tried (never EPS, which would start an interpreter), and every decoder failure is an ImageError that says what to do.
+Nothing here trusts the file: what it may cost is read from its header, and what the header does not bound is decoded by
+processes that the kernel ends at their limits (`decoding/`, docs/design/pictures.md).
 """
 
 from __future__ import annotations
@@ -11,86 +11,103 @@ import binascii
 import hashlib
 import io
 import math
-import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 
+from valor_ray.decoding import lanes, pool
+from valor_ray.decoding.formats import ACCEPTED, format_of
+from valor_ray.decoding.here import DECODER_ERRORS, decode_here, register_heif
+from valor_ray.decoding.source import Bounds, Source, check_size, shrinkage
+from valor_ray.decoding.survey import survey
 from valor_ray.errors import ImageError
 from valor_ray.records import BBox, Picture
 
 if TYPE_CHECKING:
     from valor_ray.config.service import ImageConfig
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF")
-MIN_SIDE = 2  # px; below this there is nothing to look at
-MAX_ASPECT = 100  # longest over shortest side; thinner pictures turn to nothing when the models scale them
-_ACCEPTED = "Send a PNG, JPEG, WebP, GIF, TIFF or BMP."
-# What Pillow's decoders raise on damaged files, besides its own UnidentifiedImageError (an OSError).
-_DECODER_ERRORS = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, AttributeError,
-    MemoryError, RuntimeError, struct.error,
-)  # fmt: skip
+_TURNED = range(2, 9)  # EXIF orientations that turn or mirror
+_SIDEWAYS = range(5, 9)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture's file says of it before it is decoded."""
+
+    width: int  # px, upright and as `decode` would give it
+    height: int
+    form: str  # of decoding.formats.FORMATS
+    factor: int  # each side of the file is as many times as long; more than 1: `decode` scales it down
+    turned: bool  # by EXIF: `decode` turns or mirrors it
 
 
 def load(path: Path, limits: ImageConfig) -> Picture:
     """Read and decode a local file. Raises ImageError when it is missing, unreadable or no picture."""
-    try:
-        size = path.stat().st_size
-        if size > limits.max_bytes:
-            raise ImageError(
-                f"{path} has {size:,} bytes; the limit is {limits.max_bytes:,}. Scale it down first."
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            f"Cannot read the picture {path}: {error.strerror or error}. Check the path."
-        ) from error
-    return decode(data, limits)
+    return decode(_read(path, limits), limits)
 
 
 def decode(data: bytes, limits: ImageConfig) -> Picture:
     """Decode an image file to an upright picture: EXIF rotation applied, first frame, alpha laid on white.
 
     16-bit greys are scaled by their full range, 32-bit and float pixels from their smallest to their largest value.
-    Raises ImageError for empty, truncated, unknown and oversized data (`limits.max_bytes`, `limits.max_pixels`).
+    A picture of more than `limits.max_pixels` is halved until it fits: all boxes are in pixels of what is returned.
+    Raises ImageError for empty, truncated, unknown, oversized and too costly data, ServiceError without a decoder.
     """
-    if not data:
-        raise ImageError(f"The picture is empty (0 bytes). {_ACCEPTED}")
-    if len(data) > limits.max_bytes:
-        raise ImageError(
-            f"The picture has {len(data):,} bytes; the limit is {limits.max_bytes:,}. Scale it down first."
-        )
+    source, bounds = _surveyed(data, limits)
+    return _decode_quick(source, bounds) if source.quick else _decode_apart(source, bounds)
+
+
+async def decode_soon(data: bytes, limits: ImageConfig) -> Picture:
+    """The same for a service, which has other work: in threads where costly pictures do not hold up quick ones."""
+
+    def begin() -> Picture | tuple[Source, Bounds]:
+        source, bounds = _surveyed(data, limits)
+        return _decode_quick(source, bounds) if source.quick else (source, bounds)
+
+    begun = await lanes.LANES.quick(begin)
+    if isinstance(begun, Picture):
+        return begun
+    source, bounds = begun
+    return await lanes.LANES.costly(lambda: _decode_apart(source, bounds))
+
+
+def header(path: Path, limits: ImageConfig) -> Header:
+    """Of a local file. Raises ImageError when it is missing, unreadable, no picture, or larger than the limits."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image.width, image.height, limits.max_pixels)
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return from_array(_to_rgb(upright))
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"The picture is far too large. {_limit(limits.max_pixels)}") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"This is not a picture that can be read ({len(data):,} bytes). {_ACCEPTED}"
-        ) from error
-    except _DECODER_ERRORS as error:
-        raise ImageError(
-            f"The picture is damaged or cut short ({error}). Save it again or send another."
-        ) from error
+        with path.open("rb") as file:
+            form = format_of(file.read(2048))
+        if form == "HEIF":
+            register_heif()
+        with Image.open(path, formats=(form,)) as image:
+            width, height = image.size
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "Its header is damaged"
+        raise ImageError(f"{reason}. Check the picture's path.") from error
+    check_size(width, height, bounds_of(limits))
+    factor = shrinkage(width, height, limits.max_pixels)
+    size = -(-width // factor), -(-height // factor)
+    return Header(*(size[::-1] if orientation in _SIDEWAYS else size), form, factor, orientation in _TURNED)
 
 
 def from_data_uri(text: str, limits: ImageConfig) -> Picture:
     """Decode `data:image/…;base64,…` or bare base64 (line breaks allowed). Raises ImageError; never reads a file."""
+    return decode(bytes_of(text, limits), limits)
+
+
+def bytes_of(text: str, limits: ImageConfig) -> bytes:
+    """The file in a data URI or base64 text. Raises ImageError; never reads a file of this machine."""
     text = text.strip()
     if text[:5].lower() == "data:":
         header, comma, payload = text.partition(",")
         if not comma:
             raise ImageError("The data URI has no comma. Write data:image/png;base64,<data>.")
         if not header.lower().endswith(";base64"):
-            return decode(unquote_to_bytes(payload), limits)
+            return unquote_to_bytes(payload)
     else:
         payload = text
     if len(payload) > limits.max_bytes * 1.5 + 4096:  # base64 with line breaks grows by a little over 4/3
@@ -98,13 +115,12 @@ def from_data_uri(text: str, limits: ImageConfig) -> Picture:
             f"The picture is larger than the limit of {limits.max_bytes:,} bytes. Scale it down first."
         )
     try:
-        data = base64.b64decode("".join(payload.split()).encode("ascii"), validate=True)
+        return base64.b64decode("".join(payload.split()).encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise ImageError(
             "The picture is neither a data URI nor base64 data. Send the file's content: names of files are never "
             "looked up on the server."
         ) from error
-    return decode(data, limits)
 
 
 def from_array(rgb: np.ndarray) -> Picture:
@@ -154,42 +170,50 @@ def to_png(picture: Picture) -> bytes:
     return buffer.getvalue()
 
 
-def _limit(max_pixels: int) -> str:
-    return f"The limit is {max_pixels:,} pixels (images.max_pixels). Scale it down first."
+def bounds_of(limits: ImageConfig) -> Bounds:
+    return Bounds(
+        limits.max_pixels,
+        limits.max_source_pixels,
+        limits.decode_seconds,
+        limits.decode_memory_mib,
+        limits.decoders,
+    )
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ImageError(f"The picture is {width:,}x{height:,} px. {_limit(max_pixels)}")
-    short, long = sorted((width, height))
-    if short < MIN_SIDE or long > short * MAX_ASPECT:
+def _read(path: Path, limits: ImageConfig) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > limits.max_bytes:
+            raise ImageError(
+                f"{path} has {size:,} bytes; the limit is {limits.max_bytes:,}. Scale it down first."
+            )
+        return path.read_bytes()
+    except OSError as error:
         raise ImageError(
-            f"The picture is {width}x{height} px. Both sides must be at least {MIN_SIDE} px and the longer one at "
-            f"most {MAX_ASPECT} times the shorter: crop it or send another."
+            f"Cannot read the picture {path}: {error.strerror or error}. Check the path."
+        ) from error
+
+
+def _surveyed(data: bytes, limits: ImageConfig) -> tuple[Source, Bounds]:
+    if not data:
+        raise ImageError(f"The picture is empty (0 bytes). {ACCEPTED}")
+    if len(data) > limits.max_bytes:
+        raise ImageError(
+            f"The picture has {len(data):,} bytes; the limit is {limits.max_bytes:,}. Scale it down first."
         )
+    bounds = bounds_of(limits)
+    return survey(data, bounds), bounds
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """Any Pillow mode -> uint8 (height, width, 3)."""
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image).astype(np.float32) / 257)
-    if image.mode in ("I", "F"):
-        return _grey(_stretch(np.asarray(image).astype(np.float64)))
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA") if image.mode != "La" else image.convert("LA").convert("RGBA")
-        paper = Image.new("RGBA", layer.size, "white")
-        return np.array(Image.alpha_composite(paper, layer).convert("RGB"))
-    return np.array(image.convert("RGB"))
+def _decode_quick(source: Source, bounds: Bounds) -> Picture:
+    return _owned(decode_here(source, bounds))
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
-    """Scale finite values to 0..255; what is not finite becomes 0."""
-    finite = np.isfinite(values)
-    if not finite.any():
-        return np.zeros_like(values)
-    low, high = values[finite].min(), values[finite].max()
-    return np.where(finite, (values - low) / max(high - low, 1e-12) * 255, 0)
+def _decode_apart(source: Source, bounds: Bounds) -> Picture:
+    return _owned(pool.POOL.decode(source, bounds))
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
-    return np.repeat(np.clip(np.rint(values), 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+def _owned(pixels: np.ndarray) -> Picture:
+    """Nobody else has these pixels, so they are closed instead of copied."""
+    pixels.setflags(write=False)
+    return from_array(pixels)

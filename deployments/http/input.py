@@ -105,7 +105,7 @@ async def read_picture(image: object, limits: ImageConfig) -> Picture:
     Raises ImageError. Nothing is ever read from this machine's files.
     """
     if isinstance(image, bytes):
-        return await asyncio.to_thread(images.decode, image, limits)
+        return await images.decode_soon(image, limits)
     if image is None:
         raise ImageError("There is no picture. Send `image` as a data URI or base64, or upload a file.")
     if not isinstance(image, str):
@@ -118,5 +118,5 @@ async def read_picture(image: object, limits: ImageConfig) -> Picture:
                 f"Pictures are not fetched from {scheme}:// here (allowed schemes: {allowed}). "
                 "Send the picture itself as a data URI or base64."
             )
-        return await asyncio.to_thread(images.decode, await fetch(image.strip(), limits), limits)
-    return await asyncio.to_thread(images.from_data_uri, image, limits)
+        return await images.decode_soon(await fetch(image.strip(), limits), limits)
+    return await images.decode_soon(await asyncio.to_thread(images.bytes_of, image, limits), limits)

@@ -54,7 +54,19 @@ class ImageConfig(Section):
     """Which pictures are accepted."""
 
     max_bytes: int = Field(20 * 2**20, ge=1, description="encoded size")
-    max_pixels: int = Field(40_000_000, ge=1, description="width x height, checked before decoding")
+    max_pixels: int = Field(
+        40_000_000,
+        ge=1,
+        description="width x height; a larger picture is halved until it fits, boxes included",
+    )
+    max_source_pixels: int = Field(
+        110_000_000,
+        ge=1,
+        description="width x height of a file that is accepted at all, checked before decoding",
+    )
+    decode_seconds: float = Field(1.75, gt=0, description="CPU that decoding one picture may take")
+    decode_memory_mib: int = Field(1024, ge=64, description="memory that decoding one picture may take")
+    decoders: int = Field(4, ge=1, description="processes for pictures that are costly to decode, at a time")
     url_schemes: tuple[Literal["http", "https"], ...] = Field(
         (), description="schemes of picture URLs the server fetches for a caller; empty = none"
     )

@@ -10,7 +10,7 @@ from valor_ray.queries.embedded import put
 from valor_ray.queries.read import local_picture, located
 from valor_ray.queries.sources import open_source
 
-SUFFIXES = frozenset(".png .jpg .jpeg .webp .gif .tif .tiff .bmp .ppm .avif".split())
+SUFFIXES = frozenset(".png .jpg .jpeg .webp .gif .tif .tiff .bmp .ppm .avif .heic .heif".split())
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Where the set's pictures lie, and pictures that other tools would see turned: those get an upright copy."""
+"""Where the set's pictures lie, and pictures that other tools would see turned, larger or not at all: those are copied.
+
+A copy has the very pixels that the boxes are measured in.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import os
 from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from valor_ray import images
 from valor_ray.config.service import ImageConfig
@@ -17,7 +20,6 @@ from valor_ray.queries.read import local_picture
 from valor_ray.records import MinedImage, Picture
 
 COPIES = "images"  # folder of the upright copies, within the set's
-_TURNED = range(2, 9)  # EXIF orientations that turn or mirror
 _QUALITY = 95  # of copies of JPEG files; others become PNG
 
 
@@ -32,7 +34,7 @@ class Pictures:
         self._copied: set[str] = set()  # keys
 
     def add(self, image: MinedImage) -> None:
-        """Note where a picture lies; reads the file's header, and copies it when EXIF turns it.
+        """Note where a picture lies; reads the file's header, and copies it when others would not see the same pixels.
 
         A file that cannot be read keeps its name: whoever loads it is told. Raises StorageError.
         """
@@ -80,7 +82,7 @@ class Pictures:
         for suffix in ("jpg", "png"):
             if (made := folder / f"{key[:32]}.{suffix}").exists():
                 return made
-        if (form := _turned_form(path)) is None:
+        if (form := _copied_form(path, self._limits)) is None:
             return None
         copy = folder / f"{key[:32]}.{'jpg' if form == 'JPEG' else 'png'}"
         try:
@@ -114,14 +116,15 @@ def load_picture(entry: TrainingImage, limits: ImageConfig) -> Picture:
     return picture
 
 
-def _turned_form(path: Path) -> str | None:
-    """The format of a file whose EXIF turns it; None of others, and of those that cannot be read."""
+def _copied_form(path: Path, limits: ImageConfig) -> str | None:
+    """The format of the copy that a file needs; None: it needs none, or cannot be read."""
     try:
-        with Image.open(path, formats=images.FORMATS) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
-            return ("JPEG" if image.format in ("JPEG", "MPO") else "PNG") if turned else None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        seen = images.header(path, limits)
+    except ImageError:
         return None
+    if not seen.turned and seen.factor == 1 and seen.form != "HEIF":
+        return None
+    return "JPEG" if seen.form in ("JPEG", "HEIF") else "PNG"
 
 
 def _encoded(picture: Picture, form: str) -> bytes:

@@ -36,7 +36,7 @@ class TrainingImage:
     filename: str  # as in ODVG and COCO: relative to the set's root, absolute, or a URL
     width: int  # px
     height: int
-    copied: bool  # an upright copy of a picture that its file turns by EXIF
+    copied: bool  # a copy of a picture that EXIF turns, that was scaled down, or that is HEIC
     positives: tuple[Region, ...]  # confirmed boxes
     absent: tuple[str, ...]  # phrases that name nothing in the picture
     hard_negatives: tuple[Region, ...]  # rejected boxes

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from valor_ray.errors import ConfigError, ImageError
 from valor_ray.grounding.dataset.pictures import load_picture
 from valor_ray.grounding.dataset.training import ABOUT, TRAIN, TrainingImage, read_about, training_images
 from valor_ray.grounding.learner.split import split
+from valor_ray.images import header
 from valor_ray.queries.read import local_picture
 from valor_ray.runs.folder import MINE, check_kind, kind_of
 
@@ -180,12 +179,11 @@ def _problem(image: TrainingImage, limits: ImageConfig, pixels: bool) -> str:
             return str(error)
         return ""
     try:
-        with Image.open(image.path) as opened:
-            turned = {(image.width, image.height), (image.height, image.width)}
-            if opened.size in turned:
-                return ""
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"{image.path} cannot be read ({error})."
+        seen = header(Path(image.path), limits)
+    except ImageError as error:
+        return f"{image.path}: {error}"
+    if (seen.width, seen.height) == (image.width, image.height):
+        return ""
     return f"{image.path} has changed since it was mined. Put the old file back, or mine it again."
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import ExifTags, Image
 from pydantic import BaseModel, Field, FiniteFloat, NonNegativeFloat, ValidationError
 
+from valor_ray import images
 from valor_ray.config.service import ImageConfig
-from valor_ray.errors import ConfigError
-from valor_ray.images import FORMATS
+from valor_ray.errors import ConfigError, ImageError
 from valor_ray.models.grounding_dino.phrases import normal_form
 
 if TYPE_CHECKING:
@@ -145,21 +144,19 @@ def _names(path: Path, categories: list[_Category]) -> tuple[str, ...]:
 def _check_header(annotations: Path, row: int, picture: GeneralImage, limits: ImageConfig) -> None:
     where = f"images[{row}].file_name"
     try:
-        with Image.open(picture.path, formats=FORMATS) as image:
-            size = image.size
-            if image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
-                size = size[::-1]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no picture"
+        seen = images.header(picture.path, limits)
+    except ImageError as error:
         raise ConfigError(
-            f"{annotations}, {where}: cannot read {picture.path} ({reason}). Give the pictures' folder as "
+            f"{annotations}, {where}: cannot read {picture.path} ({error}) Give the pictures' folder as "
             "finetune.general_images."
         ) from error
-    if size != (picture.width, picture.height):
-        says = f"{picture.path} is {size[0]}x{size[1]} px upright, not {picture.width}x{picture.height}"
-        raise _fault(annotations, f"images[{row}]", says)
-    if size[0] * size[1] > limits.max_pixels:
+    if seen.factor > 1:  # the boxes are in pixels of the file
         raise _fault(annotations, where, f"{picture.path} has more than {limits.max_pixels:,} pixels")
+    if (seen.width, seen.height) != (picture.width, picture.height):
+        says = (
+            f"{picture.path} is {seen.width}x{seen.height} px upright, not {picture.width}x{picture.height}"
+        )
+        raise _fault(annotations, f"images[{row}]", says)
 
 
 def _fault(path: Path, where: str, what: str) -> ConfigError:

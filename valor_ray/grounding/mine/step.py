@@ -144,7 +144,7 @@ async def load_picture(image: str, limits: ImageConfig, fetch: Fetch | None = No
     Raises ImageError.
     """
     if image.startswith("data:"):
-        return await asyncio.to_thread(images.from_data_uri, image, limits)
+        return await images.decode_soon(await asyncio.to_thread(images.bytes_of, image, limits), limits)
     if (path := local_picture(image)) is not None:
         return await asyncio.to_thread(lambda: images.load(present(path), limits))
     scheme = image.partition("://")[0].lower()
@@ -153,4 +153,4 @@ async def load_picture(image: str, limits: ImageConfig, fetch: Fetch | None = No
         raise ImageError(
             f"Pictures are not fetched from {scheme}:// here. Download it and name the file.{allow}"
         )
-    return await asyncio.to_thread(images.decode, await fetch(image, limits), limits)
+    return await images.decode_soon(await fetch(image, limits), limits)
