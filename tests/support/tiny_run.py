@@ -53,8 +53,8 @@ def settings(policy: Path, *overrides: str) -> Config:
 
 
 @torch.no_grad()
-def logprobs_of(model: Any, prompt: list[int], tokens: list[int]) -> list[float]:
-    logits = model(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
+def logprobs_of(model: Any, prompt: list[int], tokens: list[int], temperature: float = 1.0) -> list[float]:
+    logits = model(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1] / temperature
     return torch.log_softmax(logits, -1).gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
 
 

@@ -194,6 +194,30 @@ def test_gap_is_measured_at_temperature_one(policy: Path, tmp_path: Path) -> Non
     assert records[-1]["logprob_gap"] < 1e-4  # stale samples have no gap of their own: this is the probe's
 
 
+@pytest.mark.parametrize("sampled_at", [0.6, 1.0])
+def test_tempered_samples_have_ratio_one_where_both_sides_are_tempered(
+    policy: Path, tmp_path: Path, sampled_at: float
+) -> None:
+    """As vLLM gives them (logprobs_mode processed_logprobs); those of the untempered distribution are an alarm."""
+
+    def tempered(step: int, rows: list[Rollout]) -> None:
+        model = hand.models[step - 1]
+        rows[:] = [
+            replace(
+                row, logprobs=tuple(tiny.logprobs_of(model, [*row.prompt_ids], [*row.token_ids], sampled_at))
+            )
+            for row in rows
+        ]
+
+    hand, said = tiny.Hand(change=tempered), list[str]()
+    config = tiny.settings(policy, "grpo.temperature=0.6", "grpo.max_lag=0", "grpo.steps=2")
+    _, records = tiny.run_learner(config, tmp_path, hand, said)
+    for record in records:
+        fits = record["logprob_gap"] < 1e-4 and abs(record["ratio_max"] - 1) < 1e-4
+        assert fits == (sampled_at == 0.6)
+    assert any("ALARM" in line for line in said) == (sampled_at != 0.6)
+
+
 def test_weights_of_a_learner_that_died_make_room_for_those_made_again(policy: Path, tmp_path: Path) -> None:
     config = tiny.settings(policy)
     tiny.run_learner(config, tmp_path, tiny.Hand())

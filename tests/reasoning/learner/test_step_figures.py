@@ -133,6 +133,10 @@ def figures(rows: list[Rollout], lags: list[int]) -> dict[str, Any]:
     return rollout_figures(StepBatch(1, [], rows, {"groups": 7}, lags, 0.0, 0.0))
 
 
+def test_replies_that_the_limit_ended_are_a_share_of_all() -> None:
+    assert figures([rollout_of(finish_reason="length"), *[rollout(None)] * 3], [0])["cut"] == 0.25
+
+
 def test_figures_of_a_step_by_hand() -> None:
     made = figures(
         [
@@ -144,7 +148,7 @@ def test_figures_of_a_step_by_hand() -> None:
         [0, 1, 0],
     )
     assert made["reward"] == 0.5 and made["all_heads"] == pytest.approx(1 / 3, abs=1e-6)
-    assert made["well_formed"] == 0.75 and made["heads"]["format"] == 0.75
+    assert made["cut"] == 0 and made["well_formed"] == 0.75 and made["heads"]["format"] == 0.75
     assert made["heads"]["logic"] == 0.5  # of the two that were judged: a missing verdict is no zero
     assert made["heads"]["syntax"] == 1.0
     assert (made["lag_mean"], made["lag_max"]) == (pytest.approx(1 / 3, abs=1e-6), 1)

@@ -48,12 +48,16 @@ class Killed(BaseException):
     """As kill -9: nobody catches it."""
 
 
-def outcome(assignment: Assignment, canary: bool = False, version: str | None = None) -> RolloutResult:
+def outcome(
+    assignment: Assignment, canary: bool = False, version: str | None = None, cut: bool = False
+) -> RolloutResult:
     asked = assignment.queries[0]
+    ended = {"finish_reason": "length", "format": False} if cut else {}
     rows = [
         rollout_of(
             assignment.step, assignment.shard, 0, i, query_id=asked.query_id, question=asked.question, reply="…",
             value=float(i), advantage=i - 0.5, versions=((version or f"step-{assignment.step - 1:06d}", 3),),
+            **ended,
         )
         for i in range(2)
     ]  # fmt: skip
@@ -76,10 +80,16 @@ class Engine:
     policy: Any = "the policy"
 
     def __init__(
-        self, *, kill_at: int = 0, stop_at: int = 0, bad_judge: bool = False, log: list[str] | None = None
+        self,
+        *,
+        kill_at: int = 0,
+        stop_at: int = 0,
+        bad_judge: bool = False,
+        cut: bool = False,
+        log: list[str] | None = None,
     ) -> None:
         """kill_at: the step in which everything dies. stop_at: the step at which the learner gives up."""
-        self.kill_at, self.stop_at, self.bad_judge = kill_at, stop_at, bad_judge
+        self.kill_at, self.stop_at, self.bad_judge, self.cut = kill_at, stop_at, bad_judge, cut
         self.log: list[str] = [] if log is None else log
         self.work: TrainWork | None = None
 
@@ -119,7 +129,7 @@ class Engine:
     def _sample(self, work: TrainWork, assignment: Assignment) -> None:
         if assignment.step == self.kill_at and assignment.shard:
             raise Killed  # the first half of this step is recorded
-        work.record(outcome(assignment, self.bad_judge, None if work.learner else "base"))
+        work.record(outcome(assignment, self.bad_judge, None if work.learner else "base", self.cut))
 
     def _step(self, work: TrainWork, step: int) -> None:
         work.step_done(metrics(step))
@@ -306,6 +316,13 @@ def test_canaries_that_are_judged_wrong_raise_an_alarm_once(tmp_path: Path) -> N
     start(tmp_path, "grpo.steps=20", said=said, bad_judge=True)
     alarms = [line for line in said if "logic" in line]
     assert len(alarms) == 1 and len(steps_in(tmp_path / "audit.jsonl")) == 40
+
+
+def test_replies_that_are_all_cut_end_the_run_with_the_setting_and_do_so_again(tmp_path: Path) -> None:
+    for _ in range(2):  # the replies are recorded: the same command would not sample others
+        with pytest.raises(ConfigError, match=r"All 4 replies of step 1 were cut at grpo\.max_tokens 3: "):
+            start(tmp_path, "grpo.max_tokens=3", cut=True)
+    assert not (tmp_path / "metrics.jsonl").exists() or steps_in(tmp_path / "metrics.jsonl") == []
 
 
 def test_step_is_told_in_one_line_with_the_time_that_is_left(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def metrics(rng: random.Random, step: int) -> dict:
     noise = lambda size: rng.gauss(0, size)  # noqa: E731
     return {
         "step": step, "reward": 0.55 + 0.25 * grown + noise(0.02), "all_heads": 0.2 + 0.35 * grown + noise(0.03),
-        "well_formed": min(1.0, 0.88 + 0.1 * grown), "loss": noise(0.02), "grad_norm": 0.6 + abs(noise(0.2)),
+        "well_formed": min(1.0, 0.88 + 0.1 * grown), "cut": 0.02, "loss": noise(0.02), "grad_norm": 0.6 + abs(noise(0.2)),
         "heads": {head.value: min(1.0, 0.6 + 0.05 * n + 0.2 * grown + noise(0.02)) for n, head in enumerate(Head)},
         "kl": 0.03 * grown + abs(noise(0.002)), "entropy": 0.8 - 0.2 * grown, "clip_share": abs(noise(0.02)),
         "ratio_mean": 1 + noise(0.01), "ratio_max": 1.5 + abs(noise(0.4)), "lag_mean": rng.random(), "lag_max": 1,
@@ -143,7 +143,7 @@ def make_run(folder: Path, steps: int = 40, text: str = "", questions: int = 504
 def test_every_section_of_a_finished_run_has_its_data(tmp_path: Path) -> None:
     page = write_train_page(make_run(tmp_path)).read_text()
     seen = tags(page)
-    assert seen.count("svg") == 18 and NOTHING not in page
+    assert seen.count("svg") == 19 and NOTHING not in page
     assert "Significantly worse than before: count." in page
     for part in ("Best", "Worst", "Missing", "Equal groups", "Canaries", "Newest", "Oldest"):
         assert 0 < page.count(f'<article data-part="{part}"') <= SHOWN

@@ -236,6 +236,8 @@ def _show(report: dict[str, Any], args: Namespace) -> None:
     if report.get("gain_ci"):
         low, high = report["gain_ci"]
         print(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
+    if report.get("cut"):
+        print(f"\ncut at the limit {report['cut']:.1%} of the replies (grpo.max_tokens)", end="")
     print(f"\npage: {shown(args.folder.resolve())}/report.html")
     if report.get("stopped"):
         print(f"stopped: {report['stopped']}")

@@ -111,6 +111,8 @@ def step_token_figures(parts: Sequence[TokenFigures]) -> TokenFigures:
 def rollout_figures(batch: StepBatch) -> dict[str, Any]:
     """Rewards, heads, counts, lag and cost of a step's rollouts; null where nothing is known.
 
+    cut: share of the replies that the token limit ended.
+
     Where scenes are asked for, scenes_left_out: share of the groups whose question they do not apply to;
     scenes_missing: share of the replies without a verdict of theirs although they do, the undecided ones above all.
     judge_calls_per_reply: requests sent, hedges included, over all replies.
@@ -123,6 +125,7 @@ def rollout_figures(batch: StepBatch) -> dict[str, Any]:
         "reward": _mean([rollout.value for rollout in known if rollout.value is not None]),
         "all_heads": _mean([all_yes(rollout) for rollout in known]),
         "well_formed": _mean([rollout.format is True for rollout in rollouts]),
+        "cut": _mean([rollout.finish_reason == "length" for rollout in rollouts]),
         "heads": {
             head.value: _mean([verdict for verdict in given if verdict is not None])
             for head, given in verdicts.items()

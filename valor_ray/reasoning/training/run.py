@@ -41,6 +41,7 @@ from valor_ray.models.vllm.prompting import check_fitting
 from valor_ray.ports import Policy
 from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, check_transfer, learn, say_slow
 from valor_ray.reasoning.learner.models import start_model
+from valor_ray.reasoning.training.cut_replies import CutReplies
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import RunningHost, TrainHost, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
@@ -135,6 +136,7 @@ class _State:
         self.recorded: list[RolloutResult] = []  # of steps that the learner has yet to make
         self._known: set[tuple[int, int]] = set()  # (step, shard) of assignments that are recorded
         self.audit = Audit(config.reward)
+        self.cut = CutReplies(config, folder.shards(config))
 
     def go_back(self, learner: bool) -> None:
         self.done = self.folder.checkpoints.newest()
@@ -143,6 +145,8 @@ class _State:
         restore_records(self.folder, self.config, self.done)
         for outcome in self.folder.recorded(self.done if learner else 0):
             self._known.add((outcome.step, outcome.shard))
+            if warning := self.cut.add(outcome):
+                self.say(warning)
             if learner:
                 self._check_learnable(outcome)
                 self.recorded.append(outcome)
@@ -193,6 +197,8 @@ class _State:
 
             def record(outcome: RolloutResult) -> None:
                 recorder.record(outcome)
+                if warning := self.cut.add(outcome):
+                    self.say(warning)
                 for canary in outcome.audit:
                     if alarm := self.audit.add(canary):
                         self.say(alarm)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
     from valor_ray.reasoning.training.folder import TrainFolder
 
+_MUCH_CUT = 0.05  # share of a step's replies
+
 
 class StepRecords:
     """Takes the record of each step once, whatever a learner that starts again makes anew.
@@ -57,7 +59,7 @@ class StepRecords:
         parts = ", ".join(f"{name} {seconds[name]:.1f}" for name in ("wait", "learn", "publish"))
         self._say(
             f"step {step}/{self._steps}: reward {_text(record['reward'])}, all heads {_text(record['all_heads'])}, "
-            f"kl {_text(record['kl'])}, {record['useful_groups']} useful groups ({parts} s)"
+            f"kl {_text(record['kl'])}, {record['useful_groups']} useful groups{_cut(record.get('cut'))} ({parts} s)"
             + ("" if left_s is None else f", about {left_s / 60:.0f} min left")
         )
 
@@ -71,6 +73,11 @@ def restore_records(folder: TrainFolder, config: Config, done: int) -> None:
         records = StepRecords(folder, config, done, done, lambda line: None)
         with records:
             records.restore(lost)
+
+
+def _cut(share: float | None) -> str:
+    """Said where it is no small thing."""
+    return f", {share:.0%} of the replies cut at the token limit" if share and share >= _MUCH_CUT else ""
 
 
 def _text(value: float | None) -> str:

@@ -78,6 +78,7 @@ def _effort(run: TrainRecords) -> Iterator[Panel]:
     bars = stacked(stages, "seconds") if run.metrics else NOTHING
     yield Panel("Time by stage", bars, note if run.metrics else "")
     yield Panel("Length of replies", _curves(run, {"reply_tokens": "tokens"}, "tokens, mean"))
+    yield Panel("Replies cut at the token limit", _curves(run, {"cut": "cut"}, "share", span=_SHARE))
     calls = {"judge_calls": "calls", "cache_hits": "from the cache"}
     yield Panel("Judge calls", _curves(run, calls, "a step"))
     cost = Line("cost", running_total(column(run.metrics, "judge_cost_usd")))

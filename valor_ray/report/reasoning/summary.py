@@ -34,6 +34,7 @@ def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
         "gain": gain,
         "gain_ci": gain_ci,
         "well_formed": number(last or first, "well_formed"),
+        "cut": _mean(steps, "cut"),
         "dropped_missing": _total(steps, "dropped_missing"),
         "dropped_stale": _total(steps, "dropped_stale"),
         "equal_groups": _total(steps, "equal_groups"),
