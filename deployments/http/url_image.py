@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
+import ssl
+import zlib
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 import httpx
 
+from deployments.http.public_address import resolve_public
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 
 TIMEOUT_S = 10.0  # for the whole fetch
 MAX_REDIRECTS = 3
+_PIECES, _PIECE_BYTES = (
+    1000,
+    1024,
+)  # a body may come in so many pieces, and one more for so many bytes: each costs CPU
 Resolver = Callable[[str, int], Awaitable[str]]
 
 
-async def resolve_public(host: str, port: int) -> str:
-    """An address of the host. Raises ImageError when any of them is private, loopback or otherwise not public."""
-    try:
-        entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ImageError(f"The host {host!r} of the picture's URL is not known. Check the URL.") from error
-    addresses = [str(entry[4][0]) for entry in entries]
-    for address in addresses:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(ip, "ipv4_mapped", None) or ip
-        if not mapped.is_global or mapped.is_multicast:
-            raise ImageError(f"The host {host!r} is not on the public internet. Send the picture itself.")
-    return addresses[0]
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Once: reading the authorities takes longer than a fetch."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 async def fetch(url: str, limits: ImageConfig, resolve: Resolver = resolve_public) -> bytes:
@@ -41,7 +38,7 @@ async def fetch(url: str, limits: ImageConfig, resolve: Resolver = resolve_publi
     try:
         async with (
             asyncio.timeout(TIMEOUT_S),
-            httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S) as client,
+            httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S, verify=_trusted()) as client,
         ):
             target = httpx.URL(url)
             for _ in range(MAX_REDIRECTS + 1):
@@ -66,11 +63,15 @@ async def _get(
     port = url.port or {"http": 80, "https": 443}[url.scheme]
     if port > 65535:
         raise ImageError(f"The picture's URL has port {port}; ports end at 65535. Check it.")
-    address = await resolve(url.host, port)
+    address = await resolve(url.raw_host.decode("ascii"), port)
     request = client.build_request(
         "GET",
         url.copy_with(host=address),
-        headers={"Host": url.netloc.decode("ascii").rpartition("@")[2], "Accept": "image/*"},
+        headers={
+            "Host": url.netloc.decode("ascii").rpartition("@")[2],
+            "Accept": "image/*",
+            "Accept-Encoding": "identity",
+        },
         extensions={"sni_hostname": url.host},
     )
     response = await client.send(request, stream=True)
@@ -79,11 +80,28 @@ async def _get(
             return b"", response.headers["location"]
         if response.status_code != 200:
             raise ImageError(f"The picture's URL answered with status {response.status_code}. Check it.")
-        data = bytearray()
-        async for chunk in response.aiter_bytes():
-            data += chunk
-            if len(data) > limits.max_bytes:
-                raise ImageError(f"The picture behind the URL is larger than {limits.max_bytes:,} bytes.")
-        return bytes(data), None
+        return await _body(response, limits.max_bytes), None
     finally:
         await response.aclose()
+
+
+async def _body(response: httpx.Response, max_bytes: int) -> bytes:
+    """The body, unpacked where the server packs it all the same. Raises ImageError as soon as there is too much."""
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip"):  # more than one could unpack to anything
+        raise ImageError(f"The picture's URL sends it packed ({coding[:40]!r}). Send the picture itself.")
+    packed = zlib.decompressobj(31) if "gzip" in coding else None
+    data, received, pieces = bytearray(), 0, 0
+    async for piece in response.aiter_raw():
+        received, pieces = received + len(piece), pieces + 1
+        try:
+            data += piece if packed is None else packed.decompress(piece, max_bytes + 1 - len(data))
+        except zlib.error as error:
+            raise ImageError(
+                f"The picture's URL sends it packed, and damaged ({error}). Check it."
+            ) from error
+        if max(len(data), received) > max_bytes:
+            raise ImageError(f"The picture behind the URL is larger than {max_bytes:,} bytes.")
+        if pieces > _PIECES + received // _PIECE_BYTES:
+            raise ImageError("The picture's URL sends it in very small pieces. Send the picture itself.")
+    return bytes(data)

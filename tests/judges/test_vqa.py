@@ -169,7 +169,8 @@ def test_server_failure_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "word"), [(404, "judge.model"), (429, "requests_per_minute"), (413, "max_side"), (503, "its log")]
+    ("status", "word"),
+    [(404, "judge.model"), (429, "requests_per_minute"), (413, "max_side"), (503, "its log")],
 )
 def test_status_errors_say_what_to_change(status: int, word: str) -> None:
     with endpoint(lambda n: failure(status, "no")) as (url, _), pytest.raises(JudgeError, match=word):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +13,21 @@ import pytest
 
 from deployments.http import url_image
 from deployments.http.input import read_picture
-from deployments.http.url_image import fetch, resolve_public
+from deployments.http.url_image import fetch
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 
 HTTP = ImageConfig(url_schemes=("http",), max_bytes=1000)
+
+
+BOMB = gzip.compress(bytes(50 * 2**20))
+PACKED = {
+    "/gzip": ("gzip", gzip.compress(b"picture")),
+    "/bomb": ("gzip", BOMB[:900]),
+    "/twice": ("gzip, gzip", gzip.compress(BOMB)),
+    "/brotli": ("br", b"picture"),
+    "/no-gzip": ("gzip", b"picture"),
+}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,6 +45,25 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.path == "/slow":
             time.sleep(2)
+        if self.path in PACKED:
+            coding, body = PACKED[self.path]
+            self.send_response(200)
+            self.send_header("Content-Encoding", coding)
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        if self.path == "/drip":
+            self.protocol_version = "HTTP/1.1"
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"1\r\nx\r\n" * 3000 + b"0\r\n\r\n")
+            return
+        if self.path == "/asked":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.headers["Accept-Encoding"].encode())
+            return
         self.send_response(404 if self.path == "/missing" else 200)
         self.end_headers()
         self.wfile.write({"/ok": self.headers["Host"].encode()}.get(self.path, b"x" * 5000))
@@ -59,20 +89,6 @@ def get(url: str) -> bytes:
     return asyncio.run(fetch(url, HTTP, to_loopback))
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1", "localhost", "10.0.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "::1", "::ffff:127.0.0.1",
-     "fe80::1", "fd00::1", "224.0.0.1", "100.64.0.1", "2130706433", "no-such-host.invalid"],
-)  # fmt: skip
-def test_addresses_that_are_not_public_are_refused(host: str) -> None:
-    with pytest.raises(ImageError):
-        asyncio.run(resolve_public(host, 80))
-
-
-def test_public_addresses_pass() -> None:
-    assert asyncio.run(resolve_public("8.8.8.8", 80)) == "8.8.8.8"
-
-
 def test_picture_is_fetched_under_the_name_that_was_asked_for(port: int) -> None:
     assert get(f"http://pictures.example:{port}/ok") == f"pictures.example:{port}".encode()
     assert get(f"http://pictures.example:{port}/once") == f"pictures.example:{port}".encode()
@@ -86,11 +102,26 @@ def test_picture_is_fetched_under_the_name_that_was_asked_for(port: int) -> None
         ("/again", "redirects more than 3 times"),
         ("/missing", "status 404"),
         ("/large", "larger than 1,000 bytes"),
+        ("/bomb", "larger than 1,000 bytes"),
+        ("/twice", "sends it packed \\('gzip, gzip'\\)"),
+        ("/brotli", "sends it packed"),
+        ("/no-gzip", "packed, and damaged"),
     ],
 )
 def test_what_a_server_may_not_do_is_refused(port: int, path: str, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
         get(f"http://pictures.example:{port}{path}")
+
+
+def test_bodies_are_asked_for_unpacked_and_one_that_is_packed_is_read(port: int) -> None:
+    assert get(f"http://pictures.example:{port}/asked") == b"identity"
+    assert get(f"http://pictures.example:{port}/gzip") == b"picture"
+
+
+def test_a_body_in_very_small_pieces_is_given_up(port: int) -> None:
+    large = ImageConfig(url_schemes=("http",))
+    with pytest.raises(ImageError, match="very small pieces"):
+        asyncio.run(fetch(f"http://pictures.example:{port}/drip", large, to_loopback))
 
 
 def test_slow_servers_are_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
