@@ -206,6 +206,14 @@ def test_data_uri_and_bare_base64_decode() -> None:
         assert images.from_data_uri(image, LIMITS).key == images.from_array(gradient()).key
 
 
+def test_data_uris_that_would_cost_seconds_are_refused_and_spaces_cost_nothing() -> None:
+    with pytest.raises(ImageError, match="must be base64"):
+        images.from_data_uri("data:image/png," + "%41" * 400_000, LIMITS)
+    text = base64.b64encode(encode(Image.fromarray(gradient()), "PNG")).decode()
+    spaced = " \r\n\t\f\v".join(text)
+    assert images.from_data_uri(spaced, LIMITS).key == images.from_array(gradient()).key
+
+
 @pytest.mark.parametrize(
     "text", ["/etc/passwd", "file:///etc/passwd", "photo.png", "data:image/png;base64", "é", ""]
 )

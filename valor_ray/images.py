@@ -30,6 +30,8 @@ from valor_ray.records import BBox, Picture
 if TYPE_CHECKING:
     from valor_ray.config.service import ImageConfig
 
+_SPACE = b" \t\r\n\f\v"  # that may stand in base64
+_MOST_QUOTED = 2**20  # characters of a data URI with %41 and the like: Python takes seconds for many
 _TURNED = range(2, 9)  # EXIF orientations that turn or mirror
 _SIDEWAYS = range(5, 9)
 
@@ -107,6 +109,10 @@ def bytes_of(text: str, limits: ImageConfig) -> bytes:
         if not comma:
             raise ImageError("The data URI has no comma. Write data:image/png;base64,<data>.")
         if not header.lower().endswith(";base64"):
+            if len(payload) > _MOST_QUOTED:
+                raise ImageError(
+                    f"A data URI of more than {_MOST_QUOTED:,} characters must be base64: data:image/png;base64,<data>."
+                )
             return unquote_to_bytes(payload)
     else:
         payload = text
@@ -115,7 +121,7 @@ def bytes_of(text: str, limits: ImageConfig) -> bytes:
             f"The picture is larger than the limit of {limits.max_bytes:,} bytes. Scale it down first."
         )
     try:
-        return base64.b64decode("".join(payload.split()).encode("ascii"), validate=True)
+        return base64.b64decode(payload.encode("ascii").translate(None, _SPACE), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise ImageError(
             "The picture is neither a data URI nor base64 data. Send the file's content: names of files are never "

@@ -25,6 +25,14 @@ ANSWER = {
     "error": None,
     "seconds": 0.1,
 }
+ODD = {  # replies of servers that are not ours
+    "/list": b"[1]",
+    "/text": b'"x"',
+    "/deep": b"[" * 100_000,
+    "/number": b'{"answer": ' + b"9" * 5000 + b"}",
+    "/nothing": b"",
+    "/bytes": b"\xff\xfe",
+}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -35,6 +43,11 @@ class Handler(BaseHTTPRequestHandler):
         )
         if self.headers.get("authorization") == "Bearer bad":
             status, body = 401, json.dumps({"error": {"code": "unauthorized", "message": "no"}})
+        if self.path.removesuffix("/refused") in ODD:
+            self.send_response(400 if self.path.endswith("/refused") else 200)
+            self.end_headers()
+            self.wfile.write(ODD[self.path.removesuffix("/refused")])
+            return
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body.encode())
@@ -72,6 +85,18 @@ def test_refusals_keep_the_servers_code_and_message(url: str) -> None:
 def test_a_server_that_is_not_ours_is_named(url: str) -> None:
     with pytest.raises(ServiceError, match="is it a valor server"):
         post(url, "/else", {})
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_odd_replies_are_not_taken_for_ours(url: str, path: str) -> None:
+    for asked in (path, path + "/refused"):
+        with pytest.raises(ServiceError, match="a valor server"):
+            post(url, asked, {})
+
+
+def test_a_file_without_end_is_refused(url: str) -> None:
+    with pytest.raises(ImageError, match="more than"):
+        ask(Path("/dev/zero"), "How many?", url=url)
 
 
 def test_missing_file_is_named_before_the_server_is_asked(tmp_path: Path) -> None:

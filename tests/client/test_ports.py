@@ -124,6 +124,22 @@ def test_depth_of_another_size_is_refused(server: Server) -> None:
         ask(server.url, "depth")
 
 
+@pytest.mark.parametrize("shape", [10**13, 10**30])
+def test_a_depth_map_that_is_not_as_large_as_it_says_is_another_format(server: Server, shape: int) -> None:
+    data = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": (shape,)}
+    np.lib.format.write_array_header_1_0(data, header)
+    server.replies["/v1/depth"] = (200, {"depth": base64.b64encode(data.getvalue()).decode(), "focal_px": 7})
+    with pytest.raises(ServiceError, match="another format"):
+        ask(server.url, "depth")
+
+
+def test_texts_for_depths_are_another_format(server: Server) -> None:
+    server.replies["/v1/depth"] = (200, {"depth": npy(np.full((4, 6), "deep")), "focal_px": 7})
+    with pytest.raises(ServiceError, match="another format"):
+        ask(server.url, "depth")
+
+
 def test_no_server_says_what_to_start() -> None:
     with pytest.raises(ServiceError, match=r"No answer from http://127.0.0.1:9 .*Start `valor serve`"):
         ask("http://127.0.0.1:9", "detect")

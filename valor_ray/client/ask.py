@@ -10,9 +10,11 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
+from valor_ray.client.reply import read_object
 from valor_ray.errors import ImageError, ServiceError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+_MOST_BYTES = 2**26  # of a picture's file; a server takes less (images.max_bytes)
 _OPENER = build_opener(ProxyHandler({}))  # never through a proxy meant for the internet
 
 
@@ -32,11 +34,14 @@ def ask(
     Raises ImageError when the file cannot be read, ServiceError when there is no server, Refused when it refuses.
     """
     try:
-        data = image.read_bytes()
+        with image.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ImageError(
             f"Cannot read the picture {image}: {error.strerror or error}. Check the path."
         ) from error
+    if len(data) > _MOST_BYTES:
+        raise ImageError(f"{image} has more than {_MOST_BYTES:,} bytes. Scale the picture down first.")
     encoded = base64.b64encode(data).decode("ascii")
     return post(url, "/v1/answer", {"image": encoded, "question": question}, token=token, timeout_s=timeout_s)
 
@@ -51,7 +56,7 @@ def post(
         if request.type not in ("http", "https"):
             raise ValueError(f"{request.type}:// is not http")
         with _OPENER.open(request, timeout=timeout_s) as response:
-            return dict(json.load(response))
+            return read_object(response)
     except HTTPError as error:
         raise _refused(url, error) from error
     except ValueError as error:  # not a URL, or a reply that is not JSON
@@ -71,7 +76,7 @@ def post(
 
 def _refused(url: str, error: HTTPError) -> ServiceError:
     try:
-        detail = json.load(error)["error"]
+        detail = read_object(error)["error"]
         return Refused(str(detail["code"]), str(detail["message"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, HTTPException, OSError):
         return ServiceError(f"{url} answered with status {error.code}: is it a valor server?")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
+from valor_ray.client.reply import read_object
 from valor_ray.errors import CheckpointError, ConfigError, ServiceError
 
 _EVERY_S = 1.0
@@ -94,11 +94,11 @@ def _detector(url: str) -> dict[str, Any] | str:
     """What /healthz says of the detector, also where another part is not well; or why it says nothing."""
     try:
         with _OPENER.open(url.rstrip("/") + "/healthz", timeout=_ANSWER_S) as response:
-            health = json.load(response)
+            health = read_object(response)
     except HTTPError as error:  # 503 while some part is not well
         try:
-            health = json.load(error)
-        except ValueError:
+            health = read_object(error)
+        except (ValueError, HTTPException, OSError):
             return f"it answers with status {error.code}"
     except ValueError:
         return "it is not a valor server"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from valor_ray.client.reply import object_of
 from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.ports import Versioned
 from valor_ray.records import DepthMap, Detection, Picture
@@ -61,10 +62,10 @@ class Service:
             hint = "Start `valor serve`, or name a running one with --url."
             raise failure(f"No answer from {self.url} ({type(error).__name__}). {hint}") from error
         try:
-            content = reply.json()
+            content = object_of(reply.content)
         except ValueError:
             content = None
-        if reply.is_success and isinstance(content, dict):
+        if reply.is_success and content is not None:
             return content
         raise failure(f"{self.url}{path}: HTTP {reply.status_code}: {_reason(reply, content)}")
 
@@ -101,8 +102,9 @@ class RemoteDepth:
         content = await self._service.post("/v1/depth", {"image": self._service.image(picture)}, ServiceError)
         try:
             depth = np.load(io.BytesIO(base64.b64decode(content["depth"])), allow_pickle=False)
+            depth = depth.astype(np.float32, copy=False)
             focal_px = float(content["focal_px"])
-        except (KeyError, TypeError, ValueError, EOFError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, EOFError, MemoryError) as error:
             raise ServiceError(
                 f"{self._service.url}/v1/depth answers in another format: is it `valor serve`?"
             ) from error
@@ -110,7 +112,7 @@ class RemoteDepth:
             raise ServiceError(
                 f"{self._service.url}/v1/depth: depth of {depth.shape} for a picture of {picture.rgb.shape[:2]}"
             )
-        return DepthMap(depth.astype(np.float32, copy=False), focal_px)
+        return DepthMap(depth, focal_px)
 
 
 class RemoteVqa:

@@ -55,6 +55,9 @@ def test_failing_program_says_in_which_line(asker: Asker) -> None:
         ("float('nan')", "not a number"),
         ("chr(0xd800)", "half a character"),
         ("[1, float('inf')]", "not a number"),
+        ("[" * 90 + "]" * 90, "nested too deeply"),
+        ("'x' * 1_000_000", "longer than"),
+        ("10**5000", "whole number"),
     ],
 )
 def test_answers_that_json_does_not_know_are_none_with_the_reason(
@@ -65,6 +68,21 @@ def test_answers_that_json_does_not_know_are_none_with_the_reason(
     body = response.json()
     assert response.status_code == 200 and body["answer"] is None, body
     assert body["error"].startswith("The program") and reason in body["error"]
+
+
+def test_what_a_program_asks_for_in_vain_does_not_make_the_reply_long(asker: Asker) -> None:
+    code = """
+for size in (100_000, 1_000_000):
+    for ask in (lambda: depth(img_pth, [[]] * (size // 4)), lambda: gd_detect(img_pth, "a" * size)):
+        try:
+            ask()
+        except Exception:
+            pass
+final_answer = 1"""
+    response = asker(reply=f"<plan>a</plan><answer>{code}</answer>")(
+        "/v1/answer", {"image": IMAGE, "question": "a"}
+    )
+    assert response.json()["answer"] == 1 and len(response.content) < 20_000
 
 
 def test_detect_gives_boxes_labels_and_scores(ask: Ask) -> None:
