@@ -38,7 +38,13 @@ class AppArgs(BaseModel):
 
 def parts(config: Config) -> tuple[str, ...]:
     """The names of the app's deployments, in the order in which users wait for them."""
-    return (config.vlm_part, "detector", "depth", "policy", "front_door")
+    judge = ("judge",) if has_judge(config) and config.vlm_part != "judge" else ()
+    return (*judge, config.vlm_part, "detector", "depth", "policy", "front_door")
+
+
+def has_judge(config: Config) -> bool:
+    """Whether the app has a gateway that can choose between answers: where settings want it, or one is there anyway."""
+    return config.answer.select != "vote" or config.vlm_part == "judge"
 
 
 def app(args: dict[str, Any]) -> Application:
@@ -63,13 +69,12 @@ def build(config: Config) -> Application:
         max_queued_requests=in_work + _ARRIVING,
         backpressure_config={"status_code": 429, "retry_after_s": 1},
     )
-    return door.bind(
-        config,
-        policy.bind(config.policy),
-        eyes["detector"],
-        eyes["depth"],
-        _gateway(config.vlm, config.vlm_part, in_work).bind(config.vlm, None, config.vlm_part),
-    )
+    vlm = _gateway(config.vlm, config.vlm_part, in_work).bind(config.vlm, None, config.vlm_part)
+    judge = None
+    if has_judge(config):
+        own = config.vlm_part != "judge"
+        judge = _gateway(config.judge, "judge", in_work).bind(config.judge, None, "judge") if own else vlm
+    return door.bind(config, policy.bind(config.policy), eyes["detector"], eyes["depth"], vlm, judge)
 
 
 def gateway_name(folder: str, part: Part) -> str:

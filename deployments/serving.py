@@ -29,6 +29,7 @@ from deployments.app import (
     eye_name,
     gateway_app,
     gateway_name,
+    has_judge,
     parts,
     policy_app,
     policy_name,
@@ -239,6 +240,8 @@ def _check(config: Config) -> None:
         resolve_model(model)
     config.server.token()
     config.vlm.check_keys(config.vlm_part)
+    if has_judge(config):
+        config.judge.check_keys("judge")
     host, port = config.server.host, config.server.port
     if reason := why_not(host, port):
         raise ServiceError(

@@ -58,6 +58,13 @@ async def answer(
     """
     start = time.monotonic()
     reply = (await policy.generate(question, n=1, seed=seed))[0]
+    return await answer_of(reply, picture, sandbox, tools, start)
+
+
+async def answer_of(
+    reply: Reply, picture: Picture, sandbox: ProgramRunner, tools: ToolHost, start: float
+) -> Answer:
+    """What a reply's program answers. start: time.monotonic() from which on its seconds count."""
     parsed = parse_reply(reply.text)
     if not parsed.well_formed:
         return _malformed(reply, parsed, time.monotonic() - start)

@@ -15,7 +15,6 @@ from deployments.http.errors import Json, RequestError
 from deployments.http.input import read_object
 from deployments.http.schema.chat_fields import ROLES, ChatRequest
 from deployments.http.schema.fields import checked
-from valor_ray.answer import to_json
 from valor_ray.records import Answer
 
 MODEL = "valor"
@@ -30,6 +29,8 @@ class Chat:
     trace: bool  # add the whole answer record as `message.valor`
     stream: bool
     usage: bool  # end a stream with the tokens
+    samples: int | None = None
+    select: str | None = None
 
 
 def models() -> dict[str, Any]:
@@ -55,7 +56,9 @@ def read(body: bytes) -> Chat:
     asked = checked(ChatRequest, fields)
     question, image = _user_content(asked.messages)
     usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
-    return Chat(question, image, asked.seed, bool(asked.trace), bool(asked.stream), usage)
+    return Chat(
+        question, image, asked.seed, bool(asked.trace), bool(asked.stream), usage, asked.samples, asked.select
+    )
 
 
 def _user_content(messages: list[dict[str, Any]]) -> tuple[str, str | None]:
@@ -99,15 +102,15 @@ def _refused(message: str) -> RequestError:
     return RequestError(400, "request", message, param="messages")
 
 
-def respond(asked: Chat, answer: Answer) -> Response:
+def respond(asked: Chat, answer: Answer, shown: dict[str, Any]) -> Response:
     """A `chat.completion`, or its stream in one piece. A question that failed has empty content and a `refusal`.
 
-    `usage` is of the policy's prompt and reply, as its engine counted them.
+    shown: as the reply of /v1/answer. `usage` is of the policy's prompt and replies, as its engine counted them.
     """
     text = "" if answer.error else as_text(answer.answer)
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": answer.error}
     if asked.trace:
-        message["valor"] = to_json(answer)
+        message["valor"] = shown
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": MODEL}
     prompt, completion = answer.tokens
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from fastapi import Request
@@ -35,7 +35,10 @@ from valor_ray.answer import ProgramRunner, answer, check_question, to_json
 from valor_ray.config.tree import Config
 from valor_ray.ports import Depth, Detector, Policy, Vqa, version_of
 from valor_ray.records import Answer, DepthMap, Picture
+from valor_ray.reasoning.reward import Rewarding
 from valor_ray.report.kit.depth_colours import colour_depth
+from valor_ray.selecting.select import Select, answer_selected
+from valor_ray.selecting.select import to_json as selected_to_json
 from valor_ray.tools import LiveTools, split_phrases
 
 
@@ -49,6 +52,15 @@ class Parts:
     judge: Vqa
     sandbox: ProgramRunner
     status: Callable[[], Awaitable[dict[str, dict[str, Any]]]]  # of each part: {"status": "ok" | why not, …}
+    rewarding: Mapping[Select, Rewarding] = field(default_factory=dict)  # how candidates are judged
+
+
+class Wish(Protocol):
+    """What a caller may say of how the answer comes about; None: as the settings say."""
+
+    seed: int | None
+    samples: int | None
+    select: str | None
 
 
 @dataclass(frozen=True)
@@ -64,10 +76,34 @@ class Door:
     def question(self, question: object) -> str:
         return check_question(question, self.config.server.max_question_chars)
 
-    async def ask(self, picture: Picture, question: str, seed: int | None) -> Answer:
+    async def ask(self, picture: Picture, question: str, wish: Wish) -> tuple[Answer, dict[str, Any]]:
+        """The answer, and what is shown of it. Raises RequestError."""
+        samples, select = self._selection(wish)
         parts = self.parts
         tools = LiveTools(picture, parts.detector, parts.depth, parts.judge)
-        return await answer(question, picture, parts.policy, parts.sandbox, tools, seed=seed)
+        if samples == 1:
+            one = await answer(question, picture, parts.policy, parts.sandbox, tools, seed=wish.seed)
+            return one, to_json(one)
+        selected = await answer_selected(
+            question, picture, parts.policy, parts.sandbox, tools,
+            samples=samples, select=select, rewarding=parts.rewarding.get(select), seed=wish.seed,
+        )  # fmt: skip
+        return selected.answer, selected_to_json(selected)
+
+    def _selection(self, wish: Wish) -> tuple[int, Select]:
+        own = self.config.answer
+        samples = own.samples if wish.samples is None else wish.samples
+        select = Select(own.select if wish.select is None else wish.select)
+        if samples > own.max_samples:
+            message = f"`samples` must be at most {own.max_samples} here (answer.max_samples)."
+            raise RequestError(400, "request", message, param="samples")
+        if samples > 1 and select is not Select.VOTE and select not in self.parts.rewarding:
+            message = (
+                "`select` must be vote here: this server has no judge of replies. Start it with "
+                f"--set answer.select={select.value}."
+            )
+            raise RequestError(400, "request", message, param="select")
+        return samples, select
 
 
 @dataclass(frozen=True)
@@ -86,7 +122,7 @@ class Endpoint:
 async def _answer(door: Door, request: Request, body: bytes) -> Response:
     asked = await read_fields(request, body, AnswerRequest)
     question = door.question(asked.question)
-    return Json(to_json(await door.ask(await door.picture(asked.image), question, asked.seed)))
+    return Json((await door.ask(await door.picture(asked.image), question, asked))[1])
 
 
 async def _detect(door: Door, request: Request, body: bytes) -> Response:
@@ -125,7 +161,7 @@ async def _vqa(door: Door, request: Request, body: bytes) -> Response:
 async def _chat(door: Door, _: Request, body: bytes) -> Response:
     asked = chat.read(body)
     question = door.question(asked.question)
-    return chat.respond(asked, await door.ask(await door.picture(asked.image), question, asked.seed))
+    return chat.respond(asked, *await door.ask(await door.picture(asked.image), question, asked))
 
 
 def _phrases(asked: list[str] | str) -> tuple[str, ...]:

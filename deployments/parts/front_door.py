@@ -13,9 +13,12 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.http.app import make_app
 from deployments.http.endpoints import Parts
-from deployments.ports import RemoteDepth, RemoteDetector, RemotePolicy, RemoteVqa
+from deployments.ports import RemoteDepth, RemoteDetector, RemoteJudge, RemotePolicy, RemoteVqa
 from valor_ray.config.tree import Config
 from valor_ray.program.sandbox import Sandbox
+from valor_ray.reasoning.local_rewarder import local_rewarder
+from valor_ray.reasoning.reward import Rewarding
+from valor_ray.selecting.select import Select, reward_for
 
 STATUS_TIMEOUT_S = 3.0  # a part that takes longer to say how it is counts as not well
 
@@ -30,10 +33,14 @@ class FrontDoor:
         detector: DeploymentHandle,
         depth: DeploymentHandle,
         vlm: DeploymentHandle,
+        judge: DeploymentHandle | None = None,
     ) -> None:
+        """judge: of text heads, where it can choose between answers."""
         self._config = config
         self._vlm = vlm
         self._handles = {"policy": policy, "detector": detector, "depth": depth, config.vlm_part: vlm}
+        if judge is not None:
+            self._handles["judge"] = judge
         self._sandbox = Sandbox(config.sandbox)
         await self._sandbox.start()
 
@@ -46,8 +53,21 @@ class FrontDoor:
             judge=RemoteVqa(self._vlm, self._config.vlm_part),
             sandbox=self._sandbox,
             status=self._status,
+            rewarding=self._rewarding(),
         )
         return make_app(self._config, parts)
+
+    def _rewarding(self) -> dict[Select, Rewarding]:
+        """How candidates are judged, by the way of choosing; empty without a judge."""
+        if "judge" not in self._handles:
+            return {}
+        judge = RemoteJudge(self._handles["judge"])
+        weights = {select: reward_for(select, self._config.reward) for select in Select}
+        return {
+            select: local_rewarder(heads, judge, self._sandbox)
+            for select, heads in weights.items()
+            if heads is not None
+        }
 
     async def _status(self) -> dict[str, dict[str, Any]]:
         answers = await asyncio.gather(*(_part_status(handle) for handle in self._handles.values()))

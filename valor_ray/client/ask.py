@@ -27,9 +27,18 @@ class Refused(ServiceError):
 
 
 def ask(
-    image: Path, question: str, *, url: str = DEFAULT_URL, token: str | None = None, timeout_s: float = 300
+    image: Path,
+    question: str,
+    *,
+    url: str = DEFAULT_URL,
+    token: str | None = None,
+    timeout_s: float = 300,
+    samples: int | None = None,
+    select: str | None = None,
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """One question about a picture file: {answer, plan, code, trace, error, seconds}.
+    """One question about a picture file: {answer, plan, code, trace, error, seconds}; of several samples also
+    {selection, candidates}. None: as the server is set.
 
     Raises ImageError when the file cannot be read, ServiceError when there is no server, Refused when it refuses.
     """
@@ -43,7 +52,10 @@ def ask(
     if len(data) > _MOST_BYTES:
         raise ImageError(f"{image} has more than {_MOST_BYTES:,} bytes. Scale the picture down first.")
     encoded = base64.b64encode(data).decode("ascii")
-    return post(url, "/v1/answer", {"image": encoded, "question": question}, token=token, timeout_s=timeout_s)
+    wishes = {"samples": samples, "select": select, "seed": seed}
+    body: dict[str, Any] = {"image": encoded, "question": question}
+    body |= {name: value for name, value in wishes.items() if value is not None}
+    return post(url, "/v1/answer", body, token=token, timeout_s=timeout_s)
 
 
 def post(

@@ -59,6 +59,27 @@ def add_json(parser: ArgumentParser) -> None:
     )
 
 
+def add_selection(parser: ArgumentParser) -> None:
+    """Add `--samples`, `--select` and `--seed`, which the server checks."""
+    parser.add_argument(
+        "--samples",
+        type=positive,
+        default=None,
+        metavar="N",
+        help="sample N replies, run them all and take one answer (default: as the server is set, which is 1)",
+    )
+    parser.add_argument(
+        "--select",
+        choices=("vote", "judge", "scenes"),
+        default=None,
+        help="how it is taken: what most programs answer (vote, the default), the reply that the judges like best, or "
+        "a program that answers as a judge does in made-up scenes",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=None, metavar="S", help="of the sampling: 0 to 2147483647 (default: any)"
+    )
+
+
 def load_config(args: Namespace, *overrides: str) -> Config:
     """The settings that the command line asks for; `overrides` of the command win. Raises ConfigError."""
     from valor_ray.config.tree import Config

@@ -19,7 +19,7 @@ from valor_ray.config.grounding import GroundingConfig
 from valor_ray.config.judging import JudgeConfig, Part, RewardConfig, as_judge
 from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.config.section import Section
-from valor_ray.config.service import ImageConfig, RayConfig, SandboxConfig, ServerConfig
+from valor_ray.config.service import AnswerConfig, ImageConfig, RayConfig, SandboxConfig, ServerConfig
 from valor_ray.config.training import GrpoConfig
 from valor_ray.errors import ConfigError
 
@@ -38,6 +38,7 @@ class Config(Section):
     grounding: GroundingConfig = GroundingConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     images: ImageConfig = ImageConfig()
+    answer: AnswerConfig = AnswerConfig()
     server: ServerConfig = ServerConfig()
     ray: RayConfig = RayConfig()
 

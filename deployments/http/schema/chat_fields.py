@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.http.schema.fields import Seed
+from deployments.http.schema.fields import Samples, Seed, Select
 
 ROLES = ("user", "system", "developer", "assistant", "tool", "function")
 
@@ -46,6 +46,8 @@ class ChatRequest(BaseModel):
     trace: bool | None = Field(
         None, description="true or false: the whole answer record as `valor` of the message"
     )
+    samples: Samples = None
+    select: Select = None
     n: Literal[1] | None = Field(None, description="1 or left out: one question has one answer here")
     response_format: ResponseFormat | None = Field(
         None, description='{"type": "text"} or left out: answers follow no schema'

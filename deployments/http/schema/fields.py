@@ -30,6 +30,15 @@ Seed = Annotated[
     ),
 ]
 
+Samples = Annotated[
+    int | None,
+    Field(ge=1, le=1000, description="a whole number from 1: so many replies, of whose answers one is taken"),
+]
+Select = Annotated[
+    Literal["vote", "judge", "scenes"] | None,
+    Field(description="vote, judge or scenes: how the answer is taken of several samples"),
+]
+
 
 class Request(BaseModel):
     """Fields that are not here are refused."""
@@ -41,6 +50,8 @@ class AnswerRequest(Request):
     image: Image
     question: Question
     seed: Seed = None
+    samples: Samples = None
+    select: Select = None
 
 
 class DetectRequest(Request):
@@ -76,6 +87,27 @@ class Call(BaseModel):
     version: str = Field("", description="weights of the detector that answered")
 
 
+class Selection(BaseModel):
+    select: Literal["vote", "judge", "scenes"]
+    samples: int
+    chosen: int = Field(description="number of the candidate that is taken, from 0")
+    why: str
+    calls: int = Field(description="of judges")
+    cost_usd: float
+
+
+class Candidate(BaseModel):
+    answer: Any
+    votes: int = Field(description="candidates that answer the same, itself included; 0 without an answer")
+    score: float | None = Field(
+        description="by judges or scenes, 0 to 1; null: not asked, or a verdict is missing"
+    )
+    reasons: str = Field(description="what they said against it")
+    error: str | None
+    plan: str
+    code: str
+
+
 class AnswerReply(BaseModel):
     answer: Any = Field(description="what the program answers: any JSON value; null with `error`")
     plan: str
@@ -83,6 +115,8 @@ class AnswerReply(BaseModel):
     trace: list[Call]
     error: str | None = Field(description="why there is no answer")
     seconds: float
+    selection: Selection | None = Field(None, description="only of several samples: how the answer was taken")
+    candidates: list[Candidate] | None = Field(None, description="only of several samples: in their order")
 
 
 class Found(BaseModel):

@@ -8,12 +8,13 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from valor_ray.client.ask import DEFAULT_URL, ask
-from valor_ray.commands.options import add_json, local_path, print_json
+from valor_ray.commands.options import add_json, add_selection, local_path, print_json
 
 HELP = "Ask a question about a picture (needs a running `valor serve`)."
 EPILOG = """\
-example:
+examples:
   valor ask photo.png "How many red boxes are there?"
+  valor ask photo.png "How many red boxes are there?" --samples 8 --select judge
 
 Exit code 0: there is an answer; 1: there is none (its `error` says why); 2: wrong usage or settings.
 """
@@ -31,11 +32,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="environment variable with the server's bearer token",
     )
+    add_selection(parser)
     add_json(parser)
 
 
 def run(args: Namespace) -> int:
-    result = ask(args.image, args.question, url=args.url, token=_token(args.token_env))
+    result = ask(
+        args.image,
+        args.question,
+        url=args.url,
+        token=_token(args.token_env),
+        samples=args.samples,
+        select=args.select,
+        seed=args.seed,
+    )
     if args.json:
         print_json(result)
     else:
@@ -62,12 +72,28 @@ def _show(result: dict[str, Any]) -> None:
             f"  line {call['line']}: {call['tool']}({arguments}) -> {outcome}  [{call['ms']:.0f} ms]",
             file=sys.stderr,
         )
+    for number, one in enumerate(result.get("candidates", ())):
+        print(_candidate(one, number == result["selection"]["chosen"]), file=sys.stderr)
+    if "selection" in result:
+        print(f"  {_of_selection(result['selection'])}", file=sys.stderr)
     if result["error"]:
         print(f"valor ask: {result['error']}", file=sys.stderr)
     else:
         answer = result["answer"]
         print(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
     print(f"({result['seconds']:.1f} s)", file=sys.stderr)
+
+
+def _candidate(one: dict[str, Any], chosen: bool) -> str:
+    score = "" if one["score"] is None else f", score {one['score']:.2f}"
+    said = _short(one["answer"], 40) if one["error"] is None else f"no answer: {_short(one['error'], 60)}"
+    reasons = f"  ({_short(one['reasons'], 100)})" if one["reasons"] else ""
+    return f"{'*' if chosen else ' '} {said}  [{one['votes']} votes{score}]{reasons}"
+
+
+def _of_selection(selection: dict[str, Any]) -> str:
+    paid = f"; {selection['calls']} judge calls, ${selection['cost_usd']:.4f}" if selection["calls"] else ""
+    return f"taken by {selection['select']}: {selection['why']}{paid}"
 
 
 def _indented(text: str) -> str:

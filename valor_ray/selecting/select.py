@@ -1,0 +1,229 @@
+"""Several replies to one question, all run, and the answer that vote, judge or scenes choose. Ours (paper: one reply).
+
+    question ─► n replies ─► programs, at a time ──────────────► answers ─► vote ─┐
+                     └────► judges or scenes, meanwhile ────────► scores ─────────┴─► the answer taken, and why
+
+vote: what most programs answer. judge: the reply with the best reward of the text heads. scenes: a program that answers
+as a judge does in made-up scenes. Ties fall to more votes, then to the earlier reply. No label is seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from valor_ray import answer
+from valor_ray.answer import ProgramRunner, answer_of
+from valor_ray.config.judging import RewardConfig
+from valor_ray.errors import JudgeError, ServiceError
+from valor_ray.ports import Policy
+from valor_ray.reasoning.reward import Rewarding
+from valor_ray.records import Answer, Head, Picture, Reply, Reward
+from valor_ray.runs.at_once import each
+from valor_ray.selecting.agreement import votes
+from valor_ray.tools import ToolHost
+
+SCENES_WEIGHT = 0.9  # of the scene tests where they choose; syntax decides about questions without scenes
+
+
+class Select(StrEnum):
+    VOTE = "vote"
+    JUDGE = "judge"
+    SCENES = "scenes"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One reply and what speaks for it."""
+
+    answer: Answer
+    votes: int  # candidates that answer the same, itself included; 0 without an answer
+    score: float | None = None  # 0..1 by judge or scenes; None: not asked, or a verdict is missing
+    reasons: str = ""  # what they said against it
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The candidates in the order in which they were sampled, and the one that is taken."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: int
+    select: Select
+    why: str  # one line, for a reader
+    seconds: float
+    calls: int = 0  # of judges, for all candidates
+    cost_usd: float = 0.0
+
+    @property
+    def answer(self) -> Answer:
+        """The chosen candidate's, with the seconds and the sampled tokens of all."""
+        chosen = self.candidates[self.chosen].answer
+        sampled = sum(one.answer.tokens[1] for one in self.candidates)
+        return replace(chosen, seconds=self.seconds, tokens=(chosen.tokens[0], sampled))
+
+
+def reward_for(select: Select, weights: RewardConfig) -> RewardConfig | None:
+    """What judges are asked about a candidate; None: nothing. Text heads count as in training."""
+    if select is Select.VOTE:
+        return None
+    if select is Select.SCENES:
+        heads = {"logic": 0, "attribute": 0, "spatial": 0, "adherence": 0, "syntax": 1 - SCENES_WEIGHT}
+        return weights.model_copy(update={**heads, "scenes": SCENES_WEIGHT})
+    left = 1 - weights.scenes
+    heads = {head.value: getattr(weights, head.value) / left for head in Head if head not in _OTHERS}
+    return weights.model_copy(update={**heads, "scenes": 0})
+
+
+_OTHERS = (Head.FORMAT, Head.SCENES)
+
+
+async def answer_selected(
+    question: str,
+    picture: Picture,
+    policy: Policy,
+    sandbox: ProgramRunner,
+    tools: ToolHost,
+    *,
+    samples: int,
+    select: Select,
+    rewarding: Rewarding | None = None,
+    seed: int | None = None,
+) -> Selected:
+    """Sample `samples` replies, run each different program once, choose.
+
+    rewarding: of `reward_for`; wanted for judge and scenes. Judges that fail leave the choice to the votes, and the
+    candidates say so. Called by the front door, once a question. Raises PolicyError when there is no reply at all.
+    """
+    start = time.monotonic()
+    replies = await policy.generate(question, n=samples, seed=seed)
+    first = {reply.text: reply for reply in reversed(replies)}  # equal replies are run and judged once
+    ran: dict[str, Answer] = {}
+    judged: dict[str, Reward | str] = {}
+
+    async def run(text: str) -> None:
+        ran[text] = await answer_of(first[text], picture, sandbox, tools, start)
+
+    async def judge(text: str) -> None:
+        assert rewarding is not None
+        try:
+            judged[text] = await rewarding(question, text)
+        except (JudgeError, ServiceError) as error:
+            judged[text] = str(error)  # there are still answers to choose from
+
+    works = [partial(run, text) for text in first]
+    works += [partial(judge, text) for text in first if rewarding is not None]
+    await each(works, _call, len(works))
+    return _selected(
+        select,
+        [
+            replace(ran[reply.text], policy_version=reply.policy_version, tokens=_tokens(reply))
+            for reply in replies
+        ],
+        [judged.get(reply.text) for reply in replies],
+        [reward for reward in judged.values() if isinstance(reward, Reward)],
+        time.monotonic() - start,
+    )
+
+
+def _tokens(reply: Reply) -> tuple[int, int]:
+    return len(reply.prompt_ids), len(reply.token_ids)
+
+
+async def _call(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+def _selected(
+    select: Select,
+    answers: Sequence[Answer],
+    judged: Sequence[Reward | str | None],
+    paid: Sequence[Reward],
+    seconds: float,
+) -> Selected:
+    """judged: of each candidate; a text says why there is none. paid: each reward once."""
+    candidates = _candidates(answers, judged)
+    chosen = best(candidates, select)
+    used = [usage for reward in paid for usage in reward.usage.values()]
+    return Selected(
+        candidates=candidates,
+        chosen=chosen,
+        select=select,
+        why=_why(candidates, chosen, select),
+        seconds=seconds,
+        calls=sum(usage.tries for usage in used),
+        cost_usd=sum(usage.cost_usd for usage in used),
+    )
+
+
+def _candidates(answers: Sequence[Answer], judged: Sequence[Reward | str | None]) -> tuple[Candidate, ...]:
+    counted = votes([None if one.error else one.answer for one in answers])
+    return tuple(
+        Candidate(one, count, said.value if isinstance(said, Reward) else None, _against(said))
+        for one, count, said in zip(answers, counted, judged, strict=True)
+    )
+
+
+def _against(judged: Reward | str | None) -> str:
+    """The heads that said no, and why; verdicts that are missing likewise."""
+    if not isinstance(judged, Reward):
+        return judged or ""
+    return "; ".join(
+        f"{head.value}: {'no verdict, ' if verdict.value is None else ''}{verdict.reason}"
+        for head, verdict in judged.verdicts.items()
+        if verdict.value is not True
+    )
+
+
+def best(candidates: Sequence[Candidate], select: Select) -> int:
+    """Number of the candidate that is taken; one without an answer only where none has any."""
+
+    def key(number: int) -> tuple[bool, float, int, int]:
+        one = candidates[number]
+        score = 0.0 if select is Select.VOTE else (-1.0 if one.score is None else one.score)
+        return one.votes > 0, score, one.votes, -number
+
+    return max(range(len(candidates)), key=key)
+
+
+def _why(candidates: Sequence[Candidate], chosen: int, select: Select) -> str:
+    one, n = candidates[chosen], len(candidates)
+    if one.votes == 0:
+        return f"none of {n} replies gave an answer"
+    agree = f"{one.votes} of {n} replies answer so"
+    if select is Select.VOTE:
+        return agree
+    by = "judges" if select is Select.JUDGE else "scene tests"
+    if one.score is None:
+        return f"no verdict of the {by}; {agree}"
+    return f"best by the {by} ({one.score:.2f}); {agree}"
+
+
+def to_json(selected: Selected) -> dict[str, Any]:
+    """The public shape: that of one answer, and how it was chosen: `selection` and `candidates`, in their order."""
+    return {
+        **answer.to_json(selected.answer),
+        "selection": {
+            "select": selected.select.value,
+            "samples": len(selected.candidates),
+            "chosen": selected.chosen,
+            "why": selected.why,
+            "calls": selected.calls,
+            "cost_usd": round(selected.cost_usd, 6),
+        },
+        "candidates": [
+            {
+                "answer": answer.finite(one.answer.answer),
+                "votes": one.votes,
+                "score": None if one.score is None else round(one.score, 4),
+                "reasons": one.reasons,
+                "error": one.answer.error,
+                "plan": one.answer.plan,
+                "code": one.answer.code,
+            }
+            for one in selected.candidates
+        ],
+    }
