@@ -34,8 +34,8 @@ from valor_ray import images
 from valor_ray.answer import ProgramRunner, answer, check_question, to_json
 from valor_ray.config.tree import Config
 from valor_ray.ports import Depth, Detector, Policy, Vqa, version_of
-from valor_ray.records import Answer, DepthMap, Picture
 from valor_ray.reasoning.reward import Rewarding
+from valor_ray.records import Answer, DepthMap, Picture
 from valor_ray.report.kit.depth_colours import colour_depth
 from valor_ray.selecting.select import Select, answer_selected
 from valor_ray.selecting.select import to_json as selected_to_json

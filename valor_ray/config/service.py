@@ -72,13 +72,13 @@ class ImageConfig(Section):
     )
 
 
-<<<<<<< HEAD
 def _origin(text: str) -> str:
     """As browsers send it in Origin. Raises ValueError."""
     if text == "*" or re.fullmatch(r"https?://[^/?#\s@*]+", text):
         return text
     raise ValueError(f"{text!r} is no origin: write https://host:port without a path, or *")
-=======
+
+
 class AnswerConfig(Section):
     """How a question is answered, where the caller does not say."""
 
@@ -91,7 +91,6 @@ class AnswerConfig(Section):
         "best; scenes = a program that answers as a judge does in made-up scenes",
     )
     max_samples: int = Field(16, ge=1, description="most replies that a caller may ask for")
->>>>>>> 3ee75b0 (Selection: several replies to a question, the answer by vote, judge or scenes (core))
 
 
 class ServerConfig(Section):
