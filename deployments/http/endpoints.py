@@ -58,9 +58,14 @@ class Parts:
 class Wish(Protocol):
     """What a caller may say of how the answer comes about; None: as the settings say."""
 
-    seed: int | None
-    samples: int | None
-    select: str | None
+    @property
+    def seed(self) -> int | None: ...
+
+    @property
+    def samples(self) -> int | None: ...
+
+    @property
+    def select(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
