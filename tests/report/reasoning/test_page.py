@@ -63,7 +63,8 @@ def metrics(rng: random.Random, step: int) -> dict:
     noise = lambda size: rng.gauss(0, size)  # noqa: E731
     return {
         "step": step, "reward": 0.55 + 0.25 * grown + noise(0.02), "all_heads": 0.2 + 0.35 * grown + noise(0.03),
-        "well_formed": min(1.0, 0.88 + 0.1 * grown), "cut": 0.02, "loss": noise(0.02), "grad_norm": 0.6 + abs(noise(0.2)),
+        "well_formed": min(1.0, 0.88 + 0.1 * grown), "cut": 0.02,
+        "loss": noise(0.02), "grad_norm": 0.6 + abs(noise(0.2)),
         "heads": {head.value: min(1.0, 0.6 + 0.05 * n + 0.2 * grown + noise(0.02)) for n, head in enumerate(Head)},
         "kl": 0.03 * grown + abs(noise(0.002)), "entropy": 0.8 - 0.2 * grown, "clip_share": abs(noise(0.02)),
         "ratio_mean": 1 + noise(0.01), "ratio_max": 1.5 + abs(noise(0.4)), "lag_mean": rng.random(), "lag_max": 1,

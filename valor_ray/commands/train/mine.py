@@ -44,7 +44,8 @@ examples:
   valor mine --run runs/small --set grounding.query_limit=40 --in-process
   ray job submit -- python -m jobs.mine --run /shared/run on a cluster, with the same options
 
-SOURCE is JSON lines, parquet or CSV (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes
+SOURCE is a file of rows (query_id, question, image: JSON, CSV, parquet, Arrow, packed or not; pictures may stand in the
+rows), a folder, or hf:OWNER/NAME (docs/design/queries.md has all names that are known); without it tabletop scenes
 of grounding.seed are rendered, in the looks that the detector has not seen. `python -m jobs.write_queries` writes
 questions for bare pictures. Columns with answers are never read.
 

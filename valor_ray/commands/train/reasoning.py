@@ -43,9 +43,10 @@ examples:
   ray job submit -- python -m jobs.train_reasoning --run /shared/run    on a cluster, with the same options
   valor serve --set policy.model=runs/first/weights/step-000080         use what was trained
 
-SOURCE is JSON lines or parquet (query_id, question, image), a folder, or hf:OWNER/NAME; without it tabletop scenes are
-rendered: those of grpo.scene_seed, or else of grpo.seed. `python -m jobs.write_queries` writes questions for bare
-pictures. Columns with answers are never read. The policy does not see the pictures.
+SOURCE is a file of rows (query_id, question, image: JSON, CSV, parquet, Arrow, packed or not), a folder, or
+hf:OWNER/NAME (docs/design/queries.md has all names that are known); without it tabletop scenes are rendered:
+those of grpo.scene_seed, or else of grpo.seed. `python -m jobs.write_queries` writes questions for bare pictures.
+Columns with answers are never read. The policy does not see the pictures.
 
 --eval-data is {EVAL_FILES}
 Without it tabletop questions are asked, whatever is trained on; none at all: --set grpo.eval_questions=0.

@@ -52,8 +52,8 @@ class CutReplies:
         if share == 1 and not step.formed:
             raise ConfigError(
                 f"All {step.replies} replies of step {outcome.step} were cut at {self._setting(step)}: none has a "
-                "whole program, so there is nothing to learn from. Raise it (paper: 2000), and give the run another folder "
-                "(--run): this one keeps its replies."
+                "whole program, so there is nothing to learn from. Raise it (paper: 2000), and give the run another "
+                "folder (--run): this one keeps its replies."
             )
         if share < self._said + _SAID_AGAIN:
             return ""
