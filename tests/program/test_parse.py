@@ -29,6 +29,28 @@ def test_fences_and_the_prose_around_them_are_stripped(answer: str) -> None:
     assert parse_reply(f"{PLAN}<answer>{answer}</answer>").code == "x = 1"
 
 
+@pytest.mark.parametrize(
+    "fenced",
+    [
+        'def f():\n    """\n    ```\n    f()\n    ```\n    """\nx = f',
+        's = """\n```python\ny\n```\n"""\nx = s',
+        'x = """\n```\n"""',
+        "x = '''\n```\n```\n```\n'''",
+        "# one\n\nx = 1",
+    ],
+)
+def test_the_outermost_fences_count(fenced: str) -> None:
+    for opening, closing in (
+        ("```python", "```"),
+        ("````", "````"),
+        ("~~~py", "~~~~"),
+        ("  ``` python", "  ```"),
+    ):
+        reply = f"{PLAN}<answer>\nHere:\n{opening}\n{fenced}\n{closing} \nDone.\n</answer>"
+        assert parse_reply(reply).code == fenced
+        assert parse_reply(reply.replace("\n", "\r\n")).code.split() == fenced.split()
+
+
 def test_prose_without_a_fence_is_left_for_the_parser_to_refuse() -> None:
     assert parse_reply(f"{PLAN}<answer>Here:\nx = 1</answer>").code == "Here:\nx = 1"
 
@@ -43,6 +65,24 @@ def test_thinking_and_text_around_the_blocks_are_passed_over() -> None:
     for before in ("<think>maybe <plan> or <answer></think>\n", "I think so.</think>", "Sure.\n"):
         parsed = parse_reply(f"{before}{PLAN}\nNow the code.\n<answer>x = 1</answer>\nDone.")
         assert (parsed.plan, parsed.code) == ("count", "x = 1")
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "I draft <plan>a</plan></think>",
+        "<plan>a</plan><answer>y = 2</answer></think>",
+        "<think>one</think><plan>a</plan>no, again</think>",
+        "<think>one</think> <think>two <answer></think>\n",
+        "<thinking><plan></thinking>",
+        "<THINK>a</THINK>",
+        "[THINK]<plan>[/THINK]",
+        "</think></think>",
+    ],
+)
+def test_what_stands_after_the_last_thought_counts(draft: str) -> None:
+    parsed = parse_reply(f"{draft}{PLAN}<answer>x = 1</answer>")
+    assert (parsed.plan, parsed.code) == ("count", "x = 1")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +109,20 @@ def test_thinking_and_text_around_the_blocks_are_passed_over() -> None:
         (f"{PLAN}<answer>```python\n```</answer>", "<answer> block is empty"),
         (f"{PLAN}<answer>```python\nx = 1</answer>", "fence in the <answer> block is not closed"),
         (f"{PLAN}<answer>```\nx\n```\n```\ny\n```</answer>", "more than one code fence"),
+        (f"{PLAN}<answer>```\nx\n```\n```python\ny\n```</answer>", "more than one code fence"),
+        (f"{PLAN}<answer>```\nx\n```\n```python\n</answer>", "more than one code fence"),
+        (f"{PLAN}<answer>````\nx\n```</answer>", "is not closed"),
+        (f"{PLAN}<answer>```\nx\n~~~</answer>", "is not closed"),
         ("<think>hm", "<think> block is not closed"),
+        (f"Well. <think>{PLAN}<answer>x</answer>", "<think> block is not closed"),
+        (f"</think><think>{PLAN}<answer>x</answer>", "<think> block is not closed"),
+        (f"<think>{PLAN}<answer>x</answer></think>", "no <plan> block"),
+        ("<PLAN>a</PLAN><ANSWER>x</ANSWER>", "<PLAN> is no tag: write <plan> and </plan>"),
+        (f'{PLAN}<answer lang="python">x</answer>', '<answer lang="python"> is no tag: write <answer>'),
+        (f"{PLAN}<answer>x</Answer>", "</Answer> is no tag"),
+        (f"{PLAN}< answer >x</ answer >", "< answer > is no tag"),
+        ("<plan id=1>a</plan><answer>x</answer>", "<plan id=1> is no tag"),
+        (f"{PLAN}<answer/>x", "<answer/> is no tag"),
     ],
 )
 def test_a_malformed_reply_says_why_and_gives_nothing_to_run(reply: str, reason: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 
 from valor_ray.records import ParsedReply
 
 _TAG = re.compile(r"<(/?)(plan|answer)>")
-_FENCE_LINE = re.compile(r"^[ \t]*```[^\n`]*$", re.MULTILINE)
+# what a model may mean by a tag and is none: <PLAN>, < plan >, <answer lang="python">
+_LIKE_A_TAG = r"<\s{{0,4}}/?\s{{0,4}}{name}\b[^<>\n]{{0,60}}>"
+_THOUGHT = re.compile(r"</think(?:ing)?>|\[/think\]", re.IGNORECASE)
+_THINKING = re.compile(r"<think(?:ing)?>|\[think\]", re.IGNORECASE)
+_FENCE_LINE = re.compile(r"^[ \t]*+(?P<marks>`{3,}+|~{3,}+)(?P<info>[^`\n]*+)$", re.MULTILINE)
 
 
 class _Malformed(Exception):
@@ -18,8 +23,9 @@ class _Malformed(Exception):
 def parse_reply(text: str) -> ParsedReply:
     """Split a reply into its one plan block and its one answer block (REFERENCE §1, "format").
 
-    A <think>…</think> prefix and text outside the blocks are passed over; code fences inside the answer block are
-    stripped, with prose around them. Anything else comes back with `error` saying what is wrong.
+    What stands up to the last </think>, and text outside the blocks, is passed over; the outermost code fences inside
+    the answer block are stripped, with prose around them. Anything else comes back with `error` saying what is wrong.
+    Linear in the text, whatever it is.
     """
     try:
         plan, answer = _blocks(_after_thinking(text))
@@ -29,11 +35,11 @@ def parse_reply(text: str) -> ParsedReply:
 
 
 def _after_thinking(text: str) -> str:
-    """Chat templates may open the thinking block themselves, so a lone </think> before the plan counts too."""
-    thought, closed, rest = text.partition("</think>")
-    if closed and (thought.lstrip().startswith("<think>") or "<plan>" not in thought):
-        return rest
-    if text.lstrip().startswith("<think>"):
+    """Chat templates may open the thinking block themselves, so a lone </think> ends one too; drafts stay behind it."""
+    ends = [thought.end() for thought in _THOUGHT.finditer(text)]
+    text = text[ends[-1] :] if ends else text
+    first = _TAG.search(text)
+    if _THINKING.search(text, 0, first.start() if first else len(text)):
         raise _Malformed("the <think> block is not closed")
     return text
 
@@ -43,6 +49,10 @@ def _blocks(text: str) -> tuple[str, str]:
     for name in ("plan", "answer"):
         opened = sum(tag[0] == f"<{name}>" for tag in tags)
         closed = sum(tag[0] == f"</{name}>" for tag in tags)
+        if not (opened and closed) and (near := _like_a_tag(name, text)):
+            raise _Malformed(
+                f"{near} is no tag: write <{name}> and </{name}>, in lower case and with nothing in them"
+            )
         if opened == 0 and closed == 0:
             raise _Malformed(f"there is no <{name}> block")
         if opened > 1 or closed > 1:
@@ -67,17 +77,41 @@ def _blocks(text: str) -> tuple[str, str]:
     return plan, answer
 
 
+def _like_a_tag(name: str, text: str) -> str | None:
+    near = re.finditer(_LIKE_A_TAG.format(name=name), text, re.IGNORECASE)
+    return next((tag[0] for tag in near if tag[0] not in (f"<{name}>", f"</{name}>")), None)
+
+
 def _code(answer: str) -> str:
     fences = list(_FENCE_LINE.finditer(answer))
-    if len(fences) == 1:
-        raise _Malformed("the code fence in the <answer> block is not closed")
-    if len(fences) > 2:
-        raise _Malformed("there is more than one code fence in the <answer> block")
     if fences:
-        answer = answer[fences[0].end() : fences[1].start()]
-    code = answer.strip("\n").rstrip()
+        answer = _inside(answer, fences)
+    code = answer.strip("\r\n").rstrip()
     if code[:1].isspace():  # all of it may be indented; otherwise not a character of it is touched
         code = textwrap.dedent(code)
     if not code.strip():
         raise _Malformed("the <answer> block is empty")
     return code
+
+
+def _inside(answer: str, fences: list[re.Match[str]]) -> str:
+    """What stands between the first fence and the last that can close it.
+
+    A program may hold such fences itself, in a text of several lines; two programs one after the other are no program.
+    """
+    marks = fences[0]["marks"]
+    closing = [each for each in fences[1:] if each["marks"].startswith(marks) and not each["info"].strip()]
+    if not closing:
+        raise _Malformed("the code fence in the <answer> block is not closed")
+    inner = answer[fences[0].end() : closing[-1].start()]
+    if closing[-1] is not fences[-1] or (len(closing) > 1 and not _is_python(inner)):
+        raise _Malformed("there is more than one code fence in the <answer> block")
+    return inner
+
+
+def _is_python(code: str) -> bool:
+    try:
+        ast.parse(textwrap.dedent(code))
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return True

@@ -41,7 +41,7 @@ def detection_phrases(code: str) -> Phrases:
         texts, unresolved = _collect(tree)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Phrases((), ())
-    return Phrases(split_phrases(",".join(texts)), tuple(sorted(set(unresolved))))
+    return Phrases(split_phrases("\n".join(texts)), tuple(sorted(set(unresolved))))
 
 
 def _collect(tree: ast.Module) -> tuple[list[str], list[int]]:
@@ -181,7 +181,7 @@ class _Values:
                 choices.append(self.of(part))
         for texts in product(*choices):
             plain = all(isinstance(text, str | int | float) for text in texts)
-            yield "".join(map(str, texts)) if plain else _UNKNOWN
+            yield _joined_by("", tuple(map(str, texts))) if plain else _UNKNOWN
 
     def _method(self, owner: ast.expr, method: str, arguments: list[ast.expr]) -> Iterator[Any]:
         for value in self.of(owner):
@@ -191,7 +191,7 @@ class _Values:
                 case str(), "join" if len(arguments) == 1:
                     for parts in self.of(arguments[0]):
                         known = isinstance(parts, tuple) and all(isinstance(part, str) for part in parts)
-                        yield value.join(parts) if known else _UNKNOWN
+                        yield _joined_by(value, parts) if known else _UNKNOWN
                 case dict(), "keys":
                     yield tuple(value)
                 case dict(), "values":
@@ -240,6 +240,12 @@ def _bindings(node: ast.AST, functions: dict[str, ast.arguments]) -> Iterator[tu
                 given = _argument(node, i, parameter.arg)
                 if given is not None:
                     yield ast.Name(parameter.arg), _Binding(given)
+
+
+def _joined_by(between: str, parts: tuple[str, ...]) -> Any:
+    """Too long a text is not even made: there may be hundreds of them."""
+    length = sum(map(len, parts)) + len(between) * len(parts)
+    return between.join(parts) if length <= 2 * _LONGEST else _UNKNOWN
 
 
 def _pairs(flat: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

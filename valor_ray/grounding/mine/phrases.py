@@ -68,7 +68,7 @@ async def _asked(code: str, sandbox: ProgramRunner, family: Family) -> tuple[Pro
         ended = result.status if ended is ProgramStatus.OK else ended
         if result.status in _ENDED:
             break
-    return ended, split_phrases(",".join(prompts))
+    return ended, split_phrases("\n".join(prompts))
 
 
 def _prompts(result: ProgramResult) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 # Marks that GroundingDINO or its tokenizer would read as a separator or a special token, and hyphens: the published
 # weights were trained on "coffee table" but are asked for "coffee-table".
+_MOST_APART = 16  # captions of a call from which on more are made only when those are full
 _BREAKS = re.compile(r"[.?!;:,\[\]_/\\|\-\u2010-\u2015\s]+")
 
 
@@ -41,6 +42,7 @@ def plan_captions(
 
     Phrases with the same normal form are asked once, under the spelling that came first. A phrase whose words are part
     of another's ("cube", "red cube") goes to another caption: in one caption they would compete for the same boxes.
+    That makes at most 16 captions, so that a list of "a", "a b", "a b c", ... does not need a forward pass a phrase.
     Phrases with no words are left out; one that exceeds the budget alone is cut at its end.
     """
     asked: dict[str, str] = {}
@@ -53,14 +55,21 @@ def plan_captions(
         tokens = tokenize(normal)[: room - 1]
         if not tokens:
             continue
-        for held in bins:
-            used = sum(len(ids) + 1 for _other, ids in held)
-            if used + len(tokens) + 1 <= room and not any(_nested(normal, other) for other, _ids in held):
-                held.append((normal, tokens))
-                break
+        fitting = [held for held in bins if _used(held) + len(tokens) + 1 <= room]
+        apart = [held for held in fitting if not any(_nested(normal, other) for other, _ids in held)]
+        if not apart and len(bins) < _MOST_APART:
+            fitting = []
+        for held in (apart or fitting)[:1]:
+            held.append((normal, tokens))
+            break
         else:
             bins.append([(normal, tokens)])
     return [_caption(held, asked, special) for held in bins]
+
+
+def _used(held: Sequence[tuple[str, list[int]]]) -> int:
+    """Tokens of the phrases, each with its full stop."""
+    return sum(len(ids) + 1 for _phrase, ids in held)
 
 
 def _nested(a: str, b: str) -> bool:

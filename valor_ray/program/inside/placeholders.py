@@ -12,8 +12,9 @@ from typing import Any
 
 from valor_ray.tools import split_phrases
 
-_OPTIONS = re.compile(r"options?\s*:?\s*[{\[(]([^})\]]+)[})\]]", re.IGNORECASE)
-_THING = r"(?:the |an? )?([\w-]+(?: [\w-]+)?)"
+# Prompts are the program's: every repetition is bounded or possessive, so that none takes long.
+OPTIONS = re.compile(r"options?\s{0,4}:?\s{0,4}[{\[(]([^})\]]{1,400}+)[})\]]", re.IGNORECASE)
+_THING = r"(?:the |an? )?([\w-]{1,40}(?: [\w-]{1,40})?)"
 _EITHER = re.compile(rf"\b{_THING},? or {_THING}\s*\?", re.IGNORECASE)
 _NUMERIC = re.compile(r"\b(how (many|much|tall|wide|long|far|big)|number|count|digits?)\b", re.IGNORECASE)
 _YES_NO = re.compile(
@@ -83,9 +84,9 @@ class PlaceholderTools:
 
 def vqa_answer(prompt: str, turn: int) -> str:
     """A short answer of the kind that the prompt asks for: one of its options, a number, yes or no, or a word."""
-    for pattern in (_OPTIONS, _EITHER):
+    for pattern in (OPTIONS, _EITHER):
         if match := pattern.search(prompt):
-            groups = match[1].split(",") if pattern is _OPTIONS else match.groups()
+            groups = match[1].split(",") if pattern is OPTIONS else match.groups()
             options = [option.strip().lower() for option in groups if option.strip()]
             if options:
                 return options[turn % len(options)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valor_ray.errors import ValorError
+from valor_ray.program.inside.placeholders import OPTIONS
 from valor_ray.program.inside.scene_words import GENERIC, LONGEST_PHRASE, Language, Reading, tokens
 from valor_ray.records import BBox, SceneObject, SymbolicScene
 from valor_ray.tools import split_phrases
@@ -21,8 +22,7 @@ from valor_ray.tools import split_phrases
 UNDECIDED, HANDED_ON = "undecided", "handed_on"
 _WHOLE = 0.9  # share of the picture from which on a box is the whole of it
 _FAR = 3.0  # depth of the background, in depths of the farthest object
-_OPTIONS = re.compile(r"options?\s*:?\s*[{\[(]([^})\]]+)[})\]]", re.IGNORECASE)
-_EITHER = re.compile(r"^(.*?)\b([\w-]+),? or (?:an? |the )?([\w-]+)\s*\??\s*$", re.IGNORECASE | re.DOTALL)
+_EITHER = re.compile(r"\b([\w-]{1,40}),? or (?:an? |the )?([\w-]{1,40})\s{0,4}\?? ?$", re.IGNORECASE)
 _IN_PICTURE = re.compile(r"\b(in|of|on) (the|this) (picture|image|photo(graph)?|scene)\b", re.IGNORECASE)
 _COUNT = re.compile(r"\b(how many|number of|count)\b", re.IGNORECASE)
 _YES_NO = re.compile(r"^\s*(is|are|does|do|can|has|have|was|were|could)\b", re.IGNORECASE)
@@ -215,11 +215,11 @@ def unread_phrases(
 def _options(prompt: str, language: Language) -> list[tuple[str, set[str]]]:
     """(text, what it means) for each choice of "red or blue?" and "Options: {red, blue}", if all are known words."""
     texts: list[str] = []
-    if listed := _OPTIONS.search(prompt):
+    if listed := OPTIONS.search(prompt):
         texts = [part.strip(" '\"") for part in listed[1].split(",") if part.strip()]
-    elif either := _EITHER.match(prompt):
-        before = re.findall(r"([\w-]+),", either[1])
-        texts = [*before, either[2], either[3]]
+    elif either := _EITHER.search(prompt.rstrip()):
+        before = re.findall(r"(?<![\w-])([\w-]++),", prompt[: either.start()])
+        texts = [*before, either[1], either[2]]
     meant = [(text.casefold(), _meaning(tokens(text), language)) for text in texts]
     return meant if len(meant) > 1 and all(values for _, values in meant) else []
 

@@ -8,9 +8,10 @@ from html import escape
 
 from markupsafe import Markup
 
+# a text that is not closed goes to the end of its line, so that none is looked at twice
 _TOKEN = re.compile(
     r"(?P<c>#.*)"
-    r"|(?P<s>[rfb]{0,2}(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'))"
+    r"|(?P<s>[rfb]{0,2}(?:\"(?:\\.?|[^\"\\])*+\"?|'(?:\\.?|[^'\\])*+'?))"
     r"|(?P<n>\b\d+(?:\.\d+)?\b)"
     r"|(?P<k>\b(?:" + "|".join(keyword.kwlist) + r")\b)"
 )

@@ -1,0 +1,22 @@
+from typing import Any
+
+import pytest
+
+from valor_ray.untrusted.cut import cut, cut_arguments
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, 7, "sofa", [1, 2, 3, 4], {"crop": [1, 2, 3, 4]}, "x" * 200])
+def test_short_values_stay(value: Any) -> None:
+    assert cut(value) == value
+
+
+def test_of_long_ones_the_start_or_the_kind_is_said() -> None:
+    assert cut("x" * 5000) == "x" * 200 + "… (5,000 characters)"
+    assert cut([[]] * 5000) == "(a list of 5,000, 20,000 characters of JSON)"
+    assert cut({"a": "b" * 300}) == "(a dict of 1, 309 characters of JSON)"
+    assert cut(10**300) == "(a long number)"
+
+
+def test_of_many_arguments_the_first_are_kept() -> None:
+    assert len(cut_arguments({str(number): 1 for number in range(100)})) == 8
+    assert cut_arguments({"n" * 100: "x" * 300}) == {"n" * 40: "x" * 200 + "… (300 characters)"}
