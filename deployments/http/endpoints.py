@@ -20,7 +20,6 @@ from deployments.http.input import read_fields, read_picture
 from deployments.http.schema.chat_fields import ChatReply, ChatRequest
 from deployments.http.schema.fields import (
     MAX_PHRASE_CHARS,
-    MAX_PHRASES,
     AnswerReply,
     AnswerRequest,
     DepthReply,
@@ -39,7 +38,7 @@ from valor_ray.records import Answer, DepthMap, Picture
 from valor_ray.report.kit.depth_colours import colour_depth
 from valor_ray.selecting.select import Select, answer_selected
 from valor_ray.selecting.select import to_json as selected_to_json
-from valor_ray.tools import LiveTools, split_phrases
+from valor_ray.tools import MAX_PHRASES, LiveTools, split_phrases
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ async def _chat(door: Door, _: Request, body: bytes) -> Response:
 
 def _phrases(asked: list[str] | str) -> tuple[str, ...]:
     """A list of phrases, or one text with commas between them."""
-    text = ",".join(asked) if isinstance(asked, list) else asked
+    text = "\n".join(asked) if isinstance(asked, list) else asked
     short = len(text) <= MAX_PHRASES * (MAX_PHRASE_CHARS + 10)  # with what stands between them
     phrases = split_phrases(text) if short else ()
     if not 1 <= len(phrases) <= MAX_PHRASES or any(len(phrase) > MAX_PHRASE_CHARS for phrase in phrases):

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from valor_ray.errors import ImageError, QuestionError, ServiceError, ValorError
+from valor_ray.untrusted.terminal import safe_line
 
 logger = logging.getLogger("ray.serve")
 MAX_MESSAGE = 2000  # characters: what a caller sent comes back to him in part only
@@ -74,7 +75,7 @@ def install(app: FastAPI) -> None:
     async def failed(request: Request, error: ValorError) -> Response:
         if isinstance(error, _CALLERS_FAULT):
             return error_response(400, error.code, str(error), param=error.code)
-        logger.warning("%s %s: %s", request.method, request.url.path[:100], error)
+        logger.warning("%s %s: %s", request.method, safe_line(request.url.path[:100]), safe_line(str(error)))
         return error_response(503 if isinstance(error, ServiceError) else 502, error.code, str(error))
 
     @app.exception_handler(HTTPException)

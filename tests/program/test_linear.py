@@ -1,10 +1,12 @@
 """Texts of programs, models and callers are read in time linear in them, at the sizes to which they are limited."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from growth import linear
 
+from valor_ray.errors import ToolError
 from valor_ray.judges.scene_questions import read_things
 from valor_ray.judges.sections import read_sections, write_sections
 from valor_ray.measure.answers import number
@@ -14,8 +16,8 @@ from valor_ray.program.inside.placeholders import vqa_answer
 from valor_ray.program.inside.scene_words import Language, tokens
 from valor_ray.program.inside.scene_world import _options
 from valor_ray.program.parse import parse_reply
+from valor_ray.queries.apart import normalised
 from valor_ray.queries.kinds import kind_of
-from valor_ray.queries.read import normalised
 from valor_ray.records import JudgeReply
 from valor_ray.report.kit.listing import listing
 from valor_ray.tools import check_call, split_phrases
@@ -23,10 +25,67 @@ from valor_ray.untrusted.terminal import safe
 
 LANGUAGE = Language((), {})
 PIECES = (
-    *("a", "a-", "a ", " ", "-", "a,", ",a ", " or ", "a or ", "the a ", "option", "option ", "options: ", "option["),
-    *("options: [a", "{", "a. ", ". ", ".", "/", "/a", "//a", '"', '"\\', "'\\", "\\", "#", "1", "1.", "is ", "\n"),
-    *("```\n", "````\n", "  ```", "~~~\n", "<plan>", "<answer ", "< ", "<think>", "</think>", "</answer", "\r\n"),
-    *("\x1b[", "é", "\u202e", "how many ", "number of ", "<<<plan 00000000>>>\n", "\t", " \n", "\n\t", "'", "rb'"),
+    *(
+        "a",
+        "a-",
+        "a ",
+        " ",
+        "-",
+        "a,",
+        ",a ",
+        " or ",
+        "a or ",
+        "the a ",
+        "option",
+        "option ",
+        "options: ",
+        "option[",
+    ),
+    *(
+        "options: [a",
+        "{",
+        "a. ",
+        ". ",
+        ".",
+        "/",
+        "/a",
+        "//a",
+        '"',
+        '"\\',
+        "'\\",
+        "\\",
+        "#",
+        "1",
+        "1.",
+        "is ",
+        "\n",
+    ),
+    *(
+        "```\n",
+        "````\n",
+        "  ```",
+        "~~~\n",
+        "<plan>",
+        "<answer ",
+        "< ",
+        "<think>",
+        "</think>",
+        "</answer",
+        "\r\n",
+    ),
+    *(
+        "\x1b[",
+        "é",
+        "\u202e",
+        "how many ",
+        "number of ",
+        "<<<plan 00000000>>>\n",
+        "\t",
+        " \n",
+        "\n\t",
+        "'",
+        "rb'",
+    ),
 )
 READERS: dict[str, Callable[[str], object]] = {
     "vqa": lambda text: vqa_answer(text, 0),
@@ -61,7 +120,5 @@ def test_a_call_with_the_longest_prompt_is_checked_at_once() -> None:
 
 
 def _checked(prompt: str) -> None:
-    try:
+    with suppress(ToolError):
         check_call("gd_detect", {"img_pth": "image.png", "prompt": prompt}, (640, 480))
-    except Exception as error:
-        assert type(error).__name__ == "ToolError"

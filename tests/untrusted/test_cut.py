@@ -5,7 +5,9 @@ import pytest
 from valor_ray.untrusted.cut import cut, cut_arguments
 
 
-@pytest.mark.parametrize("value", [None, True, 1.5, 7, "sofa", [1, 2, 3, 4], {"crop": [1, 2, 3, 4]}, "x" * 200])
+@pytest.mark.parametrize(
+    "value", [None, True, 1.5, 7, "sofa", [1, 2, 3, 4], {"crop": [1, 2, 3, 4]}, "x" * 200]
+)
 def test_short_values_stay(value: Any) -> None:
     assert cut(value) == value
 

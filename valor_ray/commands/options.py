@@ -8,10 +8,11 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from valor_ray.config.on_disk import on_disk
 from valor_ray.errors import ConfigError, ValorError
+from valor_ray.untrusted.terminal import safe, safe_json
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -97,20 +98,32 @@ def exit_code(
     try:
         return work()
     except ValorError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        show(f"{name}: {error}", file=sys.stderr)
         if as_json:
             print_json({"error": {"code": error.code, "message": str(error)}})
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        print(f"{name}: {interrupted}", file=sys.stderr)
+        show(f"{name}: {interrupted}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as with `valor ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
+def show(*values: object, file: TextIO | None = None, end: str = "\n", flush: bool = False) -> None:
+    """Print for a user. What others said (programs, models, judges, servers) cannot speak to the terminal.
+
+    Characters that the stream cannot take are spelt out.
+    """
+    encoding = (file or sys.stdout).encoding or "utf-8"
+    texts = (safe(str(value)).encode(encoding, "backslashreplace").decode(encoding) for value in values)
+    print(*texts, file=file, end=end, flush=flush)
+
+
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """One line of JSON on stdout, all of it ASCII where stdout cannot take more."""
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    print(safe_json(json.dumps(value, ensure_ascii=plain)), flush=True)
 
 
 def local_path(text: str) -> Path:

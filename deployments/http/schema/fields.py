@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from deployments.http.errors import RequestError
+from valor_ray.tools import MAX_PHRASES
 
-MAX_PHRASES = 64  # a detector's prompt is a few hundred tokens long
 MAX_PHRASE_CHARS = 100
 M = TypeVar("M", bound=BaseModel)
 

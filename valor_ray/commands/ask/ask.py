@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from valor_ray.client.ask import DEFAULT_URL, ask
-from valor_ray.commands.options import add_json, add_selection, local_path, print_json
+from valor_ray.commands.options import add_json, add_selection, local_path, print_json, show
 
 HELP = "Ask a question about a picture (needs a running `valor serve`)."
 EPILOG = """\
@@ -64,24 +64,24 @@ def _token(variable: str | None) -> str | None:
 def _show(result: dict[str, Any]) -> None:
     """The answer alone on stdout; how it came about on stderr."""
     if result["plan"]:
-        print(f"plan\n{_indented(result['plan'])}\n\nprogram\n{_indented(result['code'])}\n", file=sys.stderr)
+        show(f"plan\n{_indented(result['plan'])}\n\nprogram\n{_indented(result['code'])}\n", file=sys.stderr)
     for call in result["trace"]:
         arguments = ", ".join(f"{name}={_short(value)}" for name, value in call["args"].items())
         outcome = call["error"] or _short(call["result"])
-        print(
+        show(
             f"  line {call['line']}: {call['tool']}({arguments}) -> {outcome}  [{call['ms']:.0f} ms]",
             file=sys.stderr,
         )
     for number, one in enumerate(result.get("candidates", ())):
-        print(_candidate(one, number == result["selection"]["chosen"]), file=sys.stderr)
+        show(_candidate(one, number == result["selection"]["chosen"]), file=sys.stderr)
     if "selection" in result:
-        print(f"  {_of_selection(result['selection'])}", file=sys.stderr)
+        show(f"  {_of_selection(result['selection'])}", file=sys.stderr)
     if result["error"]:
-        print(f"valor ask: {result['error']}", file=sys.stderr)
+        show(f"valor ask: {result['error']}", file=sys.stderr)
     else:
         answer = result["answer"]
-        print(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
-    print(f"({result['seconds']:.1f} s)", file=sys.stderr)
+        show(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+    show(f"({result['seconds']:.1f} s)", file=sys.stderr)
 
 
 def _candidate(one: dict[str, Any], chosen: bool) -> str:

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from valor_ray.commands.options import add_profile, load_config, local_path, positive
+from valor_ray.commands.options import add_profile, load_config, local_path, positive, show
 from valor_ray.doctor.listening import free_port
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def run(args: Namespace) -> int:
             depths = depth_maps(iter({question.image for question in questions}), url, token)
         _say("stopping the app")
     page = write_page(args.out / "index.html", outcomes, depths, _models(config))
-    print("\n".join(rows(outcomes)))
-    print(
+    show("\n".join(rows(outcomes)))
+    show(
         f"app up in {up:.0f} s, all done in {time.monotonic() - start:.0f} s, "
         f"peak memory {memory.peak_bytes / 2**30:.1f} GiB\npage: {page.resolve()}"
     )
@@ -94,4 +94,4 @@ def _models(config: Config) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"valor demo: {line}", file=sys.stderr, flush=True)
+    show(f"valor demo: {line}", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 
-from valor_ray.commands.options import JUDGE_FILE, add_profile, interrupt_on_signals, load_config
+from valor_ray.commands.options import JUDGE_FILE, add_profile, interrupt_on_signals, load_config, show
 
 HELP = "Start the app: models, HTTP API and page."
 EPILOG = f"""\
@@ -57,4 +57,4 @@ def run(args: Namespace) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"valor serve: {line}", file=sys.stderr, flush=True)
+    show(f"valor serve: {line}", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import redirect_stdout
 from typing import Any
 
-from valor_ray.commands.options import add_json, local_path, positive, print_json
+from valor_ray.commands.options import add_json, local_path, positive, print_json, show
 
 HELP = "Measure a part against the plain way of doing the same, as a ratio."
 EPILOG = """\
@@ -224,11 +224,11 @@ def _module(name: str) -> Any:
 def _show(result: dict[str, Any], indent: str = "") -> None:
     for key, value in result.items():
         if isinstance(value, dict):
-            print(f"{indent}{key}")
+            show(f"{indent}{key}")
             _show(value, indent + "  ")
         else:
-            print(f"{indent}{key:<24}{value}")
+            show(f"{indent}{key:<24}{value}")
 
 
 def _say(line: str) -> None:
-    print(f"valor bench: {line}", file=sys.stderr, flush=True)
+    show(f"valor bench: {line}", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from valor_ray.commands.options import add_json, interrupt_on_signals, local_path, positive, print_json
+from valor_ray.commands.options import add_json, interrupt_on_signals, local_path, positive, print_json, show
 from valor_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def run(args: Namespace) -> int:
     if args.json:
         print_json(record)
     else:
-        print((args.folder / "controls.txt").read_text(encoding="utf-8"), end="")
-        print(f"table: {(args.folder / 'controls.json').resolve()}")
+        show((args.folder / "controls.txt").read_text(encoding="utf-8"), end="")
+        show(f"table: {(args.folder / 'controls.json').resolve()}")
     return 0
 
 
@@ -126,4 +126,4 @@ def _count(text: str) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"valor controls: {line}", file=sys.stderr, flush=True)
+    show(f"valor controls: {line}", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from valor_ray.commands.options import (
     local_path,
     positive,
     print_json,
+    show,
 )
 from valor_ray.doctor.listening import free_port
 from valor_ray.errors import ConfigError
@@ -149,12 +150,12 @@ def _asker(url: str, token: str | None) -> Any:
 def _show(report: EvalReport) -> None:
     from valor_ray.benchmarks.runner import Share
 
-    print(f"{'family':<14}{'n':>6}{'right':>8}   95 % interval")
+    show(f"{'family':<14}{'n':>6}{'right':>8}   95 % interval")
     total = Share(report.n, report.accuracy, report.ci)
     for name, share in {**report.by_family, "all": total}.items():
-        print(f"{name:<14}{share.n:>6}{share.accuracy:>8.1%}   {share.ci[0]:.1%} – {share.ci[1]:.1%}")
-    print(f"{report.failures} without an answer; {report.seconds:.0f} s")
+        show(f"{name:<14}{share.n:>6}{share.accuracy:>8.1%}   {share.ci[0]:.1%} – {share.ci[1]:.1%}")
+    show(f"{report.failures} without an answer; {report.seconds:.0f} s")
 
 
 def _say(line: str) -> None:
-    print(f"valor eval: {line}", file=sys.stderr, flush=True)
+    show(f"valor eval: {line}", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from valor_ray.commands.options import add_json, local_path, print_json
+from valor_ray.commands.options import add_json, local_path, print_json, show
 from valor_ray.errors import ConfigError
 
 HELP = "Make the page of a run: curves, before and after, rollouts to read."
@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
     if args.json:
         print_json(report)
     else:
-        print("\n".join([*lines, f"page: {page.resolve()}"]))
+        show("\n".join([*lines, f"page: {page.resolve()}"]))
     return 0
 
 

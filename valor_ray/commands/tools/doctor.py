@@ -6,7 +6,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from valor_ray.commands.options import add_json, add_profile, load_config, print_json
+from valor_ray.commands.options import add_json, add_profile, load_config, print_json, show
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -60,14 +60,14 @@ def run(args: Namespace) -> int:
         checks.append(check)
         if not args.json:
             mark = "ok  " if check.ok else "FAIL" if check.needed else "note"
-            print(f"{mark}  {check.name:<15} {check.detail}")
+            show(f"{mark}  {check.name:<15} {check.detail}")
             if check.fix:
-                print(f"      {'':<15} -> {check.fix}")
+                show(f"      {'':<15} -> {check.fix}")
     well = all(check.ok for check in checks if check.needed)
     if args.json:
         print_json({"ok": well, "checks": [asdict(check) for check in checks]})
     elif well:
-        print("Ready. Next: valor demo --out demo/" if not config.wants_gpus else "Ready.")
+        show("Ready. Next: valor demo --out demo/" if not config.wants_gpus else "Ready.")
     return 0 if well else 1
 
 
@@ -83,4 +83,4 @@ def _show_settings(config: Config, prefix: str, as_json: bool) -> None:
     for setting in chosen:
         value = setting["value"]
         text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-        print(f"{setting['key']:<{wide}}  {text:<20}  {setting['description']}")
+        show(f"{setting['key']:<{wide}}  {text:<20}  {setting['description']}")

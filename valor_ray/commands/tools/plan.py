@@ -6,7 +6,15 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from valor_ray.commands.options import add_json, add_profile, load_config, local_path, positive, print_json
+from valor_ray.commands.options import (
+    add_json,
+    add_profile,
+    load_config,
+    local_path,
+    positive,
+    print_json,
+    show,
+)
 
 HELP = "Split a number of GPUs between learner and policy replicas: seconds of a step, and what that assumes."
 EPILOG = """\
@@ -62,26 +70,26 @@ def run(args: Namespace) -> int:
 def _show(planned: Mapping[str, Any]) -> None:
     split, stages = planned["split"], planned["stages"]
     best = {**split, "seconds_per_step": planned["seconds_per_step"], "bound_by": planned["bound_by"]}
-    print(
+    show(
         f"{planned['gpus']} x {planned['card']}: " + " ".join(f"--set {word}" for word in planned["settings"])
     )
-    print("  ".join(f"{name:>9}" for name in _COLUMNS))
+    show("  ".join(f"{name:>9}" for name in _COLUMNS))
     for number, each in enumerate((best, *planned["alternatives"])):
         cells = (
             *(each["learner_processes"], each["policy_replicas"], f"{each['idle_gpus']:g}"),
             *(f"{each['seconds_per_step']:.1f}", each["bound_by"]),
         )
-        print("  ".join(f"{cell:>9}" for cell in cells) + ("   <- best" if not number else ""))
-    print("stages of a step, s:  " + ", ".join(f"{name} {value:g}" for name, value in stages.items()))
-    print(
+        show("  ".join(f"{cell:>9}" for cell in cells) + ("   <- best" if not number else ""))
+    show("stages of a step, s:  " + ", ".join(f"{name} {value:g}" for name, value in stages.items()))
+    show(
         "at work:              "
         + ", ".join(f"{name} {value:.0%}" for name, value in planned["utilisation"].items())
     )
-    print(
+    show(
         f"evaluation:           {split['evaluation_gpus']:g} GPUs, idle ones or the learner's, before and after"
     )
     if split["idle_gpus"] > 0:
-        print("idle GPUs would help only with larger steps (grpo.prompts), or shorter other stages")
-    print("assumes")
+        show("idle GPUs would help only with larger steps (grpo.prompts), or shorter other stages")
+    show("assumes")
     for each in planned["assumptions"]:
-        print(f"  {each['name']:<22}{each['value']:<9g}{each['source']}")
+        show(f"  {each['name']:<22}{each['value']:<9g}{each['source']}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from valor_ray.client.ask import DEFAULT_URL
-from valor_ray.commands.options import add_json, add_profile, load_config, local_path, print_json
+from valor_ray.commands.options import add_json, add_profile, load_config, local_path, print_json, show
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -53,7 +53,7 @@ def run(args: Namespace) -> int:
         code = sys.stdin.read() if str(args.file) == "-" else args.file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        print(f"valor run-program: cannot read {args.file}: {reason}", file=sys.stderr)
+        show(f"valor run-program: cannot read {args.file}: {reason}", file=sys.stderr)
         return 2
     result = asyncio.run(_run(args, load_config(args), code))
     if args.json:
@@ -103,16 +103,16 @@ def _show(result: ProgramResult) -> None:
         arguments = ", ".join(
             f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.args.items()
         )
-        print(
+        show(
             f"  line {call.line}: {call.tool}({arguments}) -> {outcome[:100]}  [{call.ms:.0f} ms]",
             file=sys.stderr,
         )
     if result.output:
-        print(result.output.rstrip("\n"), file=sys.stderr)
+        show(result.output.rstrip("\n"), file=sys.stderr)
     if result.status == "ok":
         answer = result.answer
-        print(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+        show(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
     else:
         where = f" (line {result.line})" if result.line else ""
-        print(f"valor run-program: {result.status}: {result.error}{where}", file=sys.stderr)
-    print(f"({result.seconds:.2f} s)", file=sys.stderr)
+        show(f"valor run-program: {result.status}: {result.error}{where}", file=sys.stderr)
+    show(f"({result.seconds:.2f} s)", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from valor_ray.commands.options import add_json, local_path, positive, print_json
+from valor_ray.commands.options import add_json, local_path, positive, print_json, show
 
 HELP = "Render tabletop scenes to files, with questions, boxes, depth and answers."
 EPILOG = """\
@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
     if args.json:
         print_json({"out": str(args.out), **counts})
     else:
-        print(
+        show(
             f"Wrote {', '.join(f'{n} {what}' for what, n in counts.items())} to {args.out}/", file=sys.stderr
         )
     return 0

@@ -15,6 +15,7 @@ from valor_ray.commands.options import (
     interrupt_on_signals,
     load_config,
     print_json,
+    show,
 )
 from valor_ray.commands.train.offline import SCENES
 from valor_ray.runs.store.place import looked_at, run_path, shown, stored, url_of
@@ -143,24 +144,24 @@ def _finetune(args: Namespace, config: Config) -> dict[str, Any]:
 
 
 def _show(report: dict[str, Any], args: Namespace) -> None:
-    print(f"{report['steps']} steps on {report['pictures']} pictures, {report['minutes']:.1f} minutes")
+    show(f"{report['steps']} steps on {report['pictures']} pictures, {report['minutes']:.1f} minutes")
     sure = ""
     if report["gain_ci"]:
         low, high = report["gain_ci"]
         sure = f"   gain {report['gain']:+.1f} [{low:+.1f}, {high:+.1f}]"
-    print(f"AP50 held-out     {_points(report['ap50_start'])} -> {_points(report['ap50_end'])}{sure}")
-    print(
+    show(f"AP50 held-out     {_points(report['ap50_start'])} -> {_points(report['ap50_end'])}{sure}")
+    show(
         f"general mAP       {_points(report['general_map_start'])} -> {_points(report['general_map_end'])}"
         f"   {report['verdict'] or ''}"
     )
     if report["published"]:
-        print(f"published: {report['published']}, {report['weights']}")
+        show(f"published: {report['published']}, {report['weights']}")
         words = "" if args.profile == "local" else f" --profile {shlex.quote(args.profile)}"
         if url_of(args.folder) is None:
-            print(f"use it: valor serve{words} --follow {shlex.quote(str(args.folder))}")
+            show(f"use it: valor serve{words} --follow {shlex.quote(str(args.folder))}")
     else:
-        print("published: nothing; services keep the detector they have")
-    print(f"page: {shown(args.folder.resolve())}/report.html")
+        show("published: nothing; services keep the detector they have")
+    show(f"page: {shown(args.folder.resolve())}/report.html")
 
 
 def _points(value: float | None) -> str:
@@ -175,4 +176,4 @@ def _count(text: str) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"valor train: {line}", file=sys.stderr, flush=True)
+    show(f"valor train: {line}", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from valor_ray.commands.options import (
     interrupt_on_signals,
     load_config,
     print_json,
+    show,
 )
 from valor_ray.runs.store.place import looked_at, run_path, shown, stored
 
@@ -187,14 +188,14 @@ def _read(folder: Path, config: Config, pictures: Path | None = None) -> list[Qu
 
 def _show(report: dict[str, Any], folder: Path) -> None:
     precision = report["precision_by_stage"] or {}
-    print(f"{'stage':<14}{'boxes left':>12}{'precision':>12}")
+    show(f"{'stage':<14}{'boxes left':>12}{'precision':>12}")
     for stage, boxes in report["boxes_left"].items():
         share = precision.get(stage)
-        print(f"{stage:<14}{boxes:>12}{'–' if share is None else f'{share:.3f}':>12}")
+        show(f"{stage:<14}{boxes:>12}{'–' if share is None else f'{share:.3f}':>12}")
     lost = report["recall_lost"]
     if lost is not None:
-        print(f"recall lost by the checks: {lost:.1f} points")
-    print(
+        show(f"recall lost by the checks: {lost:.1f} points")
+    show(
         f"{report['images']} pictures, {report['with_missing']} of them lack verdicts, {report['failed']} failed; "
         f"{report['calls']} calls, {report['cache_hits']} answers from the cache, ${report['cost_usd']:.4f}; "
         f"{report['minutes']:.1f} min\nset: {shown(folder.resolve())}/dataset\n"
@@ -203,4 +204,4 @@ def _show(report: dict[str, Any], folder: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"valor mine: {line}", file=sys.stderr, flush=True)
+    show(f"valor mine: {line}", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.commands.options import show
 from valor_ray.placement.nodes import Node, Rule, assumed_nodes
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def check_here(config: Config, rule: Rule, wanted: float) -> None:
 
 def print_plan(planned: Mapping[str, Any], width: int) -> None:
     for name, value in _flat(planned):
-        print(f"{name:<{width}}{'–' if value is None else value}")
+        show(f"{name:<{width}}{'–' if value is None else value}")
 
 
 def _here() -> Node:

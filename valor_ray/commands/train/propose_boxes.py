@@ -34,6 +34,7 @@ from valor_ray.commands.options import (
     local_path,
     positive,
     print_json,
+    show,
 )
 from valor_ray.errors import ConfigError
 
@@ -179,21 +180,21 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def _show(report: dict[str, Any], out: Path) -> None:
-    print(f"{'':<14}{'generator':>24}{'verified':>24}")
-    print(f"{'boxes':<14}{report['generator']['boxes']:>24}{report['verified']['boxes']:>24}")
+    show(f"{'':<14}{'generator':>24}{'verified':>24}")
+    show(f"{'boxes':<14}{report['generator']['boxes']:>24}{report['verified']['boxes']:>24}")
     for name in ("precision", "recall", "f1", "mean_iou"):
         cells = (_figure(report[method], name) for method in ("generator", "verified"))
-        print(f"{name.replace('_', ' '):<14}" + "".join(f"{cell:>24}" for cell in cells))
+        show(f"{name.replace('_', ' '):<14}" + "".join(f"{cell:>24}" for cell in cells))
     slips = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in report["slips"].items())
     if report["calibration"] is not None:
-        print(_scores(report["calibration"]))
-    print(
+        show(_scores(report["calibration"]))
+    show(
         f"{report['images']} pictures in both columns, boxes by {report['model']} as {report['format']}; of its boxes: "
         f"{slips}; without an answer: {report['missing']} pictures\n"
         f"{report['calls']} calls, ${report['cost_usd']:.4f}; {report['minutes']:.1f} min; {out / 'report.html'}"
     )
     if report["note"]:
-        print(report["note"])
+        show(report["note"])
 
 
 def _figure(figures: dict[str, Any], name: str) -> str:
@@ -209,4 +210,4 @@ def _scores(calibration: dict[str, Any]) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"propose_boxes: {line}", file=sys.stderr, flush=True)
+    show(f"propose_boxes: {line}", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from valor_ray.commands.options import (
     load_config,
     local_path,
     print_json,
+    show,
 )
 from valor_ray.errors import ConfigError
 from valor_ray.runs.store.place import looked_at, run_path, shown, stored, url_of
@@ -230,26 +231,26 @@ def _show(report: dict[str, Any], args: Namespace) -> None:
         value = report.get(name)
         return "–" if value is None else f"{value:.3f}"
 
-    print(f"steps {report['steps']}, {report['minutes'] or 0:.1f} minutes of training")
-    print(f"mean reward     {share('reward_start')} -> {share('reward_end')}")
-    print(f"all heads yes   {share('all_heads_start')} -> {share('all_heads_end')}")
-    print(f"right answers   {share('accuracy_start')} -> {share('accuracy_end')}", end="")
+    show(f"steps {report['steps']}, {report['minutes'] or 0:.1f} minutes of training")
+    show(f"mean reward     {share('reward_start')} -> {share('reward_end')}")
+    show(f"all heads yes   {share('all_heads_start')} -> {share('all_heads_end')}")
+    show(f"right answers   {share('accuracy_start')} -> {share('accuracy_end')}", end="")
     if report.get("gain_ci"):
         low, high = report["gain_ci"]
-        print(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
+        show(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
     if report.get("cut"):
-        print(f"\ncut at the limit {report['cut']:.1%} of the replies (grpo.max_tokens)", end="")
-    print(f"\npage: {shown(args.folder.resolve())}/report.html")
+        show(f"\ncut at the limit {report['cut']:.1%} of the replies (grpo.max_tokens)", end="")
+    show(f"\npage: {shown(args.folder.resolve())}/report.html")
     if report.get("stopped"):
-        print(f"stopped: {report['stopped']}")
+        show(f"stopped: {report['stopped']}")
     if url_of(args.folder) is not None:
-        print(f"weights: {shown(args.folder)}/weights, Hugging Face format")
+        show(f"weights: {shown(args.folder)}/weights, Hugging Face format")
     elif (weights := newest_weights(args.folder)) is not None:
         own = [word for word in args.overrides if word.startswith("policy.") and "policy.model=" not in word]
         words = ["" if args.profile == "local" else f" --profile {shlex.quote(args.profile)}"]
         words += [f" --set {shlex.quote(word)}" for word in (*own, f"policy.model={weights.resolve()}")]
-        print(f"use it: valor serve{''.join(words)}   (the same with valor eval)")
+        show(f"use it: valor serve{''.join(words)}   (the same with valor eval)")
 
 
 def _say(line: str) -> None:
-    print(f"valor train: {line}", file=sys.stderr, flush=True)
+    show(f"valor train: {line}", file=sys.stderr, flush=True)

@@ -29,6 +29,7 @@ from valor_ray.commands.options import (
     load_config,
     local_path,
     positive,
+    show,
 )
 from valor_ray.errors import ConfigError, QuestionError
 from valor_ray.runs.at_once import each
@@ -152,4 +153,4 @@ def _work(args: argparse.Namespace) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"sample_replies: {line}", file=sys.stderr, flush=True)
+    show(f"sample_replies: {line}", file=sys.stderr, flush=True)

@@ -18,6 +18,7 @@ from valor_ray.commands.options import (
     local_path,
     positive,
     print_json,
+    show,
 )
 from valor_ray.runs.store.place import run_path, shown, stored
 
@@ -91,20 +92,20 @@ def run(args: Namespace) -> int:
 def _show(report: dict[str, Any], out: Path) -> None:
     from valor_ray.report.score.summary import asked
 
-    print(f"{'head':<12}{'yes':>8}{'no':>8}{'missing':>9}{'rate':>8}   95 % interval")
+    show(f"{'head':<12}{'yes':>8}{'no':>8}{'missing':>9}{'rate':>8}   95 % interval")
     for name, head in asked(report["heads"]).items():
         rate = "–" if head["rate"] is None else f"{head['rate']:.1%}"
         low, high = head["ci95"]
-        print(
+        show(
             f"{name:<12}{head['yes']:>8}{head['no']:>8}{head['missing']:>9}{rate:>8}   {low:.1%} – {high:.1%}"
         )
     if report["scenes_missing"] is not None:
-        print(
+        show(
             f"scene tests: {report['scenes_left_out']:.1%} of the replies are to questions that they do not apply to, "
             f"{report['scenes_missing']:.1%} have no verdict; {report['judge_calls_per_reply']:.2f} judge calls a reply"
         )
     mean = "–" if report["mean_reward"] is None else f"{report['mean_reward']:.3f}"
-    print(
+    show(
         f"mean reward {mean} over {report['scored']} of {report['replies']} replies; {report['missing']} missing, "
         f"{report['failed']} failed; {report['calls']} calls, {report['cache_hits']} answers from the cache, "
         f"${report['cost_usd']:.4f}; {report['seconds']:.1f} s\npage: {shown(out.resolve())}/report.html"
@@ -112,4 +113,4 @@ def _show(report: dict[str, Any], out: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"valor score: {line}", file=sys.stderr, flush=True)
+    show(f"valor score: {line}", file=sys.stderr, flush=True)

@@ -31,6 +31,7 @@ from valor_ray.commands.options import (
     local_path,
     positive,
     print_json,
+    show,
 )
 from valor_ray.errors import ConfigError
 
@@ -118,7 +119,7 @@ def _work(args: argparse.Namespace) -> int:
 
 def _show(summary: dict[str, Any], out: Path) -> None:
     kinds = ", ".join(f"{count} {kind}" for kind, count in summary["kinds"].items())
-    print(
+    show(
         f"{summary['written']} questions written to {out}, {summary['before']} were there; of all: {kinds}\n"
         f"bad pictures: {summary['failed']}; without an answer: {summary['missing']}; with no question of use: "
         f"{summary['unusable']} (see {out.with_name('failed.jsonl')})\n"
@@ -128,4 +129,4 @@ def _show(summary: dict[str, Any], out: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"write_queries: {line}", file=sys.stderr, flush=True)
+    show(f"write_queries: {line}", file=sys.stderr, flush=True)
