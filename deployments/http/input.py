@@ -12,9 +12,9 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from deployments.http.by_url.fetch import fetch
 from deployments.http.errors import RequestError
 from deployments.http.schema.fields import checked
-from deployments.http.url_image import fetch
 from valor_ray import images
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError

@@ -42,7 +42,7 @@ class PictureWorker(PoolWorker):
         """detector, gateway: names of their apps. part: of the gateway's deployment."""
         from ray import serve
 
-        from deployments.http.url_image import fetch
+        from deployments.http.by_url.fetch import fetch
         from deployments.ports import RemoteDetector, RemoteJudge
 
         self._config, self._fetch = config, fetch

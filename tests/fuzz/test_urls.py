@@ -12,8 +12,8 @@ import httpcore
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployments.http.by_url.public_address import is_public
 from deployments.http.input import read_picture
-from deployments.http.public_address import is_public
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 

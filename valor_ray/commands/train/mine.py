@@ -148,7 +148,7 @@ def mine_into(folder: Path, config: Config, *, in_process: bool) -> dict[str, An
         queries = _queries(folder, config)
     host: MineHost
     if in_process:
-        from deployments.http.url_image import fetch
+        from deployments.http.by_url.fetch import fetch
         from valor_ray.grounding.mine.local import LocalMineHost
 
         host = LocalMineHost(fetch)

@@ -10,7 +10,7 @@ from functools import cache
 
 import httpx
 
-from deployments.http.public_address import resolve_public
+from deployments.http.by_url.public_address import resolve_public
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 

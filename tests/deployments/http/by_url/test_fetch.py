@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from deployments.http import url_image
+from deployments.http.by_url import fetch as fetching
+from deployments.http.by_url.fetch import fetch
 from deployments.http.input import read_picture
-from deployments.http.url_image import fetch
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 
@@ -125,7 +125,7 @@ def test_a_body_in_very_small_pieces_is_given_up(port: int) -> None:
 
 
 def test_slow_servers_are_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(url_image, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(fetching, "TIMEOUT_S", 0.3)
     with pytest.raises(ImageError, match="could not be read"):
         get(f"http://pictures.example:{port}/slow")
 

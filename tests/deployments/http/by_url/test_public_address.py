@@ -11,8 +11,8 @@ import pytest
 from hostile_pictures import encode
 from PIL import Image
 
-from deployments.http import public_address
-from deployments.http.public_address import is_public, resolve_public
+from deployments.http.by_url import public_address
+from deployments.http.by_url.public_address import is_public, resolve_public
 from valor_ray import images
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
