@@ -24,6 +24,9 @@ judge.yaml, your own judge over the profile local (with a line `base: gpu`, over
     model: my-llm
     api_key_env: JUDGE_API_KEY   # the variable that holds the key; null: none is needed
     requests_per_minute: 600     # the account's limit
+    price_in: 0.25               # US dollars per million tokens, for estimates and accounts
+    price_out: 2.0
+    max_cost_usd: 20             # then the run ends; the same command with a higher one goes on
     extra: {reasoning_effort: minimal}   # further fields of each request
   vlm:                           # what is asked about pictures; without this section, judge
     base_url: https://host/v1

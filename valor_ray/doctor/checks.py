@@ -199,7 +199,7 @@ def _model(part: str, setting: str) -> Check:
 
 
 def _endpoint(config: JudgeConfig, part: Part) -> Check:
-    """Keys only: nothing is called, as a call may cost money."""
+    """Keys and headers only: `doctor.judge` calls."""
     hosted = [f"{one.model} at {one.base_url}" for one in config.endpoints(part).values() if one.base_url]
     if not hosted:
         return Check(part, True, "offline judge, started with the app")
@@ -207,7 +207,7 @@ def _endpoint(config: JudgeConfig, part: Part) -> Check:
         config.check_keys(part)
     except ConfigError as error:
         return Check(part, False, "; ".join(hosted), str(error))
-    return Check(part, True, f"{'; '.join(hosted)}, not called here")
+    return Check(part, True, f"{'; '.join(hosted)}, its key is set")
 
 
 def _browser() -> Check:

@@ -11,10 +11,11 @@ from valor_ray.commands.options import add_json, add_profile, load_config, print
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
-HELP = "Check this machine: versions, memory, sandbox, port, model files, GPUs, mining; list the settings."
+HELP = "Check this machine: versions, memory, sandbox, port, model files, GPUs, mining, your judge; list the settings."
 EPILOG = """\
 examples:
   valor doctor
+  valor doctor --profile judge.yaml        does your judge judge? two verdicts, a picture, tokens, price
   valor doctor --profile gpu --json        also GPUs, driver, RAM, disks, the model hub, keys
   valor doctor --profile gpu --run s3://bucket/runs/first
   valor doctor --set grounding.queries=photos/queries.jsonl    would `valor mine` take these?
@@ -36,6 +37,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--run", dest="folder", metavar="DIR", help="where a run is to be: can this machine keep it there?"
     )
+    parser.add_argument(
+        "--no-calls",
+        action="store_true",
+        help="do not try judge and VLM: some five calls each, less than a cent",
+    )
     add_profile(parser)
     add_json(parser)
 
@@ -50,12 +56,16 @@ def run(args: Namespace) -> int:
 
     from valor_ray.doctor.checks import examine
     from valor_ray.doctor.gpu import examine_gpu
+    from valor_ray.doctor.judge import examine_judge
     from valor_ray.doctor.mining import examine_mining
     from valor_ray.queries.read import read_queries
 
     checks = []
     for check in chain(
-        examine(config), examine_gpu(config, args.folder), examine_mining(config, read_queries)
+        examine(config),
+        examine_gpu(config, args.folder),
+        examine_mining(config, read_queries),
+        () if args.no_calls else examine_judge(config),
     ):
         checks.append(check)
         if not args.json:

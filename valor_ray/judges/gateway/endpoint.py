@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import JudgeError
@@ -58,6 +58,18 @@ class Asked:
     usage: Usage  # of all tries
     throttled: int  # tries that got 429
     hedged: bool
+
+
+@dataclass
+class Took:
+    """What the answers of a gateway's life took."""
+
+    calls: int = 0
+    latency_s: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usage_said: bool = True  # False: some completion did not say, and was estimated
+    forms: set[str] = field(default_factory=set)  # in which the schema was asked for
 
 
 @dataclass
@@ -112,6 +124,7 @@ class EndpointCalls:
         self._each_usd = self._cost(*_FIRST_TOKENS)
         self._said: set[str] = set()
         self.totals = {"tries": 0, "hedges": 0}
+        self.took = Took()
 
     @property
     def up(self) -> bool:
@@ -142,6 +155,11 @@ class EndpointCalls:
             raise
         if asked.content is None:
             await self._for_nothing(work)
+        else:
+            self.took.calls += 1
+            self.took.latency_s += asked.usage.latency_s
+            self.took.prompt_tokens += asked.usage.prompt_tokens
+            self.took.completion_tokens += asked.usage.completion_tokens
         return asked
 
     def stored(self, usage: Usage) -> None:
@@ -198,6 +216,7 @@ class EndpointCalls:
         if content is None:
             return replace(outcome, kind=HttpKind.CUT if outcome.cut else HttpKind.BROKEN, text=why), None
         self._forms.read(work.request.head, work.form)
+        self.took.forms.add(work.form.kind)
         return outcome, content
 
     def _other_form(self, work: _Work, outcome: HttpOutcome) -> HttpOutcome | None:
@@ -352,6 +371,7 @@ class EndpointCalls:
     def _enter_account(self, work: _Work, outcome: HttpOutcome) -> None:
         """What a try took; where a completion does not say, about that much."""
         paid = outcome.kind in _COMPLETIONS
+        self.took.usage_said &= not paid or None not in (outcome.prompt_tokens, outcome.completion_tokens)
         tokens = (
             outcome.prompt_tokens if outcome.prompt_tokens is not None else tokens_of(work.request) * paid,
             outcome.completion_tokens

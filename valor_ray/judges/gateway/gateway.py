@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import StoredAnswer, answer_of, request_key
-from valor_ray.judges.gateway.endpoint import Asked, EndpointCalls
+from valor_ray.judges.gateway.endpoint import Asked, EndpointCalls, Took
 from valor_ray.judges.gateway.ledger import BUSY, CLAIM_S, LedgerPort
 from valor_ray.records import JudgeReply, JudgeRequest, Usage
 from valor_ray.runs.together import Together
@@ -81,6 +81,11 @@ class Gateway:
     def up(self) -> bool:
         """Whether the endpoint is thought to answer."""
         return self._calls.up
+
+    @property
+    def took(self) -> Took:
+        """What its answers have taken, those from the ledger apart."""
+        return self._calls.took
 
     def gauges(self) -> dict[str, float]:
         state = self._calls.admission.concurrency.gauges()
