@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from valor_ray.config.tree import Config
+from valor_ray.judges.gateway.answers import Taken
 from valor_ray.reasoning.planning.plan import plan
 from valor_ray.records import Query
 
@@ -73,3 +76,14 @@ def test_plan_does_not_call_a_judge_without_prices_free() -> None:
 def test_plan_without_steps_takes_the_epochs() -> None:
     planned = plan(settings("grpo.steps=null", "grpo.epochs=3"), QUERIES)
     assert (planned["steps"], planned["epochs"]) == (15, 3.0)
+
+
+def test_the_cost_follows_what_this_judge_has_really_taken_and_its_limit_is_named() -> None:
+    config = settings(*PLANNED, "judge.base_url=http://host/v1", "judge.max_cost_usd=0.01")
+    before = plan(config, QUERIES, memory=False)
+    after = plan(config, QUERIES, memory=False, taken=Taken(40, 2400.0, 160.0))
+    assert after["judge_cost_usd"] == pytest.approx(2 * before["judge_cost_usd"], abs=0.02)
+    assert (
+        "2400 + 160 tokens" in after["cost_assumes"] and "40 answers of this judge" in after["cost_assumes"]
+    )
+    assert "judge.max_cost_usd=0.01" in after["cost_assumes"]

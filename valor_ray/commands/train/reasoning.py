@@ -120,6 +120,7 @@ def run(args: Namespace) -> int:
 
 def _work(args: Namespace, config: Config) -> dict[str, Any]:
     from valor_ray.commands.train.planned import planned_nodes
+    from valor_ray.judges.gateway.answers import taken
     from valor_ray.placement.training import placement, wanted_gpus
     from valor_ray.reasoning.learner.learn import check_shape
     from valor_ray.reasoning.planning.plan import plan
@@ -135,7 +136,9 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
     if args.dry_run:
         check_kind(args.folder, REASONING)
         nodes = planned_nodes(config, partial(placement, config), wanted_gpus(config), _say)
-        return plan(config, _planned_queries(args, config), nodes=nodes)
+        answers = Path(config.judge.cache_dir or args.folder / "judge_cache").expanduser()
+        took = None if config.judge.base_url is None else taken(answers, config.judge.model)
+        return plan(config, _planned_queries(args, config), nodes=nodes, taken=took)
     with claimed(args.folder, REASONING):
         queries = training_queries(config, args.folder)
         # refuses at once what would be refused after the rendering

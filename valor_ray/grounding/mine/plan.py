@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.errors import ConfigError
 from valor_ray.grounding.mine.folder import MineFolder
 from valor_ray.grounding.mine.work import Pictures, pictures_left, placed, programs_left
+from valor_ray.judges.gateway.answers import taken
 from valor_ray.placement.grounding import mining_placement
 from valor_ray.placement.nodes import Node, records
 from valor_ray.records import Query
@@ -58,7 +59,7 @@ def plan(
     tokens_in = pictures * ((packed + 1) * two + crops * (_PICTURE_TOKENS // 2 + _TEXT_TOKENS // 2))
     tokens_in += asked * (_PICTURE_TOKENS + _TEXT_TOKENS)
     tokens_out = pictures * _ANSWER_TOKENS * (CANDIDATES + 2 * crops) + asked * PHRASES * _ANSWER_TOKENS
-    vlm = config.vlm
+    cost, assumed = _cost(config, folder, typical, tokens_in, tokens_out)
     places = None
     if nodes is not None:
         places = records(mining_placement(config, nodes, programs=bool(programs.todo)))
@@ -72,6 +73,26 @@ def plan(
         "candidates_typical": pictures * CANDIDATES,
         "verifier_calls_typical": typical,
         "verifier_calls_most": most,
-        "cost_usd_typical": round((tokens_in * vlm.price_in + tokens_out * vlm.price_out) / 1e6, 2),
+        "cost_usd_typical": round(cost, 2),
+        "cost_assumes": assumed,
         **({} if places is None else {"placement": places}),
     }
+
+
+def _cost(
+    config: Config, folder: MineFolder, calls: int, tokens_in: float, tokens_out: float
+) -> tuple[float, str]:
+    """US dollars of all calls, and what that assumes: the tokens that this model's answers really took where there are
+    some, else those given."""
+    vlm, part = config.vlm, config.vlm_part
+    words = f"usual tokens, at {part}.price_in and {part}.price_out"
+    took = None
+    if vlm.base_url is not None:
+        took = taken(Path(vlm.cache_dir or folder.cache).expanduser(), vlm.model)
+    if took is not None:
+        tokens_in, tokens_out = calls * took.prompt_tokens, calls * took.completion_tokens
+        words = f"what {took.answers} answers of this model took, at {part}.price_in and {part}.price_out"
+    cost = (tokens_in * vlm.price_in + tokens_out * vlm.price_out) / 1e6
+    if vlm.max_cost_usd is not None and cost > vlm.max_cost_usd:
+        words += f"; more than {part}.max_cost_usd={vlm.max_cost_usd:g}: the run would end there"
+    return cost, words

@@ -96,7 +96,7 @@ def _schema_text(schema: Mapping[str, Any]) -> str:
 # what is the matter with a row, and not with the disk
 _ODD = (ValueError, TypeError, OverflowError, RecursionError, sqlite3.InterfaceError, sqlite3.DataError,
     sqlite3.ProgrammingError, sqlite3.IntegrityError)  # fmt: skip
-_INSERT = f"INSERT OR IGNORE INTO answers VALUES ({','.join('?' * len(_COLUMNS))})"
+_INSERT = f"INSERT INTO answers VALUES ({','.join('?' * len(_COLUMNS))}) ON CONFLICT (key) DO NOTHING"
 
 
 def _row(key: str, answer: StoredAnswer) -> tuple[Any, ...]:
@@ -113,9 +113,12 @@ def _rows(part: bytes) -> Iterator[tuple[Any, ...]]:
 
 
 def taken(folder: Path, model: str) -> Taken | None:
-    """What a model's answers that are kept in a folder have taken; None: there are none that can be read."""
+    """What a model's answers that are kept in a folder have taken; None: there are none that can be read.
+
+    Touches nothing there; what a run that goes on at the moment has not put into its place yet is left out.
+    """
     try:
-        db = sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro", uri=True, timeout=5)
+        db = sqlite3.connect(f"{(folder / FILE).resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         with closing(db):
             answers, tokens_in, tokens_out = db.execute(
                 "SELECT sum(key NOT LIKE ?), total(prompt_tokens), total(completion_tokens) FROM answers "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.judges.gateway.answers import Taken
 from valor_ray.placement.nodes import Node, records
 from valor_ray.placement.training import placement
 from valor_ray.reasoning.learner.learn import check_shape
@@ -23,11 +24,17 @@ _SCENE_CALLS = (
 
 
 def plan(
-    config: Config, queries: Sequence[Query], *, memory: bool = True, nodes: Sequence[Node] | None = None
+    config: Config,
+    queries: Sequence[Query],
+    *,
+    memory: bool = True,
+    nodes: Sequence[Node] | None = None,
+    taken: Taken | None = None,
 ) -> dict[str, Any]:
     """What a run would do, without doing it. Raises ConfigError as the run would.
 
     memory: also what it takes of memory and disk, for which transformers is imported; a run that cannot fit is refused.
+    taken: what this judge's answers really took, where there are some, for the cost.
     nodes: where it would run: also who sits on which GPU, refused where they do not fit.
     """
     check_shape(config.grpo)
@@ -40,8 +47,15 @@ def plan(
     calls, judge = heads * replies + scene_calls * steps * grpo.prompts, config.judge
     canaries = sum(assignment.canaries for assignment in todo)
     priced = judge.base_url is None or judge.price_in > 0 or judge.price_out > 0
-    cost = calls * (_TOKENS_IN * judge.price_in + _TOKENS_OUT * judge.price_out) / 1e6
-    assumed = f"{_TOKENS_IN} + {_TOKENS_OUT} tokens a call, at judge.price_in and judge.price_out"
+    tokens_in, tokens_out = (
+        (taken.prompt_tokens, taken.completion_tokens) if taken else (_TOKENS_IN, _TOKENS_OUT)
+    )
+    cost = calls * (tokens_in * judge.price_in + tokens_out * judge.price_out) / 1e6
+    assumed = f"{tokens_in:.0f} + {tokens_out:.0f} tokens a call, at judge.price_in and judge.price_out"
+    if taken:
+        assumed += f"; what {taken.answers} answers of this judge took"
+    if judge.max_cost_usd is not None and cost > judge.max_cost_usd:
+        assumed += f"; more than judge.max_cost_usd={judge.max_cost_usd:g}: the run would end there"
     return {
         "queries": len(queries),
         "steps": steps,
