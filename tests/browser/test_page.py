@@ -110,3 +110,10 @@ def test_what_is_no_picture_shows_the_servers_reason(page: Page) -> None:
 def test_page_asks_nobody_but_its_own_server(service: str) -> None:
     policy = httpx.get(service).headers["content-security-policy"]
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+
+
+def test_the_interface_is_described_to_people(page: Page, service: str) -> None:
+    page.goto(service + "/docs")
+    page.wait_for_selector("h2")
+    told = page.inner_text("#all")
+    assert "POST /v1/answer" in told and f"curl {service}/v1/chat/completions" in told
