@@ -69,7 +69,7 @@ TRUTH = {
         *("scenes", "render", "questions", "sample_questions", "replies", "dataset", "gold_check"),
         *("wordings", "truth_of_programs", "measure_scenes", "mining", "finetune"),
     )
-} | {f"valor_ray.benchmarks.{name}" for name in ("tabletop", "runner", "held_out", "proposals")}
+} | {name for name in HOUSE if name.startswith("valor_ray.benchmarks.")}
 # Who imports these can reach everything: they find the commands by name, and a command may evaluate.
 DOORS = {
     name

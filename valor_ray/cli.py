@@ -24,6 +24,7 @@ COMMANDS = {  # and the module of each, in valor_ray.commands
     "score": "train.score",
     "train": "train.loops",
     "mine": "train.mine",
+    "compare": "evaluate.compare",
     "report": "evaluate.report",
     "controls": "evaluate.controls",
     "bench": "evaluate.bench",
@@ -38,6 +39,7 @@ first steps:
   valor serve                                       start the app (and its page) on http://127.0.0.1:8000
   valor ask photo.png "How many red boxes are there?"
   valor train reasoning --run runs/first            improve the policy without labels
+  valor eval omni3d --out runs/omni3d                a benchmark; `valor compare` sets two runs against each other
   valor mine --run runs/boxes                       a detection set that a vision verifier has confirmed
   valor train grounding --run runs/eyes             fine-tune the detector on it, and publish what a gate lets pass
   valor controls --run runs/eyes                    what would explain the gain away, measured beside it

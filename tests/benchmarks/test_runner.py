@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from valor_ray.benchmarks.runner import ANSWERS, EvalReport, Truth, evaluate
+from valor_ray.benchmarks.figures import EvalReport
+from valor_ray.benchmarks.runner import ANSWERS, evaluate
+from valor_ray.benchmarks.truth import Truth
 from valor_ray.errors import ConfigError, ServiceError, StorageError
 from valor_ray.records import Query
 from valor_ray.runs.record_file import RecordFile

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from valor_ray import images
 from valor_ray.answer import answer
-from valor_ray.benchmarks import tabletop
-from valor_ray.benchmarks.runner import ANSWERS, AnswerFn, EvalReport, evaluate, unanswered
+from valor_ray.benchmarks.data import own, tabletop
+from valor_ray.benchmarks.figures import EvalReport
+from valor_ray.benchmarks.runner import ANSWERS, AnswerFn, evaluate, unanswered
 from valor_ray.errors import ConfigError, JudgeError, ServiceError, ValorError
 from valor_ray.judges.vqa import VqaJudge
 from valor_ray.ports import Policy, Vqa
@@ -57,7 +58,7 @@ class HeldOut:
                 tabletop.make(data, questions)
             except ConfigError as error:
                 raise ConfigError(f"grpo.eval_questions={questions}: {error}") from error
-        self.queries, self._truths = tabletop.load(data, questions)
+        self.queries, self._truths = own.load(data, questions)
         self._seen: dict[Any, Any] = {}
 
     async def ask(self, policy: Policy, eyes: OpenEyes, step: int, say: Any) -> dict[str, Any]:

@@ -4,69 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from valor_ray.benchmarks.figures import AnswerRow, EvalReport, report_of
+from valor_ray.benchmarks.truth import Truth
 from valor_ray.errors import ConfigError, ValorError
-from valor_ray.measure.answers import is_right
-from valor_ray.measure.intervals import wilson
 from valor_ray.records import Query
 from valor_ray.runs.at_once import each
 from valor_ray.runs.record_file import RecordFile
 
 ANSWERS = "answers.jsonl"  # in the output folder: an AnswerRow a line, appended; of two of one query the last counts
-
-
-@dataclass(frozen=True)
-class Truth:
-    answer: Any  # JSON value; its type chooses the metric
-    family: str
-    look: str = ""
-    text: str = ""  # "seen" or "unseen" in training; "" where the data does not say
-
-
-@dataclass(frozen=True)
-class AnswerRow:
-    """One question as it went: a line of answers.jsonl."""
-
-    query_id: str
-    question: str
-    family: str
-    look: str
-    truth: Any
-    answer: Any
-    right: bool
-    error: str | None  # why there is no answer: malformed reply, failed program, no service
-    unasked: bool  # the service gave no reply at all: asked again when the run is resumed
-    seconds: float
-    well_formed: bool = False  # the reply had one plan block and one answer block
-    text: str = ""  # of the truth
-
-
-@dataclass(frozen=True)
-class Share:
-    n: int
-    accuracy: float
-    ci: tuple[float, float]  # 95 %, Wilson
-
-
-@dataclass(frozen=True)
-class EvalReport:
-    benchmark: str
-    n: int
-    accuracy: float  # over all n: a question without an answer is wrong
-    ci: tuple[float, float]  # 95 %, Wilson
-    by_family: dict[str, Share]
-    by_look: dict[str, Share]  # of questions whose data says it; so by_text
-    by_text: dict[str, Share]  # "seen", "unseen"
-    failures: int  # questions without an answer, whatever the reason
-    unasked: int  # of these, the ones that the service did not reply to
-    well_formed: float  # share of replies with one plan block and one answer block
-    seconds: float  # of this run
-
 
 AnswerFn = Callable[
     [Query], Awaitable[Mapping[str, Any]]
@@ -82,6 +33,7 @@ async def evaluate(
     *,
     concurrency: int = 4,
     progress: Callable[[int, AnswerRow], None] = lambda done, row: None,
+    macro: str = "family",
 ) -> EvalReport:
     """Ask what `out` has no answer for yet, `concurrency` at a time; report on all queries.
 
@@ -92,7 +44,7 @@ async def evaluate(
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     with closing(RecordFile(out / ANSWERS, keep=True)) as file:
-        rows = _recorded(out / ANSWERS, queries)
+        rows = _recorded(out / ANSWERS, queries, truths)
         todo = _without_answer(queries, rows)
         done = len(queries) - len(todo)
 
@@ -106,12 +58,17 @@ async def evaluate(
 
         await each(todo, one, concurrency)
     wanted = [rows[query.query_id] for query in queries]
-    return _report(benchmark, wanted, time.monotonic() - start)
+    return report_of(benchmark, wanted, time.monotonic() - start, macro)
 
 
 def unanswered(out: Path, queries: Sequence[Query]) -> list[Query]:
     """What `evaluate` would ask. Raises ConfigError when `out` belongs to other questions."""
     return _without_answer(queries, _recorded(out / ANSWERS, queries))
+
+
+def recorded(out: Path) -> list[AnswerRow]:
+    """The rows of a folder in the order of their first answers, of two of one query the last."""
+    return list(_rows(out / ANSWERS).values())
 
 
 def _without_answer(queries: Sequence[Query], rows: Mapping[str, AnswerRow]) -> list[Query]:
@@ -127,25 +84,49 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> AnswerRow:
         error = reply.get("error")
     except ValorError as failed:
         unasked, error = True, str(failed)
-    answer = reply.get("answer")
-    return AnswerRow(
+    row = AnswerRow(
         query_id=query.query_id,
         question=query.question,
         family=truth.family,
         look=truth.look,
         truth=truth.answer,
-        answer=answer,
-        right=error is None and is_right(answer, truth.answer),
+        answer=reply.get("answer"),
+        right=False,
         error=error,
         unasked=unasked,
         seconds=round(time.monotonic() - start, 3),
         well_formed=bool(reply.get("plan") and reply.get("code")),
         text=truth.text,
+        subset=truth.subset,
+        metric=truth.metric,
+        rule=truth.rule,
+        options=truth.options,
+        picture=query.image,
+        status="unasked" if unasked else str(reply.get("status") or ("error" if error else "")),
     )
+    return row.marked()
 
 
-def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, AnswerRow]:
-    """Rows of an earlier run by query_id; a line that is none (cut by a kill long ago) is left out."""
+def _recorded(
+    path: Path, queries: Sequence[Query], truths: Mapping[str, Truth] | None = None
+) -> dict[str, AnswerRow]:
+    """Rows of an earlier run by query_id. Raises ConfigError when they are of other questions, or other truths."""
+    rows = _rows(path)
+    for query in queries:
+        row = rows.get(query.query_id)
+        if row is None:
+            continue
+        other = row.question != query.question
+        if other or (truths is not None and row.truth != truths[query.query_id].answer):
+            what = "another question" if other else "a question of another truth"
+            raise ConfigError(
+                f"{path} answers {what} under the id {query.query_id!r}: give this benchmark its own --out."
+            )
+    return rows
+
+
+def _rows(path: Path) -> dict[str, AnswerRow]:
+    """A line that is none (cut by a kill long ago) is left out."""
     rows: dict[str, AnswerRow] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
@@ -153,39 +134,4 @@ def _recorded(path: Path, queries: Sequence[Query]) -> dict[str, AnswerRow]:
         except (ValueError, TypeError):
             continue
         rows[row.query_id] = row
-    for query in queries:
-        row_of = rows.get(query.query_id)
-        if row_of is not None and row_of.question != query.question:
-            raise ConfigError(
-                f"{path} answers another question under the id {query.query_id!r}: give this benchmark its own --out."
-            )
     return rows
-
-
-def _report(benchmark: str, rows: Sequence[AnswerRow], seconds: float) -> EvalReport:
-    total = _share(rows)
-    return EvalReport(
-        benchmark=benchmark,
-        n=total.n,
-        accuracy=total.accuracy,
-        ci=total.ci,
-        by_family=_by(rows, lambda row: row.family),
-        by_look=_by(rows, lambda row: row.look),
-        by_text=_by(rows, lambda row: row.text),
-        failures=sum(row.error is not None for row in rows),
-        unasked=sum(row.unasked for row in rows),
-        well_formed=round(sum(row.well_formed for row in rows) / max(len(rows), 1), 4),
-        seconds=round(seconds, 1),
-    )
-
-
-def _by(rows: Sequence[AnswerRow], key: Callable[[AnswerRow], str]) -> dict[str, Share]:
-    """Shares by a property of the question; rows without it are left out."""
-    values = sorted({key(row) for row in rows} - {""})
-    return {value: _share([row for row in rows if key(row) == value]) for value in values}
-
-
-def _share(rows: Iterable[AnswerRow]) -> Share:
-    marks = [row.right for row in rows]
-    low, high = wilson(sum(marks), len(marks))
-    return Share(len(marks), round(sum(marks) / max(len(marks), 1), 4), (round(low, 4), round(high, 4)))

@@ -20,6 +20,12 @@ def staging_folder() -> str:
     return os.environ.get("VALOR_STAGING") or os.path.join(tempfile.gettempdir(), f"valor_ray-{os.getuid()}")
 
 
+def picture_folder() -> str:
+    """Where a machine keeps pictures of benchmarks: VALOR_PICTURES, else a folder of the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.environ.get("VALOR_PICTURES") or os.path.join(cache, "valor_ray", "pictures")
+
+
 def visible_gpus() -> int | None:
     """How many GPUs CUDA_VISIBLE_DEVICES leaves to this process; None: all that there are."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")

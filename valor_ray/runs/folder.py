@@ -44,7 +44,8 @@ SCORE = RunKind("score", "valor score", "--out", ("rewards.jsonl",))
 MINE = RunKind("mine", "valor mine", "--run", ("images.jsonl",))
 PROPOSALS = RunKind("proposals", "python -m jobs.propose_boxes", "--out", ("proposals.jsonl",))
 GROUNDING = RunKind("grounding", "valor train grounding", "--run", ("selection.json",))
-_KINDS = (SCORE, REASONING, MINE, PROPOSALS, GROUNDING)
+EVAL = RunKind("eval", "valor eval", "--out", ("answers.jsonl",))
+_KINDS = (SCORE, REASONING, MINE, PROPOSALS, GROUNDING, EVAL)
 
 
 @contextmanager

@@ -25,35 +25,75 @@ from valor_ray.errors import ConfigError
 from valor_ray.runs.store.place import run_path, stored
 
 if TYPE_CHECKING:
-    from valor_ray.benchmarks.runner import AnswerRow, EvalReport, Truth
+    from valor_ray.benchmarks.figures import AnswerRow, EvalReport
+    from valor_ray.benchmarks.reading.pictures import Pictures
+    from valor_ray.benchmarks.truth import Benchmark, Loaded
+    from valor_ray.config.tree import Config
     from valor_ray.records import Query
 
 HELP = "Measure accuracy on a benchmark (starts the app, or asks a running one)."
+NAMES = {  # of the benchmarks (valor_ray/benchmarks/data/), and what they are
+    "omni3d": "Omni3D-Bench, 501 questions; the paper has the first 100",
+    "robospatial": "RoboSpatial-Home, compatibility and configuration, 228",
+    "blink": "BLINK, Counting and Spatial_Relation, 263",
+    "vsr": "VSR, zero-shot split, dev, 340",
+    "realworldqa": "RealWorldQA, 765",
+    "gqa": "GQA, GRIT's subset, 509; with judge.base_url a judge's mark beside the exact one",
+    "tallyqa": "TallyQA, GRIT's subset, 491",
+    "countbenchqa": "CountBenchQA, 491",
+    "tabletop": "rendered scenes",
+    "own": "your questions, with --data",
+}
+_LISTED = "\n".join(f"  {name:<14}{text}" for name, text in NAMES.items())
 EPILOG = f"""\
+benchmarks:
+{_LISTED}
+
 examples:
   valor eval tabletop --out runs/eval --limit 200
-  valor eval tabletop --data scenes/ --url http://127.0.0.1:8000 --out runs/eval --json
-  valor eval tabletop --out runs/trained --set policy.model=runs/first/weights/step-000080
+  valor eval omni3d --out runs/omni3d --profile gpu                        from the hub; the commit is kept in OUT
+  valor eval blink --data downloads/BLINK --out runs/blink --json          a folder, parquet or TSV; no network
+  valor eval own --data scenes/ --url http://127.0.0.1:8000 --out runs/own
+  valor compare runs/base runs/trained                                     two runs on the same questions
 
---data is {EVAL_FILES}
+Two marks are computed from each result: accuracy is strict (no answer is wrong), paper_accuracy is by the rules of the
+paper's released script (docs/design/benchmarks.md). Intervals are 95 %, clustered by picture.
 
-Every answer is appended to OUT/answers.jsonl as it comes; the same command goes on where it was stopped.
-Exit code 0: every question was asked; 1: the service gave no reply to some; 2: wrong usage or settings.
+--data of tabletop and own is {EVAL_FILES}
+
+Every answer is appended to OUT/answers.jsonl as it comes; the same command goes on where it was stopped. Pictures that
+rows name by URL are fetched once and kept; one that cannot be had is a failed row, and asked again by the next start.
+Exit code 0: every question was asked; 1: the service gave no reply to some, or their pictures could not be had; 2:
+wrong usage or settings.
 """
-DEFAULT_QUESTIONS = 100  # without --data and --limit
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("benchmark", choices=["tabletop"], help="which questions")
+    parser.add_argument("benchmark", choices=list(NAMES), metavar="NAME", help="which questions, see below")
     parser.add_argument(
         "--data",
         type=local_path,
-        metavar="DIR",
-        help="a folder with queries.jsonl and truth.jsonl (default: rendered)",
+        metavar="PATH",
+        help="a folder or file of the benchmark (default: from the hub; tabletop: rendered)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
     parser.add_argument(
+        "--wording",
+        choices=["clean", "reference"],
+        default="clean",
+        help="how questions are put: clean (default), or reference: the strings of the paper's released script",
+    )
+    parser.add_argument(
+        "--revision", metavar="REV", help="of the hub set: commit, tag or branch (default: the newest)"
+    )
+    parser.add_argument(
         "--out", type=run_path, required=True, metavar="DIR", help=f"where answers and report go: {RUN_AT}"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=local_path,
+        metavar="DIR",
+        help="where pictures of benchmarks are kept ($VALOR_PICTURES, or ~/.cache/valor_ray/pictures)",
     )
     parser.add_argument(
         "--url", metavar="URL", help="a running `valor serve` (default: start the app meanwhile)"
@@ -67,57 +107,94 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    with stored(args.out, "--out", _say):
+    from valor_ray.runs.folder import EVAL, claimed
+
+    with stored(args.out, "--out", _say), claimed(args.out, EVAL):
         return _evaluate(args)
 
 
 def _evaluate(args: Namespace) -> int:
     import asyncio
     import json
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
-    from valor_ray.benchmarks.runner import evaluate
+    from valor_ray.benchmarks.judged import judge_open_answers
+    from valor_ray.benchmarks.registry import benchmark
+    from valor_ray.benchmarks.runner import evaluate, recorded
+    from valor_ray.report.evaluation.page import write_eval_page
+    from valor_ray.wiring import judging
 
-    queries, truths = _questions(args)
+    config, chosen = load_config(args), benchmark(args.benchmark)
+    pictures = _pictures(args, config)
+    loaded = _load(args, chosen, pictures)
+    for note in loaded.notes:
+        _say(note)
 
     def told(done: int, row: AnswerRow) -> None:
-        mark = "right" if row.right else "wrong"
+        mark = "right" if row.right else "wrong" if not row.mark else f"{row.mark:.1f} of 1"
         _say(
-            f"[{done}/{len(queries)}] {mark}  {row.question} -> {row.error or row.answer}  ({row.seconds:.1f} s)"
+            f"[{done}/{len(loaded.queries)}] {mark}  {row.question} -> {row.error or row.answer}  ({row.seconds:.1f} s)"
         )
 
     with _app(args) as (url, token):
         report = asyncio.run(
             evaluate(
                 args.benchmark,
-                queries,
-                truths,
-                _asker(url, token),
+                loaded.queries,
+                loaded.truths,
+                _asker(url, token, pictures),
                 args.out,
                 concurrency=args.concurrency,
                 progress=told,
+                macro=chosen.macro,
             )
         )
-    result = asdict(report)
+    if chosen.judged and config.judge.base_url is None:
+        _say("no judge beside exact match: judge.base_url is not set, so paper_accuracy is null")
+    elif chosen.judged:
+        wanted = {query.query_id for query in loaded.queries}
+        rows = [row for row in recorded(args.out) if row.query_id in wanted]
+        judge = judging(config.judge, args.out / "judge_cache")
+        report = asyncio.run(judge_open_answers(report, rows, judge, args.out))
+    result = asdict(replace(report, notes=loaded.notes))
     (args.out / "report.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    page = write_eval_page(args.out, result)
     if args.json:
         print_json(result)
     else:
         _show(report)
+        show(f"page: {page.resolve()}")
     return 1 if report.unasked else 0
 
 
-def _questions(args: Namespace) -> tuple[list[Query], dict[str, Truth]]:
-    from valor_ray.benchmarks import tabletop
+def _pictures(args: Namespace, config: Config) -> Pictures:
+    from valor_ray.benchmarks.reading.pictures import Pictures
+    from valor_ray.config.service import picture_folder
 
-    if args.data is None:
-        data = args.out / "data"
-        tabletop.make(data, args.limit or DEFAULT_QUESTIONS)
-        return tabletop.load(data, args.limit)
+    return Pictures(args.pictures or Path(picture_folder()), config.images)
+
+
+def _load(args: Namespace, chosen: Benchmark, pictures: Pictures) -> Loaded:
+    """Its questions and truths, those of an earlier start where there was one."""
+    from valor_ray.benchmarks.settings import asked_before, save
+    from valor_ray.benchmarks.truth import Request, Wording
+
+    wording = Wording(args.wording)
+    revision = asked_before(args.out, chosen.name, wording)
+    request = Request(args.data, args.out, pictures, args.limit, wording, args.revision or revision)
     try:
-        return tabletop.load(args.data, args.limit)
+        loaded = chosen.load(request)
     except ConfigError as error:
+        if args.data is None:
+            raise
         raise ConfigError(f"--data {error}") from error
+    if revision and loaded.revision and loaded.revision != revision:
+        raise ConfigError(
+            f"--out {args.out} holds answers to revision {revision} of {chosen.title}, not {loaded.revision}. Give "
+            "each its own --out."
+        )
+    save(args.out, chosen.name, wording, "hub" if loaded.revision else str(args.data or "rendered"), loaded)
+    return loaded
 
 
 @contextmanager
@@ -136,24 +213,32 @@ def _app(args: Namespace) -> Iterator[tuple[str, str | None]]:
         yield url, config.server.token()
 
 
-def _asker(url: str, token: str | None) -> Any:
+def _asker(url: str, token: str | None, pictures: Pictures) -> Any:
     import asyncio
 
     from valor_ray.client.ask import ask
 
     async def answer(query: Query) -> dict[str, Any]:
-        return await asyncio.to_thread(ask, Path(query.image), query.question, url=url, token=token)
+        picture = await asyncio.to_thread(pictures.local, query.image)
+        return await asyncio.to_thread(ask, picture, query.question, url=url, token=token)
 
     return answer
 
 
 def _show(report: EvalReport) -> None:
-    from valor_ray.benchmarks.runner import Share
+    from valor_ray.benchmarks.figures import Share
 
-    show(f"{'family':<14}{'n':>6}{'right':>8}   95 % interval")
-    total = Share(report.n, report.accuracy, report.ci)
-    for name, share in {**report.by_family, "all": total}.items():
-        show(f"{name:<14}{share.n:>6}{share.accuracy:>8.1%}   {share.ci[0]:.1%} – {share.ci[1]:.1%}")
+    subsets = {name: share for name, share in report.by_subset.items() if name not in report.by_family}
+    total = Share(report.n, report.accuracy, report.ci, report.paper_accuracy)
+    show(f"{'family':<18}{'n':>6}{'right':>8}   {'95 % interval':<18}{'paper':>8}")
+    for name, share in {**report.by_family, **subsets, "all": total}.items():
+        between = f"{share.ci[0]:.1%} – {share.ci[1]:.1%}"
+        paper = "–" if share.paper_accuracy is None else f"{share.paper_accuracy:.1%}"
+        show(f"{name:<18}{share.n:>6}{share.accuracy:>8.1%}   {between:<18}{paper:>8}")
+    if (macro := report.macro) is not None:
+        show(f"mean over each {macro.over}: {macro.accuracy:.1%}   {macro.ci[0]:.1%} – {macro.ci[1]:.1%}")
+    if report.rmse is not None:
+        show(f"RMSE of the answers that are numbers: {report.rmse:.2f}")
     show(f"{report.failures} without an answer; {report.seconds:.0f} s")
 
 

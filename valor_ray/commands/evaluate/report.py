@@ -19,11 +19,13 @@ examples:
   valor report runs/score                 the page of a scored file again
   valor report runs/boxes                 the page of a mining run again
   valor report runs/eyes                  the page of a fine-tuned detector, also while it trains
+  valor report runs/omni3d                the page of an evaluation again
 
-RUN is the folder given to `valor train reasoning --run`, `valor train grounding --run`, `valor score --out` or
-`valor mine --run`. It gets report.html (one file, no server needed: copy it anywhere); `train reasoning` also writes
-report.json anew. gain_ci is the 95 % interval of the change of the held-out accuracy over the same questions, or of
-AP50 over the same scenes; a family of questions is significantly worse when its interval lies below 0.
+RUN is the folder given to `valor train reasoning --run`, `valor train grounding --run`, `valor score --out`,
+`valor eval --out` or `valor mine --run`. It gets report.html (one file, no server needed: copy it anywhere); of
+`train reasoning` report.json is made anew, too. gain_ci is the 95 % interval of the change of the held-out accuracy
+over the same questions, or of AP50 over the same scenes; a family of questions is significantly worse when its interval
+lies below 0.
 
 Exit code 0: the page is written; 1: it cannot be written; 2: RUN is no run folder.
 """
@@ -32,9 +34,7 @@ _TRAINING = ("metrics.jsonl", "rollouts.jsonl", "queries.jsonl", "evaluation.jso
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "run_folder", type=local_path, metavar="RUN", help="the folder of a training, scoring or mining run"
-    )
+    parser.add_argument("run_folder", type=local_path, metavar="RUN", help="the folder of a run")
     add_json(parser)
 
 
@@ -52,7 +52,7 @@ def run(args: Namespace) -> int:
 
 def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     """The page, the numbers, and the lines that are printed. Raises ConfigError when the folder is no run."""
-    from valor_ray.runs.folder import GROUNDING, MINE, REASONING, SCORE, kind_of
+    from valor_ray.runs.folder import EVAL, GROUNDING, MINE, REASONING, SCORE, kind_of
 
     kind = kind_of(folder)
     if kind is SCORE:
@@ -70,6 +70,11 @@ def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
 
         report = write_finetuning_page(folder)
         return folder / "report.html", report, _fine_tuned(report)
+    if kind is EVAL:
+        from valor_ray.report.evaluation.page import write_eval_page_again
+
+        report = write_eval_page_again(folder)
+        return folder / "report.html", report, _evaluated(report)
     if kind is REASONING or (kind is None and _holds_training(folder)):
         from valor_ray.report.reasoning.page import write_train_page_again
 
@@ -89,8 +94,18 @@ def _no_run(folder: Path) -> str:
         f"{folder} {problem}. The folder of a training run holds config.yaml with metrics.jsonl, rollouts.jsonl, "
         "queries.jsonl or evaluation.jsonl (made by `valor train reasoning --run DIR`); that of a scored file holds "
         "rewards.jsonl (made by `valor score --replies FILE --out DIR`), that of mining images.jsonl (made by "
-        "`valor mine --run DIR`)."
+        "`valor mine --run DIR`), that of an evaluation answers.jsonl (made by `valor eval NAME --out DIR`)."
     )
+
+
+def _evaluated(report: Mapping[str, Any]) -> list[str]:
+    low, high = report["ci"]
+    paper = report.get("paper_accuracy")
+    lines = [
+        f"{report['benchmark']}: {report['accuracy']:.1%} of {report['n']} right [{low:.1%}, {high:.1%}]"
+    ]
+    lines += [] if paper is None else [f"by the paper's rule {paper:.1%}"]
+    return [*lines, f"{report['failures']} without an answer"]
 
 
 def _scored(report: Mapping[str, Any]) -> list[str]:

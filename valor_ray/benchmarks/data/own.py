@@ -1,21 +1,19 @@
-"""The tabletop benchmark: questions about rendered scenes, read from a folder or rendered from the held-out split."""
+"""Your own questions: a folder with queries.jsonl, truth.jsonl and pictures, as `valor tabletop render` writes it."""
 
 from __future__ import annotations
 
 import math
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from valor_ray.benchmarks.runner import Truth
+from valor_ray.benchmarks.truth import Benchmark, Loaded, Request, Truth
 from valor_ray.errors import ConfigError
 from valor_ray.queries.read import is_file
 from valor_ray.records import Query
 from valor_ray.rows.read import read_rows
 
-SEED = 0  # of the held-out set
 QUERIES, TRUTH = "queries.jsonl", "truth.jsonl"
 NEEDS = (
     f"{QUERIES} needs query_id, image (a file beside it) and question; {TRUTH} needs query_id, answer (text, a number, "
@@ -23,27 +21,11 @@ NEEDS = (
 )
 
 
-def make(folder: Path, questions: int) -> None:
-    """Render held-out scenes for at least `questions` questions into the folder, unless it is there already.
-
-    Raises ConfigError when the folder holds fewer questions than asked for.
-    """
-    from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_dataset
-
-    if folder.exists():
-        present = sum(1 for _ in _rows(folder / TRUTH))
-        if present < questions:
-            raise ConfigError(
-                f"{folder} holds {present} questions, fewer than {questions}. Ask for no more than these, or choose "
-                "another folder."
-            )
-        return
-    partial = folder.with_name(
-        folder.name + ".partial"
-    )  # renamed when complete: a killed run leaves no half set
-    shutil.rmtree(partial, ignore_errors=True)
-    write_dataset(partial, -(-questions // QUESTIONS_PER_SCENE), SEED, split="held_out")
-    partial.rename(folder)
+def read(request: Request) -> Loaded:
+    """Raises ConfigError as `load` does, and without --data."""
+    if request.data is None:
+        raise ConfigError(f"`own` needs --data DIR, a folder. {NEEDS}")
+    return Loaded(*load(request.data, request.limit))
 
 
 def load(folder: Path, limit: int | None = None) -> tuple[list[Query], dict[str, Truth]]:
@@ -53,13 +35,15 @@ def load(folder: Path, limit: int | None = None) -> tuple[list[Query], dict[str,
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder. {NEEDS}")
-    queries = [_query(row, place, folder) for place, row in _rows(folder / QUERIES)][:limit]
-    truths = dict(_truth(row, place) for place, row in _rows(folder / TRUTH))
-    if len({query.query_id for query in queries}) < len(queries):
-        twice = Counter(query.query_id for query in queries).most_common(1)[0][0]
-        raise ConfigError(
-            f"{folder / QUERIES}: query_id {twice!r} stands there twice. Give each row its own."
-        )
+    queries = [_query(row, place, folder) for place, row in rows_at(folder / QUERIES)][:limit]
+    known = [_truth(row, place) for place, row in rows_at(folder / TRUTH)]
+    truths = dict(known)
+    for name, ids in ((QUERIES, [query.query_id for query in queries]), (TRUTH, [each for each, _ in known])):
+        if len(set(ids)) < len(ids):
+            twice = Counter(ids).most_common(1)[0][0]
+            raise ConfigError(
+                f"{folder / name}: query_id {twice!r} stands there twice. Give each row its own."
+            )
     if not queries:
         raise ConfigError(f"{folder}: there are no questions in {QUERIES}. {NEEDS}")
     if lacking := [query.query_id for query in queries if query.query_id not in truths]:
@@ -104,10 +88,13 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     return value
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def rows_at(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each row with its place, "FILE line N"; empty lines do not count."""
     for row in read_rows(path, str(path), needs=NEEDS):
         place = f"{path} {row.place}"
         if row.error:
             raise ConfigError(f"{place}: {row.error}. {NEEDS}")
         yield place, row.fields
+
+
+BENCHMARK = Benchmark("own", "Own questions", read)

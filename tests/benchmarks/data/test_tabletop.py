@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from valor_ray.benchmarks import tabletop
+from valor_ray.benchmarks.data import own, tabletop
 from valor_ray.cli import main
 from valor_ray.errors import ConfigError
 
@@ -83,11 +83,11 @@ def test_eval_without_a_server_exits_1_and_goes_on_later(
 
 def test_folder_without_truth_or_questions_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="valor tabletop render"):
-        tabletop.load(tmp_path)
+        own.load(tmp_path)
     data = write_data(tmp_path / "data")
     (data / "truth.jsonl").write_text("\n")
     with pytest.raises(ConfigError, match="no truth for 'q0'"):
-        tabletop.load(data)
+        own.load(data)
 
 
 GOOD = {"query_id": "q9", "image": "a.png", "question": "Is it red?"}
@@ -137,21 +137,21 @@ def test_missing_folder_names_the_option_and_a_row_twice_is_refused(
     with (data / "queries.jsonl").open("a") as rows:
         rows.write((data / "queries.jsonl").read_text().splitlines()[0] + "\n")
     with pytest.raises(ConfigError, match="'q0' stands there twice"):
-        tabletop.load(data)
+        own.load(data)
 
 
 def test_numbers_are_taken_as_ids(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     (data / "queries.jsonl").write_text(json.dumps(GOOD | {"query_id": 7}))
     (data / "truth.jsonl").write_text(json.dumps(TRUE | {"query_id": 7, "answer": 2.5}))
-    queries, truths = tabletop.load(data)
+    queries, truths = own.load(data)
     assert queries[0].query_id == "7" and truths["7"].answer == 2.5
 
 
 def test_rendered_set_is_complete_or_absent(tmp_path: Path) -> None:
     (tmp_path / "data.partial").mkdir()
     tabletop.make(tmp_path / "data", 2)
-    queries, truths = tabletop.load(tmp_path / "data", 2)
+    queries, truths = own.load(tmp_path / "data", 2)
     assert len(queries) == 2 and Path(queries[0].image).exists() and queries[0].query_id in truths
     assert not (tmp_path / "data.partial").exists()
     with pytest.raises(ConfigError, match="holds 2 questions, fewer than 500"):

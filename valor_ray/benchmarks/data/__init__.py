@@ -1,0 +1,1 @@
+"""The sets of questions with known answers, one file each. Evaluation only."""

@@ -1,0 +1,182 @@
+"""What the answers to a benchmark come to: both marks of each row, shares by family and subset, intervals.
+
+Everything is computed from what rows hold (raw result, truth, metric), so that marks can be made again at any time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from valor_ray.measure.answers import number
+from valor_ray.measure.bootstrap import Marked, interval, macro_interval
+from valor_ray.measure.marks import Metric, strict_mark
+from valor_ray.measure.paper_rules import PaperRule, paper_mark
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """One question as it went: a line of answers.jsonl."""
+
+    query_id: str
+    question: str
+    family: str
+    look: str
+    truth: Any
+    answer: Any  # the raw result, as the program left it
+    right: bool  # the strict mark is 1
+    error: str | None  # why there is no answer: malformed reply, failed program, no service, no picture
+    unasked: bool  # there was no reply at all: asked again when the run is resumed
+    seconds: float
+    well_formed: bool = False  # the reply had one plan block and one answer block
+    text: str = ""  # of the truth, as are the next four
+    subset: str = ""
+    metric: str = Metric.BY_TYPE
+    rule: str = PaperRule.NONE
+    options: Sequence[str] = ()
+    picture: str = ""  # what the question is about: questions of one picture are not independent
+    status: str = ""  # of the program, "malformed", "unasked"; "" where nothing is said
+    mark: float = 0.0  # strict, 0..1
+    paper: float | None = None  # by the paper's rule, 0..1; None: it has none
+
+    def marked(self) -> AnswerRow:
+        """With both marks, made anew from the result. A failed question is 0; the paper's rule sees no answer there."""
+        if self.unasked:  # neither rule has anything to go by
+            mark, paper = 0.0, None if self.rule == PaperRule.NONE else 0.0
+        elif self.error is not None:
+            mark, paper = 0.0, paper_mark(self.rule, None, self.truth)
+        else:
+            mark = strict_mark(self.metric, self.answer, self.truth, self.options)
+            paper = paper_mark(self.rule, self.answer, self.truth)
+        return replace(self, mark=mark, paper=paper, right=mark == 1)
+
+    @property
+    def cluster(self) -> str:
+        return self.picture or self.query_id
+
+
+@dataclass(frozen=True)
+class Share:
+    n: int
+    accuracy: float  # mean strict mark
+    ci: tuple[float, float]  # 95 %, clustered by picture
+    paper_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Macro:
+    over: str  # "family" or "subset"
+    accuracy: float  # mean of their accuracies
+    ci: tuple[float, float]  # 95 %: pictures drawn within each
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    benchmark: str
+    n: int
+    accuracy: float  # strict and micro, over all n: a question without an answer is wrong
+    ci: tuple[float, float]  # 95 %, clustered by picture
+    by_family: dict[str, Share]
+    by_look: dict[str, Share]  # of questions whose data says it; so by_text, by_subset
+    by_text: dict[str, Share]  # "seen", "unseen"
+    failures: int  # questions without an answer, whatever the reason
+    unasked: int  # of these, the ones that nobody replied to, or whose picture could not be had
+    well_formed: float  # share of replies with one plan block and one answer block
+    seconds: float  # of this run
+    paper_accuracy: float | None = (
+        None  # micro, by the paper's rule; of GQA by a judge; None: no rule or no judge
+    )
+    by_subset: dict[str, Share] = field(default_factory=dict)
+    macro: Macro | None = None  # where there are two families or subsets
+    failed: dict[str, int] = field(default_factory=dict)  # by status
+    rmse: float | None = None  # of counts, over the questions that were answered with a number
+    judge: dict[str, Any] | None = None  # of GQA: asked, missing, by
+    notes: Sequence[str] = ()  # of the set: rows left out, odd ones
+
+
+def report_of(benchmark: str, rows: Sequence[AnswerRow], seconds: float, macro: str = "family") -> EvalReport:
+    """The figures of a benchmark's rows, in order; their marks are made anew. macro: "family" or "subset"."""
+    rows = [row.marked() for row in rows]
+    total = _share(rows)
+    return EvalReport(
+        benchmark=benchmark,
+        n=total.n,
+        accuracy=total.accuracy,
+        ci=total.ci,
+        by_family=_by(rows, lambda row: row.family),
+        by_look=_by(rows, lambda row: row.look),
+        by_text=_by(rows, lambda row: row.text),
+        failures=sum(row.error is not None for row in rows),
+        unasked=sum(row.unasked for row in rows),
+        well_formed=round(sum(row.well_formed for row in rows) / max(len(rows), 1), 4),
+        seconds=round(seconds, 1),
+        paper_accuracy=total.paper_accuracy,
+        by_subset=_by(rows, lambda row: row.subset),
+        macro=_macro(rows, macro),
+        failed=dict(Counter(row.status or "error" for row in rows if row.error is not None)),
+        rmse=_rmse(rows),
+    )
+
+
+def _groups(rows: Sequence[AnswerRow], key: Callable[[AnswerRow], str]) -> dict[str, list[AnswerRow]]:
+    """Rows by a property of the question; those without it are left out."""
+    groups: dict[str, list[AnswerRow]] = {name: [] for name in sorted({key(row) for row in rows} - {""})}
+    for row in rows:
+        if name := key(row):
+            groups[name].append(row)
+    return groups
+
+
+def _by(rows: Sequence[AnswerRow], key: Callable[[AnswerRow], str]) -> dict[str, Share]:
+    return {name: _share(group) for name, group in _groups(rows, key).items()}
+
+
+def _share(rows: Sequence[AnswerRow]) -> Share:
+    marked = _marked(rows)
+    papers = [row.paper for row in rows if row.paper is not None]
+    paper = round(sum(papers) / len(papers), 4) if papers and len(papers) == len(rows) else None
+    return Share(len(rows), round(marked.mean, 4), _rounded(interval(marked)), paper)
+
+
+def _macro(rows: Sequence[AnswerRow], over: str) -> Macro | None:
+    groups = _groups(rows, lambda row: str(getattr(row, over)))
+    if len(groups) < 2:
+        return None
+    parts = [_marked(group) for group in groups.values()]
+    return Macro(
+        over, round(sum(part.mean for part in parts) / len(parts), 4), _rounded(macro_interval(parts))
+    )
+
+
+def _marked(rows: Sequence[AnswerRow]) -> Marked:
+    return Marked([row.mark for row in rows], [row.cluster for row in rows])
+
+
+def _rmse(rows: Sequence[AnswerRow]) -> float | None:
+    """Of sets that ask for whole numbers only."""
+    if not rows or any(row.metric != Metric.INT for row in rows):
+        return None
+    pairs = [(number(row.answer), number(row.truth)) for row in rows if row.error is None]
+    squares = [(said - right) ** 2 for said, right in pairs if said is not None and right is not None]
+    return round(math.sqrt(sum(squares) / len(squares)), 4) if squares else None
+
+
+def _rounded(ends: tuple[float, float]) -> tuple[float, float]:
+    return round(ends[0], 4), round(ends[1], 4)
+
+
+def with_judge(
+    report: EvalReport, marks: Mapping[str, float], rows: Sequence[AnswerRow], said: dict[str, Any]
+) -> EvalReport:
+    """With a judge's marks (by query_id) as the paper's: in the total, by family and by subset. said: of the judge."""
+    judged = [replace(row.marked(), paper=marks[row.query_id]) for row in rows]
+    return replace(
+        report,
+        paper_accuracy=_share(judged).paper_accuracy,
+        by_family=_by(judged, lambda row: row.family),
+        by_subset=_by(judged, lambda row: row.subset),
+        judge=said,
+    )

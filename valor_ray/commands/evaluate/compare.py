@@ -1,0 +1,67 @@
+"""`valor compare`: runs of `valor eval` on the same questions, with how sure each difference is."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from valor_ray.commands.options import add_json, local_path, print_json, show
+from valor_ray.errors import ConfigError
+
+HELP = "Compare runs of `valor eval` on the same questions."
+EPILOG = """\
+examples:
+  valor compare runs/base runs/trained              two --out folders of one benchmark
+  valor compare runs/base runs/a runs/b --json      each of the others against the first; folders of folders will do
+
+A RUN is the --out folder of `valor eval`, or a folder with one such folder a benchmark. Marks are the strict ones. The
+interval (95 %) is a paired bootstrap over pictures; p is McNemar's exact test where answers are right or wrong, the
+bootstrap's where marks are fractions, and p (Holm) is corrected for all lines printed. "visible" is the smallest
+difference that so many questions show (two-sided 5 %, power 80 %): less than that may be there and not be seen.
+
+Exit code 0: compared; 2: the runs did not ask the same, or are none.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=local_path,
+        metavar="RUN",
+        help="the first is what the others are compared with",
+    )
+    add_json(parser)
+
+
+def run(args: Namespace) -> int:
+    from valor_ray.benchmarks.comparison import compare
+
+    if len(args.runs) < 2:
+        raise ConfigError(
+            f"{args.runs[0]}: give two runs or more, the first of which the others are compared with."
+        )
+    result = compare(args.runs)
+    if args.json:
+        print_json(result)
+    else:
+        _show(result)
+    return 0
+
+
+def _show(result: dict[str, Any]) -> None:
+    show(f"against {result['base']}")
+    titles = f"{'benchmark':<14}{'n':>5}{'before':>8}{'after':>8}{'change':>8}  {'95 % interval':<18}"
+    show(f"{titles}{'p':>8}{'p (Holm)':>10}{'visible':>9}  run")
+    for one in result["comparisons"]:
+        between = f"{100 * one['ci'][0]:+.1f} … {100 * one['ci'][1]:+.1f}"
+        show(
+            f"{one['benchmark']:<14}{one['n']:>5}{one['before']:>8.1%}{one['after']:>8.1%}{100 * one['gain']:>+8.1f}  "
+            f"{between:<18}{one['p']:>8.3g}{one['p_holm']:>10.3g}{100 * one['visible']:>9.1f}  {one['run']}"
+        )
+        if any(one["unasked"]):
+            show(
+                f"  {one['unasked'][0]} and {one['unasked'][1]} of its questions were not asked and count as wrong"
+            )
+    for name in result["not_compared"]:
+        show(f"not compared: {name}")

@@ -1,0 +1,117 @@
+"""The page of an evaluation: shares by family and subset under both marks, and every question with its result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import UndefinedError
+
+from valor_ray.errors import ConfigError
+from valor_ray.report.kit.rows import rows_of
+from valor_ray.report.kit.templates import render
+from valor_ray.runs.record_file import replace_text
+
+PAGE, REPORT = "report.html", "report.json"  # in the run folder
+_MOST_ROWS = 2000  # shown: the largest benchmark has 765
+
+
+def write_eval_page(folder: Path, report: Mapping[str, Any]) -> Path:
+    """Write the page of an evaluation and return its path. Raises StorageError.
+
+    Called at the end of `valor eval` and by `valor report`, with what report.json holds; it reads the answers from the
+    folder, and waits for nothing but the disk.
+    """
+    settings = _settings(folder)
+    rows = list(_rows(folder))
+    page = render(
+        "report/evaluation/page.html",
+        folder=folder,
+        report=report,
+        settings=settings,
+        tiles=_tiles(report),
+        shares=list(_shares(report)),
+        rows=rows[:_MOST_ROWS],
+        more=len(rows) - _MOST_ROWS,
+    )
+    replace_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+def write_eval_page_again(folder: Path) -> dict[str, Any]:
+    """The same from the records alone; returns the report. Raises ConfigError when the run has not come to its end."""
+    try:
+        report: dict[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        write_eval_page(folder, report)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{folder} has no report.json yet: `valor eval NAME --out {folder}` goes on where it stopped, and writes "
+            "report and page."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UndefinedError) as error:
+        raise ConfigError(
+            f"Cannot make the page of {folder} from its records ({type(error).__name__}: {error}). "
+            f"`valor eval NAME --out {folder}` writes report and page anew, and asks nothing twice."
+        ) from error
+    return report
+
+
+def _settings(folder: Path) -> Mapping[str, Any]:
+    """Of benchmark.json; {} for a run of an earlier version."""
+    path = folder / "benchmark.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _tiles(report: Mapping[str, Any]) -> dict[str, str]:
+    low, high = report["ci"]
+    tiles = {
+        f"right, strict [{low:.1%}, {high:.1%}]": f"{report['accuracy']:.1%}",
+        "by the paper's rule": _percent(report.get("paper_accuracy")),
+        "questions": f"{report['n']}",
+        "without an answer": f"{report['failures']}",
+    }
+    if macro := report.get("macro"):
+        tiles[f"mean over each {macro['over']}"] = _percent(macro["accuracy"])
+    if report.get("rmse") is not None:
+        tiles["RMSE of numbers answered"] = f"{report['rmse']:.2f}"
+    if judge := report.get("judge"):
+        tiles["verdicts missing"] = f"{judge['missing']}"
+    return tiles
+
+
+def _shares(report: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], str]]:
+    """(family, subset or look; its name; the share; its paper mark)"""
+    for kind in ("family", "subset", "look", "text"):
+        for name, share in (report.get(f"by_{kind}") or {}).items():
+            yield kind, name, share, _percent(share.get("paper_accuracy"))
+
+
+def _rows(folder: Path) -> Iterator[dict[str, str]]:
+    """Every question as the page shows it, of two answers the last."""
+    said = {row.get("query_id"): row for row in rows_of(folder / "judged.jsonl")}
+    latest = {row["query_id"]: row for row in rows_of(folder / "answers.jsonl") if "query_id" in row}
+    for query_id, row in latest.items():
+        mark, paper = row.get("mark", float(row.get("right") is True)), row.get("paper")
+        verdict = said.get(query_id, {}).get("same", "")
+        judged = {True: "judge: same", False: "judge: other", None: "judge: missing"}.get(verdict, "")
+        yield {
+            "id": str(query_id),
+            "question": str(row.get("question", "")),
+            "picture": str(row.get("picture", "")).rpartition("/")[2][:40],
+            "family": " ".join(filter(None, (str(row.get("family", "")), str(row.get("subset", ""))))),
+            "truth": _json(row.get("truth")),
+            "result": str(row["error"]) if row.get("error") else _json(row.get("answer")),
+            "kind": "none" if row.get("error") else "yes" if mark == 1 else "no",
+            "mark": f"{mark:.1f}".removesuffix(".0"),
+            "paper": judged or ("–" if paper is None else f"{paper:.1f}".removesuffix(".0")),
+        }
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
