@@ -100,6 +100,11 @@ def test_both_spellings_give_canonical_arguments(
         ("gd_detect", {"prompt": ["car"]}, "prompt must be a str, got ['car']"),
         ("gd_detect", {"prompt": " , "}, "prompt is empty"),
         ("gd_detect", {"prompt": " . ;"}, "prompt is empty"),
+        ("gd_detect", {"prompt": ",".join(map(str, range(65)))}, "65 phrases, pass at most 64 at a time"),
+        ("gd_detect", {"prompt": "a\ud800"}, "half a character"),
+        ("vqa", {"prompt": "\udfffa"}, "half a character"),
+        ("depth", {"bbox": [10**5000]}, "bbox must be four numbers"),
+        ("gd_detect", {"prompt": [[[[[["a"]]]]]] * 9}, "prompt must be a str"),
         ("gd_detect", {"prompt": "x" * 3000}, "3000 characters, pass at most 2000"),
         ("depth", {"bbox": None}, "bbox must be four numbers [x1, y1, x2, y2], got None"),
         ("depth", {"bbox": {"bbox": [1, 2, 3, 4], "label": "car"}}, 'pass its ["bbox"]'),
@@ -146,6 +151,11 @@ def test_unknown_tools_and_parameters_are_refused() -> None:
         ("3.5 inch disk, .45 pistol", ("3.5 inch disk", ".45 pistol")),
         ("U.S. flag . J. Smith . Dr. Pepper can. cup", ("U.S. flag", "J. Smith", "Dr. Pepper can", "cup")),
         ("flag of the U.S.", ("flag of the U.S.",)),
+        ("red cube . blue ball .", ("red cube", "blue ball")),
+        ("red cube .blue ball.\nsofa\r\nlamp", ("red cube", "blue ball", "sofa", "lamp")),
+        ("chair. table.\nsofa", ("chair", "table", "sofa")),
+        ("قطة، كلب؛ طائر", ("قطة", "كلب", "طائر")),
+        ("a､b｡c﹐d﹔e﹑f", ("a", "b", "c", "d", "e", "f")),
         ("red.blue ball", ("red.blue ball",)),
         ("'chair', \"red cup\" . “TV”", ("chair", "red cup", "TV")),
         ('"stop" sign, 5" disk, person\'s hat', ('"stop" sign', '5" disk', "person's hat")),
@@ -155,7 +165,7 @@ def test_unknown_tools_and_parameters_are_refused() -> None:
 )
 def test_phrases_are_split_at_separators_and_nowhere_else(prompt: str, phrases: tuple[str, ...]) -> None:
     assert split_phrases(prompt) == phrases
-    assert split_phrases(",".join(phrases)) == phrases  # as phrases that were split come again
+    assert split_phrases("\n".join(phrases)) == phrases  # as phrases that were split come again
 
 
 @pytest.mark.parametrize("boxes", [0, 1, 5])

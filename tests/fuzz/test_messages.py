@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_program import framed, said
 
 from valor_ray.untrusted.decode import DecodeError, Limits, decode
 
@@ -67,3 +68,25 @@ def test_what_was_written_within_the_limits_is_read_as_it_was(value: Any) -> Non
 
 def _values(data: bytes) -> int:
     return sum(map(data.count, (b",", b":", b"[", b"{")))
+
+
+MESSAGES = st.fixed_dictionaries(
+    {"t": st.sampled_from(["call", "print", "done", "fail", "refused", "locked", "surveyed"])},
+    optional={
+        "tool": st.sampled_from(["depth", "vqa", "GD_DETECT", "x" * 90]) | VALUES,
+        "args": st.dictionaries(st.sampled_from(["img_pth", "bbox", "prompt"]) | TEXTS, VALUES, max_size=4),
+        "line": st.integers(-1, 9) | VALUES,
+        "text": TEXTS,
+        "answer": VALUES,
+        "kind": st.sampled_from(["error", "rejected", "memory", "refused"]) | TEXTS,
+        "error": TEXTS,
+    },
+).map(framed)
+
+
+@given(st.lists(MESSAGES | mutated().map(framed) | st.binary(max_size=12), max_size=6))
+def test_whatever_a_process_says_is_at_worst_its_own_failure(chunks: list[bytes]) -> None:
+    end, talk = said(chunks)
+    assert end is None or end.status in ("ok", "error", "killed", "rejected")
+    assert sound([] if end is None else end.answer, 40) and len(talk.calls) <= 6
+    assert all(len(json.dumps(call.args)) < 40_000 for call in talk.calls)

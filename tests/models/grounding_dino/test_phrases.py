@@ -68,3 +68,10 @@ def test_a_phrase_inside_another_does_not_compete_with_it():
 def test_no_words_make_no_caption():
     assert plan() == []
     assert plan("", " . ", "?") == []
+
+
+def test_phrases_within_one_another_need_no_pass_each() -> None:
+    words = [" ".join(f"w{n}" for n in range(length)) for length in range(1, 65)]
+    captions = plan_captions(words, lambda text: [5] * len(text.split()), SpecialTokens(1, 2, 3, 0), 256)
+    assert sorted(phrase for caption in captions for phrase in caption.phrases) == sorted(words)
+    assert len(captions) <= 20 and max(len(caption.token_ids) for caption in captions) <= 256
