@@ -13,7 +13,7 @@ from valor_ray import images
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
 from valor_ray.grounding.dataset.odvg import read_odvg
-from valor_ray.grounding.dataset.pictures import load_picture
+from valor_ray.grounding.dataset.pictures import Pictures, load_picture
 from valor_ray.grounding.dataset.training import training_images
 
 LIMITS = ImageConfig()
@@ -152,3 +152,15 @@ def test_a_picture_that_has_gone_keeps_its_copy(shot, export, folder, tmp_path):
     export(record)
     (entry,) = training_images(folder)
     is_red(load_picture(entry, LIMITS).rgb)
+
+
+def test_a_picture_that_was_scaled_down_is_copied_as_it_was_mined(tmp_path: Path, mined) -> None:
+    limits = ImageConfig(max_pixels=1000)
+    path = photograph(tmp_path / "photo.png")
+    picture = images.load(path, limits)
+    assert (picture.width, picture.height) == (30, 20)
+    pictures = Pictures(tmp_path / "set", limits)
+    pictures.add(mined(str(path), size=(30, 20), key=picture.key))
+    name, copied = pictures.filename(picture.key)
+    copy = images.load(tmp_path / "set" / "images" / name, limits)
+    assert copied and copy.key == picture.key
