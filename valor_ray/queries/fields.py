@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 from valor_ray.errors import ConfigError
@@ -23,6 +24,7 @@ MORE_IDS = (
 )  # not beside pictures, see `kept`
 IMAGE_FIELDS = ("image", "images", "image_path", "img", "img_path", "image_url", "file_name")
 WITHIN = "image_index"  # of the picture within which q_index or index counts
+_FILLED = ("question", "image")  # of these an empty one is passed over
 _ASKS = ("human", "user")  # whose turn of a conversation is a question
 _LABEL = re.compile(
     r"(?:answers?|labels?|b?box(?:e?s)?|gt|(?:ground)?truth|targets?|masks?|solutions?|responses?|completions?|"
@@ -42,26 +44,59 @@ def kept(fields: Mapping[str, Any], own_ids: bool) -> tuple[dict[str, Any], dict
     own_ids: rows that are named after their pictures keep those names, whatever columns come beside them later.
     Raises ValueError that names the field.
     """
-    exact = {name: name for name in fields}
-    known = {name.strip().lower(): name for name in fields} | exact
     values: dict[str, Any] = {}
     names: dict[str, str] = {}
-    for meaning, candidates in _wanted(own_ids).items():
-        present = [name for name in candidates if _has(fields, known, name)]
-        filled = [name for name in present if _value(fields, known, name) not in (None, "", [])]
+    for meaning, places in _places(tuple(fields), own_ids):
+        present = [place for place in places if not place.part or _has_part(fields[place.field], place.part)]
         if not present:
             continue
-        name = (filled or present)[0] if meaning in ("question", "image") else present[0]
-        names[meaning] = known.get(name, name)
-        values[meaning] = _taken(meaning, _value(fields, known, name), names[meaning])
+        place = present[0]
+        if meaning in _FILLED and len(present) > 1:
+            place = next((one for one in present if _value(fields, one) not in (None, "", [])), place)
+        names[meaning] = place.name
+        values[meaning] = _taken(meaning, _value(fields, place), place.name)
     used = {name.partition(".")[0] if name not in fields else name for name in names.values()}
-    parts = {
-        f"{top}.{part}"
-        for top in used
-        if isinstance(fields.get(top), Mapping) and names.get("image") != top
-        for part in fields[top]
-    } - set(names.values())
-    return values, names, frozenset(fields.keys() - used | parts)
+    ignored = fields.keys() - used
+    for name in names.values():
+        top = name.partition(".")[0]
+        if name not in fields:
+            ignored |= {f"{top}.{part}" for part in fields[top]} - {name}
+    return values, names, frozenset(ignored)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a row may have what is wanted."""
+
+    field: str  # as the row spells it
+    part: str  # of a structure; "": all of the field
+    name: str  # for messages, and of a column
+
+
+@lru_cache(maxsize=1024)
+def _places(fields: tuple[str, ...], own_ids: bool) -> tuple[tuple[str, tuple[_Place, ...]], ...]:
+    """Of what is wanted, where rows of these fields may have it, the best first."""
+    known = {name.strip().lower(): name for name in fields} | {name: name for name in fields}
+    found = []
+    for meaning, candidates in _wanted(own_ids).items():
+        places = []
+        for candidate in candidates:
+            top, _, part = candidate.partition(".")
+            if candidate in known:
+                places.append(_Place(known[candidate], "", known[candidate]))
+            elif part and top in known:
+                places.append(_Place(known[top], part, f"{known[top]}.{part}"))
+        if places:
+            found.append((meaning, tuple(places)))
+    return tuple(found)
+
+
+def _has_part(value: Any, part: str) -> bool:
+    return isinstance(value, Mapping) and part in value
+
+
+def _value(fields: Mapping[str, Any], place: _Place) -> Any:
+    return fields[place.field][place.part] if place.part else fields[place.field]
 
 
 def kept_columns(columns: Sequence[Column], name: str, own_ids: bool) -> list[str]:
@@ -89,18 +124,6 @@ def kept_columns(columns: Sequence[Column], name: str, own_ids: bool) -> list[st
 def _wanted(own_ids: bool) -> dict[str, tuple[str, ...]]:
     ids = (*ID_FIELDS, *MORE_IDS) if own_ids else ID_FIELDS
     return {"query_id": ids, WITHIN: (WITHIN,), "question": QUESTION_FIELDS, "image": IMAGE_FIELDS}
-
-
-def _has(fields: Mapping[str, Any], known: Mapping[str, str], name: str) -> bool:
-    top, _, part = name.partition(".")
-    if name in known or not part:
-        return name in known
-    return top in known and isinstance(within := fields[known[top]], Mapping) and part in within
-
-
-def _value(fields: Mapping[str, Any], known: Mapping[str, str], name: str) -> Any:
-    top, _, part = name.partition(".")
-    return fields[known[name]] if name in known else fields[known[top]][part]
 
 
 def _taken(meaning: str, value: Any, name: str) -> Any:
