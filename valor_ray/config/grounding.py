@@ -14,7 +14,7 @@ class GroundingConfig(Section):
 
     queries: str | None = Field(
         None,
-        description="queries with pictures to mine: JSONL, parquet, CSV, a folder, hf:NAME, an fsspec URL; null = "
+        description="queries with pictures to mine: JSON, CSV, parquet, a folder, hf:NAME, an fsspec URL; null = "
         "tabletop scenes in the looks that the detector has not seen",
     )
     query_limit: int | None = Field(

@@ -17,7 +17,7 @@ class GrpoConfig(Section):
 
     queries: str | None = Field(
         None,
-        description="queries to train on: JSONL, parquet, a folder, hf:NAME, an fsspec URL; null = tabletop scenes",
+        description="queries to train on: JSON, CSV, parquet, a folder, hf:NAME, an fsspec URL; null = tabletop scenes",
     )
     query_limit: int | None = Field(800, ge=1, description="use the first N queries; paper: about 800")
     epochs: int = Field(4, ge=1, description="passes over the queries, where `steps` is null; paper: 4")

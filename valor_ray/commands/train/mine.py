@@ -20,7 +20,7 @@ from valor_ray.commands.options import (
     print_json,
     show,
 )
-from valor_ray.runs.store.place import looked_at, run_path, shown, stored
+from valor_ray.runs.store.place import commit, looked_at, run_path, shown, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,9 +56,10 @@ alone, and for doubles.
 
 RUN gets phrases.jsonl (every query with its program and phrases), images.jsonl (every picture with all candidates, and
 what each check said), missing.jsonl (pictures with boxes that have no verdict: asked again by the next run),
-failed.jsonl, audit.jsonl (boxes with known verdicts, slipped in), metrics.jsonl, dataset/ (decisions.parquet,
-odvg.jsonl with label_map.json, coco.json), report.json, report.html. Answers are kept in RUN/vlm_cache (or in
-vlm.cache_dir): stop it anywhere, the same command goes on and pays nothing twice; further queries add to what is there.
+failed.jsonl, audit.jsonl (boxes with known verdicts, slipped in), metrics.jsonl, pictures/ (those that SOURCE holds in
+itself), dataset/ (decisions.parquet, odvg.jsonl with label_map.json, coco.json), report.json, report.html. Answers are
+kept in RUN/vlm_cache (or in vlm.cache_dir): stop it anywhere, the same command goes on and pays nothing twice; further
+queries add to what is there.
 Precision is measured afterwards, on rendered scenes only; nothing of it enters mining.
 `valor report RUN` makes the page again.
 
@@ -174,7 +175,9 @@ def _queries(folder: Path, config: Config) -> list[Query]:
     if grounding.queries is None:
         scenes = scenes_of(grounding.query_limit)
         render_scenes(folder / DATA, folder / OBJECTS, scenes, grounding.seed, _say)
-    return _read(folder, config, folder / PICTURES)
+    queries = _read(folder, config, folder / PICTURES)
+    commit(folder)  # workers may fetch pictures from there at once
+    return queries
 
 
 def _read(folder: Path, config: Config, pictures: Path | None = None) -> list[Query]:
