@@ -25,7 +25,6 @@ from benchmark_sets import (
 )
 
 from valor_ray import images
-from valor_ray.benchmarks.data import omni3d, vsr
 from valor_ray.benchmarks.figures import AnswerRow
 from valor_ray.benchmarks.reading.pictures import Pictures
 from valor_ray.benchmarks.registry import benchmark
@@ -373,10 +372,3 @@ def test_pictures_that_are_not_beside_the_rows_are_left_to_be_fetched(tmp_path: 
     assert load("gqa", tmp_path, tmp_path).queries[0].image == f"{host}/VG_100K/101.jpg"
     assert load("tallyqa", tmp_path, tmp_path).queries[0].image == f"{host}/VG_100K_2/103.jpg"
     assert load("vsr", tmp_path, tmp_path).queries[0].image == "http://x/000000000001.jpg"
-
-
-def test_training_must_not_see_rows_that_are_measured_nor_others_of_their_pictures() -> None:
-    rows = [{"image_index": f"{number}.jpg"} for number in range(130)]
-    rows[120] = {"image_index": "7.jpg"}
-    assert omni3d.reserved(rows) == [*range(100), 120]
-    assert vsr.reserved([{"image": "a"}, {"image": "b"}, {}], [{"image": "b"}]) == [1]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from valor_ray.benchmarks.reading.fields import Asked, Row
 from valor_ray.benchmarks.reading.options import braced
@@ -13,6 +12,7 @@ from valor_ray.benchmarks.truth import Benchmark, Truth, Wording
 from valor_ray.measure.answers import distinct, normalise, typed
 from valor_ray.measure.marks import Metric
 from valor_ray.measure.paper_rules import PaperRule
+from valor_ray.records import Query
 
 FIRST = 100  # rows that the paper's tables are of; training is on the others
 FIRST_ROWS, OTHER_ROWS = "rows 0-99", "rows from 100"
@@ -62,13 +62,17 @@ def _oddity(answer: str, options: tuple[str, ...]) -> str:
     return ""
 
 
-def reserved(rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Of all rows in the set's order those that training must not see: the first 100, and all about their pictures.
+def reserved(queries: Sequence[Query], measured: Sequence[Query]) -> list[Query]:
+    """The queries that training must not have: the measured rows, and others about their pictures.
 
-    rows: with image_index. A row of another picture may be trained on.
+    queries, measured: read from this set by queries.read, so that ids are PICTURE-QUESTION.
     """
-    pictures = {row.get("image_index") for row in rows[:FIRST]} - {None}
-    return [number for number, row in enumerate(rows) if number < FIRST or row.get("image_index") in pictures]
+    pictures = {_picture(query) for query in measured}
+    return [query for query in queries if _picture(query) in pictures]
+
+
+def _picture(query: Query) -> str:
+    return query.query_id.rpartition("-")[0]
 
 
 SET = RowSet(

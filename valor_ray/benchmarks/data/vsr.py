@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from valor_ray.benchmarks.reading.fields import Asked, Row
 from valor_ray.benchmarks.reading.row_set import RowSet
 from valor_ray.benchmarks.reading.source import Part
@@ -30,12 +27,6 @@ def ask(row: Row, wording: Wording) -> Asked:
         row.fields.get("image"),
         links=tuple(dict.fromkeys(links)),
     )
-
-
-def reserved(rows: Sequence[Mapping[str, Any]], dev: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Of another split's rows those that training must not see: about dev's pictures (vsr_random has most)."""
-    pictures = {row.get("image") for row in dev} - {None}
-    return [number for number, row in enumerate(rows) if row.get("image") in pictures]
 
 
 SET = RowSet(

@@ -146,7 +146,7 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
         held_out = None
         if config.grpo.eval_questions and not args.rollouts_only:
             held_out = _held_out(args, config)
-        _check_apart(queries, held_out)
+        _check_apart(queries, held_out, config)
     if args.in_process:
         host: Any = LocalTrainHost()
     else:
@@ -177,7 +177,8 @@ def _planned_queries(args: Namespace, config: Config) -> list[Query]:
         return [Query(str(i), "about a tabletop scene") for i in range(_tabletop_queries(config))]
     queries = training_queries(config, args.folder)
     at_hand = args.eval_data is not None or (args.folder / EVALUATION / DATA).exists()
-    _check_apart(queries, _held_out(args, config) if at_hand and config.grpo.eval_questions else None)
+    asks = at_hand and config.grpo.eval_questions
+    _check_apart(queries, _held_out(args, config) if asks else None, config)
     return queries
 
 
@@ -218,13 +219,15 @@ def _held_out(args: Namespace, config: Config) -> HeldOut:
         raise ConfigError(f"--eval-data {error}") from error
 
 
-def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
+def _check_apart(queries: Sequence[Query], held_out: HeldOut | None, config: Config) -> None:
     """Raises ConfigError when a training query is an evaluation question, or an example of the prompts."""
+    from valor_ray.benchmarks.reserved import check_reserved
     from valor_ray.queries.apart import check_apart, prompt_examples
 
     asked = held_out.queries if held_out is not None else []
     evaluation = [(query.query_id, query.question, query.image) for query in asked]
     check_apart(queries, evaluation, prompt_examples())
+    check_reserved(queries, config.grpo.queries)
 
 
 def _show(report: dict[str, Any], args: Namespace) -> None:
