@@ -135,7 +135,8 @@ async def _detect(door: Door, request: Request, body: bytes) -> Response:
     picture = await door.picture(asked.image)
     detections = await door.parts.detector.detect(picture, phrases, box_threshold=asked.box_threshold)
     found = [{"bbox": list(d.bbox), "label": d.label, "score": round(d.score, 4)} for d in detections]
-    return Json({"detections": found, "version": version_of(detections)})
+    size = {"width": picture.width, "height": picture.height}
+    return Json({"detections": found, **size, "version": version_of(detections)})
 
 
 async def _depth(door: Door, request: Request, body: bytes) -> Response:

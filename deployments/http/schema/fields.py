@@ -127,6 +127,10 @@ class Found(BaseModel):
 
 class DetectReply(BaseModel):
     detections: list[Found]
+    width: int = Field(
+        description="px, of the picture that the boxes are in: upright, and scaled where it was too large"
+    )
+    height: int
     version: str = Field(description="weights of the detector")
 
 

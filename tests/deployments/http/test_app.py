@@ -92,7 +92,7 @@ def test_detect_gives_boxes_labels_and_scores(ask: Ask) -> None:
         assert body["detections"][0] == {"bbox": [1, 2, 9, 9], "label": "red cube", "score": 0.5}
         assert body["version"] == "step-000003"
     nothing = ask("/v1/detect", {"image": IMAGE, "phrases": "nothing"}).json()
-    assert nothing == {"detections": [], "version": "step-000003"}
+    assert nothing == {"detections": [], "width": 20, "height": 10, "version": "step-000003"}
 
 
 def test_depth_is_npy_in_metres_or_a_coloured_png(ask: Ask) -> None:
