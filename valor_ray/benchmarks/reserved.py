@@ -27,6 +27,6 @@ def check_reserved(queries: Sequence[Query], source: str | None) -> None:
         raise ConfigError(
             f"{source}: {len(bad)} of these queries are among the first {omni3d.FIRST} rows of {omni3d.SET.title}, "
             f"which the paper's tables are of, or about their pictures: {named}{more}. Begin at "
-            f"{hub}:train[{omni3d.FIRST}:]; of rows there that share a picture with a measured one, write the others to "
-            "a file, and name that."
+            f"{hub}:train[{omni3d.FIRST}:]; of rows there that share a picture with a measured one, write the others "
+            "to a file, and name that."
         )
