@@ -73,6 +73,11 @@ def test_smallest_visible_difference_of_the_benchmarks_sizes(n: int, points: flo
     assert 100 * smallest_visible(n, 0.2) == pytest.approx(points, abs=0.05)
 
 
+def test_few_questions_show_only_what_nearly_all_of_them_show() -> None:
+    assert smallest_visible(3, 0.05) > 0.7 and smallest_visible(100, 0.05) > 0.07
+    assert paired_marks([0.0] * 3, [0.0] * 3, range(3)).visible > 0.7
+
+
 def test_shared_pictures_show_less() -> None:
     before, after = [0.0] * 80, [float(n // 4 % 2) for n in range(80)]
     alone, shared = (paired_marks(before, after, [n // size for n in range(80)]).visible for size in (1, 4))

@@ -108,8 +108,12 @@ def paired_marks(
 
 
 def smallest_visible(n: float, discordant: float) -> float:
-    """The gain 0..1 that n independent pairs show with power 80 %, of which `discordant` differ (Miettinen's size)."""
-    return math.sqrt(_POWER * discordant / (n + _POWER))
+    """The gain 0..1 that n independent pairs show with power 80 %, of which `discordant` differ (Miettinen's size).
+
+    Where no gain within so few differing pairs would do: the one that shows when all pairs that differ do so one way.
+    """
+    least = _POWER / (n + _POWER)
+    return least if least > discordant else math.sqrt(least * discordant)
 
 
 def _design_effect(changes: Sequence[float], clusters: Sequence[Hashable]) -> float:
