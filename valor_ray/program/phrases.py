@@ -109,10 +109,12 @@ class _Values:
         self._steps += 1
         if self._steps > _MOST_STEPS:
             return [_UNKNOWN]
-        values = list(islice(self._values(node), _MOST_VALUES + 1))
+        # a long text is dropped before the next one is made
+        cut = (_UNKNOWN if isinstance(v, str) and len(v) > _LONGEST else v for v in self._values(node))
+        values = list(islice(cut, _MOST_VALUES + 1))
         if len(values) > _MOST_VALUES:
             values[_MOST_VALUES:] = [_UNKNOWN]
-        return [_UNKNOWN if isinstance(v, str) and len(v) > _LONGEST else v for v in values]
+        return values
 
     def _bind(self, target: ast.expr, binding: _Binding) -> None:
         if isinstance(target, ast.Name):

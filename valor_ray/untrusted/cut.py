@@ -13,9 +13,13 @@ _LONGEST_NAME = 40
 
 
 def cut(value: Any) -> Any:
-    """A JSON value as it is if it is short, the start of a long text, and for other long ones a text that says so."""
+    """A JSON value as it is if it is short, the start of a long text, and for other long ones a text that says so.
+
+    What was cut is short: to cut it again changes nothing.
+    """
     if isinstance(value, str):
-        return value if len(value) <= LONGEST else f"{value[:LONGEST]}… ({len(value):,} characters)"
+        note = f"… ({len(value):,} characters)"
+        return value if len(value) <= LONGEST else value[: LONGEST - len(note)] + note
     if len(json.dumps(value, ensure_ascii=False)) <= LONGEST:
         return value
     if isinstance(value, list | dict):

@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from growth import linear
 
-from valor_ray.program.inside.scene_world import Asked, SceneTools, Stop, unread_phrases
+from valor_ray.program.inside.placeholders import vqa_answer
+from valor_ray.program.inside.scene_words import Language
+from valor_ray.program.inside.scene_world import Asked, SceneTools, Stop, about_one, unread_phrases
 from valor_ray.records import BBox, SceneObject, SymbolicScene
 
 
@@ -177,3 +180,31 @@ def test_vqa_about_the_background_is_undecided() -> None:
 def test_phrases_to_ask_about_are_known_before_anything_runs() -> None:
     phrases = ["red box", "unicorn", "carton", "unicorn"]
     assert unread_phrases(phrases, [SCENE], {"carton": ["box"]}) == ("unicorn",)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "a-",
+        "a ",
+        "red or ",
+        "option{",
+        "option",
+        " ",
+        "x or y ",
+        "-",
+        "how ",
+        "is it ",
+        "number of ",
+        "a, or ",
+    ],
+)
+def test_reading_a_prompt_takes_time_in_proportion_to_its_length(part: str) -> None:
+    language = Language([SCENE])
+
+    def read(size: int) -> None:
+        prompt = f"or a{part * (size // len(part))}."
+        vqa_answer(prompt, 0)
+        about_one(RED_BOX, prompt, language)
+
+    assert linear(read, 16_000)

@@ -16,6 +16,12 @@ _PATHS = (
     "executable", "_base_executable", "prefix", "exec_prefix", "base_prefix", "base_exec_prefix", "_stdlib_dir",
     "pycache_prefix",
 )  # fmt: skip
+_OF_MODULES: dict[str, list[str] | None] = {
+    "__file__": None,
+    "__cached__": None,
+    "__path__": [],
+    "__loader__": None,
+}
 
 
 def forget_host() -> None:
@@ -23,6 +29,7 @@ def forget_host() -> None:
 
     Frames that are running keep their code's path: call it from one that ends.
     """
+    executable = sys.executable
     os.environ.clear()
     for name in _LISTS:
         getattr(sys, name).clear()
@@ -33,22 +40,19 @@ def forget_host() -> None:
     if "platform" in sys.modules:
         vars(sys.modules["platform"]).update(_uname_cache=None)
     for module in list(sys.modules.values()):
-        for name in ("__file__", "__cached__", "__path__", "__loader__"):
-            if name in vars(module):
-                vars(module)[name] = [] if name == "__path__" else None
         spec = getattr(module, "__spec__", None)
         if spec is not None:
-            vars(spec).update(loader=None, origin=None, _cached=None)
+            vars(spec).update(loader=None, origin=None, loader_state=None, _cached=None)
             if spec.submodule_search_locations is not None:
                 spec.submodule_search_locations = []
-    _forget_source_files()
-
-
-def _forget_source_files() -> None:
     seen: dict[CodeType, CodeType] = {}
     for each in gc.get_objects():
-        if isinstance(each, FunctionType):
+        if type(each) is dict and "__name__" in each:  # of a module, or what Python keeps to make it again
+            each.update({name: value for name, value in _OF_MODULES.items() if name in each})
+        elif type(each) is FunctionType:
             each.__code__ = _without_path(each.__code__, seen)
+            if each.__defaults__ and executable in each.__defaults__[:1]:  # of platform.architecture
+                each.__defaults__ = ("", *each.__defaults__[1:])
 
 
 def _without_path(code: CodeType, seen: dict[CodeType, CodeType]) -> CodeType:
