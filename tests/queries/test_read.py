@@ -139,6 +139,18 @@ def test_a_data_set_in_the_hubs_format_is_read_by_split_and_slice_without_answer
 
 
 @pytest.mark.usefixtures("hub_cache")
+def test_pictures_of_a_data_set_may_stand_in_lists_and_are_not_decoded(tmp_path: Path) -> None:
+    from datasets import Dataset, Features, Image, List, Value
+
+    features = Features({"id": Value("string"), "problem": Value("string"), "images": List(Image())})
+    broken = b"\x89PNG\r\n\x1a\n and no more"
+    rows = [{"id": "a", "problem": "<image>Which?", "images": [{"bytes": broken, "path": None}]}]
+    Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "set")
+    (query,) = read_queries(str(tmp_path / "set"), pictures=tmp_path / "pictures")
+    assert (query.query_id, query.question) == ("a", "Which?") and Path(query.image).read_bytes() == broken
+
+
+@pytest.mark.usefixtures("hub_cache")
 def test_a_data_set_saved_to_disk_is_read(tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict
 

@@ -25,6 +25,7 @@ QUERY_FILE = "queries.jsonl"  # of a folder, with its own query ids
 QUESTION_FILES = ("questions.csv", "questions.jsonl", "metadata.csv", "metadata.jsonl")  # beside pictures
 _SAVED = ("state.json", "dataset_dict.json")  # by Dataset.save_to_disk
 _ROWS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".tab", ".arrow", ".feather")
+_HUB_ROWS = 64  # of a hub data set in memory at a time: they may hold pictures
 _BESIDE = ("dataset_info.json", "dataset_infos.json")  # what the hub keeps beside rows
 
 
@@ -170,13 +171,13 @@ def _hub_rows(source: str) -> Iterator[QueryRow]:
         columns = [_hub_column(key, kind) for key, kind in table.features.items()]
         keep = kept_columns(columns, source, True)
         tops = [key if key in table.features else key.partition(".")[0] for key in keep]
-        table = table.select_columns(tops)  # other columns are not decoded
-        for key in tops:
-            if isinstance(table.features[key], datasets.Image):
-                table = table.cast_column(key, datasets.Image(decode=False))
-        unread = frozenset(key for key in (column.name for column in columns) if key not in tops)
-        for number, row in enumerate(table, start=1):
-            yield _query_row(FileRow(number, f"row {number}", row, unread), True)
+        unread = frozenset(table.column_names) - frozenset(tops)
+        number = 0
+        # as Arrow has them: other columns are not read, and no picture is decoded
+        for batch in table.select_columns(tops).with_format("arrow").iter(batch_size=_HUB_ROWS):
+            for fields in batch.to_pylist():
+                number += 1
+                yield _query_row(FileRow(number, f"row {number}", fields, unread), True)
 
 
 def _hub_column(name: str, kind: Any) -> Column:
