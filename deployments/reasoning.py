@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -23,10 +24,12 @@ import pyarrow as pa
 
 from deployments.actors.rewarding import remote_rewarder
 from deployments.failures import log_place
+from deployments.learner.leaving import leave_machine, same_in_all, watch_notice
+from deployments.learner.ray_train import LearnerTask, RayLearner, noting
 from deployments.ray_data import Pool, PoolWorker, data_context, results_of, through_pool
-from deployments.ray_train import LearnerTask, RayLearner, noting
 from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.learn import LearnerEnd, learn
+from valor_ray.reasoning.learner.ports import LearnerLeaves
 from valor_ray.reasoning.training.folder import TrainFolder, samples_at
 from valor_ray.reasoning.training.host import RolloutStep, TrainWork
 from valor_ray.reasoning.training.rollout import RolloutResult
@@ -192,20 +195,25 @@ def learner_process(given: dict[str, Any]) -> None:
     from ray.train import get_context
     from ray.train.huggingface.transformers import prepare_trainer
 
-    config, folder = given["config"], TrainFolder(Path(given["folder"]))
-    link, note = _RayLink(given["folder"], given["buffer"]), noting(given["buffer"])
+    config, folder, buffer = given["config"], TrainFolder(Path(given["folder"])), given["buffer"]
+    start, note = same_in_all(uuid.uuid4().hex), noting(buffer)
+    link = _RayLink(given["folder"], buffer, start)
     first = get_context().get_world_rank() == 0
     log_place("learner")
-    end = learn(
-        config,
-        folder.checkpoints,
-        given["steps"],
-        link,
-        _channel(config, folder, link, first),
-        lambda line: note("say", line),
-        lambda record: note("step", dict(record)),
-        prepare_trainer,
-    )
+    watch_notice(lambda: buffer.leave.remote(start))
+    try:
+        end = learn(
+            config,
+            folder.checkpoints,
+            given["steps"],
+            link,
+            _channel(config, folder, link, first),
+            lambda line: note("say", line),
+            lambda record: note("step", dict(record)),
+            prepare_trainer,
+        )
+    except LearnerLeaves as leaves:
+        leave_machine(leaves.step, note)
     note("end", end)
 
 
@@ -235,13 +243,13 @@ def _channel(config: Config, folder: TrainFolder, link: _RayLink, first: bool) -
 class _RayLink:
     """learner.ports.BatchSource over the buffer's actor, and what a FileChannel announces to the policy replicas."""
 
-    def __init__(self, folder: str, buffer: Any) -> None:
-        self._folder, self._buffer = folder, buffer
+    def __init__(self, folder: str, buffer: Any, start: str) -> None:
+        self._folder, self._buffer, self._start = folder, buffer, start
 
     def batch(self, step: int) -> Any:
         import ray
 
-        return ray.get(self._buffer.batch.remote(step))
+        return ray.get(self._buffer.batch.remote(step, self._start))
 
     def checkpointed(self, step: int) -> None:
         import ray

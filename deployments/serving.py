@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -16,6 +17,7 @@ import psutil
 import ray
 from ray import serve
 from ray.exceptions import RayTaskError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.actors.judge_ledger import close_judge_ledger
@@ -35,8 +37,9 @@ from deployments.app import (
     policy_name,
 )
 from deployments.failures import LOGS, last_line
+from deployments.learner.room import Group, reserved
+from deployments.nodes import check_nodes
 from deployments.parts.following import check_followed
-from deployments.ray_train import reserved
 from deployments.readiness import Progress, came_up, wait_ready
 from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.models import resolve_model
@@ -136,7 +139,7 @@ def training(
         without = _without(config, learns=learns, evaluated=evaluated)
         check_placed(config, progress, partial(placement, without))
         serve.start(proxy_location="Disabled", logging_config=_LOGGING)
-        with reserved(config.grpo.workers, config.grpo.num_gpus if learns else 0, progress):
+        with reserved(Group(config.grpo.workers, config.grpo.num_gpus if learns else 0), progress):
             serve.run_many(
                 [
                     serve.RunTarget(
@@ -195,17 +198,23 @@ def _ended(config: Config, app: str) -> Iterator[None]:
         yield
     finally:
         if config.ray.address() is not None and ray.is_initialized():
-            serve.delete(app)
+            with suppress(RayServeException):  # what failed before Serve was up is the error to be told
+                serve.delete(app)
 
 
 @contextmanager
 def running_ray(config: Config, progress: Progress) -> Iterator[None]:
-    """A Ray for as long as the block lasts: our own, or the cluster of RAY_ADDRESS, which goes on afterwards."""
+    """A Ray for as long as the block lasts: our own, or the cluster of RAY_ADDRESS, which goes on afterwards.
+
+    Raises ServiceError where it does not start, ConfigError for a cluster whose nodes are not like this machine.
+    """
     address = config.ray.address()
     before = _descendants()
     try:
         progress("starting Ray" if address is None else f"connecting to Ray at {address}")
         _start_ray(config, address, progress)
+        if address is not None:
+            check_nodes(config)
         yield
     finally:
         with _undisturbed():
@@ -252,11 +261,16 @@ def _check(config: Config) -> None:
 
 def cluster_nodes() -> list[Node]:
     """The machines of the Ray that runs, and how many GPUs each has."""
-    own = ray.get_runtime_context().get_node_id()
+    own, nodes = ray.get_runtime_context().get_node_id(), [node for node in ray.nodes() if node["Alive"]]
+    addresses = Counter(node["NodeManagerAddress"] for node in nodes)
+
+    def name(node: dict[str, Any]) -> str:
+        address = str(node["NodeManagerAddress"])
+        return address if addresses[address] == 1 else f"{address} ({node['NodeID'][:8]})"
+
     return [
-        Node.of(node["NodeManagerAddress"], int(node["Resources"].get("GPU", 0)), here=node["NodeID"] == own)
-        for node in ray.nodes()
-        if node["Alive"]
+        Node.of(name(node), int(node["Resources"].get("GPU", 0)), here=node["NodeID"] == own)
+        for node in nodes
     ]
 
 

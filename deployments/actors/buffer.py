@@ -34,8 +34,11 @@ class RolloutActor(Notes):
     async def turn(self, step: int) -> bool:
         return await self._buffer.turn(step)
 
-    async def batch(self, step: int) -> Any:
-        return await self._buffer.batch(step)
+    async def batch(self, step: int, start: str) -> Any:
+        return await self._buffer.batch(step, start)
+
+    async def leave(self, start: str) -> None:
+        await self._buffer.leave(start)
 
     async def published(self, step: int) -> None:
         await self._buffer.published(step)

@@ -9,8 +9,8 @@ from typing import Any
 class Notes:
     """A queue in an actor, or a part of one: learner processes put notes in, the driver takes them out.
 
-    `note` is called by the first learner process and returns at once; `notes` by deployments.ray_train in the driver,
-    and waits for the next one.
+    `note` is called by the first learner process and returns at once; `notes` by deployments.learner.ray_train in the
+    driver, and waits for the next one.
     """
 
     def __init__(self) -> None:

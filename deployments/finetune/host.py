@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.actors.notes import Notes
 from deployments.failures import log_place
-from deployments.ray_train import LearnerTask, RayLearner, noting
+from deployments.learner.leaving import leave_machine, watch_notice
+from deployments.learner.ray_train import LearnerTask, RayLearner, noting
 from valor_ray.errors import ValorError
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask, Record, Say
 from valor_ray.grounding.finetune.process import learner_work
+from valor_ray.grounding.learner.learn import LearnerLeaves
 from valor_ray.placement.grounding import finetune_placement
 from valor_ray.runs.store.place import url_of
 
@@ -63,6 +65,8 @@ class _RayFinetune:
 
     def learn(self, task: FinetuneTask, step_done: Callable[[Record], None]) -> FinetuneEnd:
         """Ends as soon as a process says that it cannot go on; a process that dies is begun again by Ray Train."""
+        from deployments.metrics.grounding import measured_steps
+
         notes = _new_notes()
         over, failures = threading.Event(), list[ValorError]()
 
@@ -81,7 +85,11 @@ class _RayFinetune:
                 here=url_of(self._run) is not None,
             ),
             notes,
-            {"say": self._say, "step": step_done, "failed": failed},
+            {
+                "say": self._say,
+                "step": measured_steps(self._run.name, step_done),
+                "failed": failed,
+            },
             lambda reason: over.set(),
         )
         self._say(
@@ -123,7 +131,11 @@ def learner_process(given: dict[str, Any]) -> None:
             _together,
             lambda line: note("say", line),
             lambda record: note("step", dict(record)),
+            watch_notice().is_set,
         )
+    except LearnerLeaves as leaves:
+        _together()
+        leave_machine(leaves.step, note)
     except ValorError as error:  # what the user must know, by its class; to try again would not help
         _tell(notes, "failed", error)
         if context.get_world_size() == 1:

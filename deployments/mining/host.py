@@ -52,9 +52,12 @@ class _RayMining:
     """mine.host.Mining. Each phase starts what it needs and takes it down again."""
 
     def __init__(self, config: Config, cache: Path, say: Callable[[str], None]) -> None:
+        from deployments.metrics.grounding import MineMetrics
+
         self._config, self._cache, self._say = config, cache, say
         self._part = config.vlm_part
         self._gateway: Any = None
+        self._metrics = MineMetrics(cache.parent.name)  # the answers lie in the run folder
 
     def programs(self, queries: Sequence[Query]) -> Generator[Outcome, None, None]:
         from deployments.app import policy_app, policy_name
@@ -64,7 +67,7 @@ class _RayMining:
             self._say("writing programs")
             at_once = _QUERIES_AT_ONCE // _QUERIES_A_BLOCK
             pool = Pool(ProgramWorker, (config, name), config.policy.replicas, at_once)
-            yield from _outcomes(queries, _QUERIES_A_BLOCK, pool)
+            yield from self._metrics.counted(_outcomes(queries, _QUERIES_A_BLOCK, pool))
 
     def pictures(self, orders: Sequence[Order]) -> Generator[Outcome, None, None]:
         from deployments.app import eye_apps, eye_name, gateway_app, gateway_name
@@ -86,7 +89,7 @@ class _RayMining:
             self._gateway = handles[part]
             self._say("mining")
             try:
-                yield from _outcomes(orders, rows, pool)
+                yield from self._metrics.counted(_outcomes(orders, rows, pool))
             finally:
                 self._gateway = None
 

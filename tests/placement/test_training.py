@@ -125,3 +125,8 @@ def test_eyes_that_want_more_than_the_learner_has_take_what_is_free_too() -> Non
     assert eyes == {0, 3, 4}  # the learner's, and the two that nobody has
     with pytest.raises(ConfigError, match="depth 0 wants 1 GPUs"):
         placement(settings(*words, "detector.replicas=6"), nodes(5))
+
+
+def test_a_model_of_an_evaluation_may_have_idle_gpus_and_the_learners_together() -> None:
+    places = placement(settings("grpo.workers=1", "detector.num_gpus=1", "depth.num_gpus=2"), nodes(4))
+    assert places["detector/0"].gpus == (2,) and places["depth/0"].gpus == (0, 3)

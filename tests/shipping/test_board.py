@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-from board import BOARD, OF_GPUS, named, panels, queries
+from board import BOARD, OF_GPUS, named, of_grounding, panels, queries
 
+from deployments.metrics.grounding import FINETUNE_FIGURES
 from deployments.metrics.training import FIGURES
 
 
@@ -30,4 +31,8 @@ def test_queries_are_whole_and_name_figures_that_there_are() -> None:
             assert f"rate({name}" in query, query
     of_steps = re.findall(r'ray_valor_train_figure\{figure=~?"([\w|]+)"\}', " ".join(queries()))
     assert of_steps and {figure for group in of_steps for figure in group.split("|")} <= set(FIGURES)
-    assert named() >= OF_GPUS
+    of_tuning = re.findall(r'ray_valor_finetune_figure\{figure=~?"([\w|]+)"\}', " ".join(queries()))
+    assert of_tuning and {figure for group in of_tuning for figure in group.split("|")} <= set(
+        FINETUNE_FIGURES
+    )
+    assert named() >= OF_GPUS and len(of_grounding()) == 4

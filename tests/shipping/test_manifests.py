@@ -263,3 +263,16 @@ def test_the_page_on_clusters_applies_what_there_is_and_its_commands_parse() -> 
         panel["title"] for panel in yaml.safe_load((FOLDER / "grafana/valor_ray.json").read_text())["panels"]
     }
     assert {"Seconds of a step, by what they went on", "Share of missing verdicts"} <= titles
+
+
+@pytest.mark.parametrize("name", RAY)
+def test_a_worker_that_must_go_says_so_to_ray_and_waits_within_its_grace(name: str) -> None:
+    for group, pod in pods(name):
+        (container,) = pod["containers"]
+        if group == "head":
+            assert "lifecycle" not in container
+            continue
+        python, _m, module, option, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+        assert (python, module, option) == ("python", "jobs.leave_node", "--seconds")
+        import_module(module)
+        assert int(seconds) + 10 <= pod["terminationGracePeriodSeconds"]

@@ -23,3 +23,8 @@ def queries() -> list[str]:
 def named() -> set[str]:
     """Metrics of the board."""
     return {name for query in queries() for name in re.findall(r"\bray_\w+", query)}
+
+
+def of_grounding() -> set[str]:
+    """Those that only mining and fine-tuning export."""
+    return {name for name in named() if name.startswith(("ray_valor_mine", "ray_valor_finetune"))}

@@ -52,15 +52,15 @@ class Node:
         for n in gpus:
             self.free[n] -= 1.0 if wanted >= 1 else wanted
 
+    def room(self, wanted: float) -> int:
+        """How many processes of so many GPUs fit beside each other."""
+        if wanted >= 1:
+            return sum(free > 1 - _EPSILON for free in self.free) // round(wanted)
+        return sum(int((free + _EPSILON) / wanted) for free in self.free)
+
     def holds(self, count: int, wanted: float) -> bool:
-        """Whether `count` processes of so many GPUs fit beside each other."""
-        trial = self.copy()
-        for _ in range(count):
-            gpus = trial.fits(wanted)
-            if gpus is None:
-                return False
-            trial.take(gpus, wanted)
-        return True
+        """Whether so many processes of so many GPUs fit beside each other."""
+        return self.room(wanted) >= count
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,7 @@ def put_group(name: str, count: int, wanted: float, nodes: Sequence[Node], place
     """On the node that is left with least, else on as few as can be; returns how many have found a place."""
     done = 0
     while done < count:
-        size = next(
-            (n for n in range(count - done, 0, -1) if any(node.holds(n, wanted) for node in nodes)), 0
-        )
+        size = min(count - done, max((node.room(wanted) for node in nodes), default=0))
         if not size:
             return done
         node = min((node for node in nodes if node.holds(size, wanted)), key=lambda node: sum(node.free))
@@ -115,14 +113,14 @@ def put_group(name: str, count: int, wanted: float, nodes: Sequence[Node], place
     return done
 
 
-def freed(nodes: Sequence[Node], places: Sequence[Place]) -> list[Node]:
-    """The GPUs of those processes, empty."""
-    empty = [Node(node.name, [0.0] * len(node.free), node.here) for node in nodes]
-    by_name = {node.name: node for node in empty}
+def with_freed(nodes: Sequence[Node], places: Sequence[Place]) -> list[Node]:
+    """The same machines when those processes have gone."""
+    free = [node.copy() for node in nodes]
+    by_name = {node.name: node for node in free}
     for place in places:
         for n in place.gpus:
-            by_name[place.node].free[n] = min(1.0, by_name[place.node].free[n] + place.share)
-    return empty
+            by_name[place.node].free[n] += place.share
+    return free
 
 
 def have(nodes: Sequence[Node]) -> str:
@@ -145,10 +143,16 @@ def fitting_gpus(count: int, nodes: Sequence[Node]) -> str:
     return f"{math.floor(100 / math.ceil(count / gpus)) / 100:g}" if gpus else _CPU
 
 
+def nodes_of(gpus: int, each: int = NODE_GPUS) -> list[Node]:
+    """Machines with so many GPUs in all: whole ones, and one with the rest."""
+    sizes = [each] * (gpus // each) + [gpus % each] * (gpus % each > 0)
+    return [Node.of(f"node-{number}", size, here=not number) for number, size in enumerate(sizes)]
+
+
 def assumed_nodes(rule: Rule, wanted: float) -> list[Node]:
     """As many nodes of NODE_GPUS as a rule needs, where no cluster is at hand. wanted: GPUs, of all its processes."""
     for count in range(1, _MOST_NODES + 1):
-        nodes = [Node.of(f"node-{n}", NODE_GPUS, here=not n) for n in range(count)]
+        nodes = nodes_of(count * NODE_GPUS)
         try:
             rule(nodes)
         except ConfigError:

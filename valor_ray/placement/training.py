@@ -1,8 +1,8 @@
 """`valor train reasoning`: which process sits on which GPU. Pure.
 
 The learner's group comes first, on one node where one can hold it (its processes talk most), then the policy's engines
-on what is left. Detector and depth model are there for evaluations only: on what nobody has, else on the learner's
-GPUs while it is not there. The driver has none.
+on what is left. Detector and depth model are there for evaluations only: on what nobody has, and on the learner's GPUs
+while it is not there. The driver has none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from valor_ray.errors import ConfigError
-from valor_ray.placement.nodes import Node, Places, check_share, freed, have, put, put_group
+from valor_ray.placement.nodes import Node, Places, check_share, have, put, put_group, with_freed
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -33,13 +33,17 @@ def placement(config: Config, nodes: Sequence[Node]) -> Places:
     for number in range(policy.replicas if policy.num_gpus else 0):
         if not put(f"policy/{number}", policy.num_gpus, left, places):
             raise _no_room("policy", number, config, nodes)
-    turns = freed(nodes, list(places.values())[: grpo.workers] if grpo.num_gpus else [])
+    learners = [place for name, place in places.items() if name.startswith("learner/")]
+    away = with_freed(left, learners)  # the learner and the evaluation take turns
     for name, part in (("detector", config.detector), ("depth", config.depth)):
         for number in range(part.replicas if part.num_gpus and grpo.eval_questions else 0):
-            # the learner and the evaluation take turns
-            where = left if any(node.fits(part.num_gpus) for node in left) else turns
-            if not put(f"{name}/{number}", part.num_gpus, where, places):
+            idle = any(node.fits(part.num_gpus) for node in left)
+            if not put(f"{name}/{number}", part.num_gpus, left if idle else away, places):
                 raise _no_room(name, number, config, nodes)
+            place = places[f"{name}/{number}"]
+            for there in away if idle else left:  # the other view of the same GPUs
+                if there.name == place.node:
+                    there.take(place.gpus, part.num_gpus)
     return places
 
 

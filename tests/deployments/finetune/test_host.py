@@ -19,8 +19,8 @@ import train_runs as runs
 import tuning_runs as processes
 from tuning_runs import Run, Sources
 
-from deployments import ray_train
 from deployments.finetune import host as shell
+from deployments.learner import ray_train
 from valor_ray.errors import ConfigError, ServiceError, ValorError
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask
 

@@ -17,7 +17,7 @@ from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
 from valor_ray.errors import CheckpointError, ConfigError, StorageError
 from valor_ray.grounding.dataset.negatives import Region
-from valor_ray.grounding.learner.learn import LearnEnd, LearnTask, learn
+from valor_ray.grounding.learner.learn import LearnEnd, LearnerLeaves, LearnTask, learn
 
 LABEL_OF_300_TOKENS = "box " * 300
 
@@ -108,6 +108,21 @@ def test_a_run_goes_on_bit_for_bit(
         torch.equal(value, weights(end.weights)[name]) for name, value in weights(whole[0].weights).items()
     )
     assert [r["loss"] for r in records] == [r["loss"] for r in whole[1]]
+
+
+def test_a_learner_that_must_leave_saves_first_and_goes_on_bit_for_bit(
+    mined: Path, whole: tuple[LearnEnd, list[dict]], tmp_path: Path
+) -> None:
+    task = LearnTask(settings("finetune.save_every=100"), mined, None, tmp_path)
+    made: list[int] = []
+    with pytest.raises(LearnerLeaves) as leaves:
+        learn(task, print, lambda record: made.append(record["step"]), lambda: len(made) == 3)
+    assert leaves.value.step == 3 and made == [1, 2, 3]
+    end = learn(task, print, lambda record: None, lambda: True)  # a step later all is done: nobody leaves
+    assert end.resumed_from == 3
+    assert all(
+        torch.equal(value, weights(end.weights)[name]) for name, value in weights(whole[0].weights).items()
+    )
 
 
 def test_a_checkpoint_that_is_cut_off_is_named(

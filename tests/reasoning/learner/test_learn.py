@@ -16,6 +16,7 @@ from valor_ray.models.adapters import Adapters, read_adapters
 from valor_ray.models.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from valor_ray.models.vllm.weights import read_weights
 from valor_ray.reasoning.learner.learn import check_shape
+from valor_ray.reasoning.learner.ports import LearnerLeaves, Leave
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.records import Rollout
 from valor_ray.runs.checkpoints import MERGED
@@ -89,6 +90,34 @@ def test_killed_learner_goes_on_to_the_same_weights(policy: Path, tmp_path: Path
     end, records = tiny.run_learner(config, tmp_path / "cut", hand)
     assert end.steps == 4 and [record["step"] for record in records] == [3, 4]
     assert min(hand.published) == 2  # the replicas get the checkpoint's weights before anything is sampled
+    assert tiny.difference(tiny.weights(tmp_path / "whole"), tiny.weights(tmp_path / "cut")) <= 1e-6
+
+
+class Taken(tiny.Hand):
+    """A machine that is about to be taken when a step is asked for."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def batch(self, step: int) -> Any:
+        return Leave() if step == self.step else super().batch(step)
+
+
+@pytest.mark.parametrize("more", [(), ("grpo.micro_batch_tokens=200",), ("grpo.lora_rank=2",)])
+def test_a_learner_that_must_leave_saves_first_and_goes_on_to_the_same_weights(
+    policy: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    config = tiny.settings(policy, "grpo.steps=4", "grpo.save_every=100", *more)
+    tiny.run_learner(config, tmp_path / "whole", tiny.Hand())
+    checkpoints = TrainFolder(tmp_path / "cut").checkpoints
+    for step, saved in ((1, 0), (3, 2), (3, 2)):  # no checkpoint of nothing; the last has nothing new to save
+        with pytest.raises(LearnerLeaves) as leaves:
+            tiny.run_learner(config, tmp_path / "cut", Taken(step))
+        assert leaves.value.step == saved == checkpoints.newest()
+    assert [record["step"] for record in checkpoints.metrics(2)] == [1, 2]
+    end, records = tiny.run_learner(config, tmp_path / "cut", tiny.Hand())
+    assert end.steps == 4 and [record["step"] for record in records] == [3, 4]
     assert tiny.difference(tiny.weights(tmp_path / "whole"), tiny.weights(tmp_path / "cut")) <= 1e-6
 
 

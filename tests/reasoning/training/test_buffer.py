@@ -8,6 +8,7 @@ from typing import Any
 
 from rollout_of import rollout_of
 
+from valor_ray.reasoning.learner.ports import Leave, StepBatch
 from valor_ray.reasoning.training.buffer import RolloutBuffer
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.records import Rollout
@@ -175,5 +176,24 @@ def test_samples_of_the_start_weights_are_replayed_at_any_step() -> None:
         await held.put(outcome(9, 0, rollout_of(9, versions=(("base", 5),))))
         found = await held.batch(9)
         assert found is not None and found.lags == [8] and found.counts["dropped_stale"] == 0
+
+    asyncio.run(check())
+
+
+def test_all_processes_of_a_start_leave_at_the_same_step_and_the_next_start_goes_on() -> None:
+    async def check() -> None:
+        held = buffer()
+        await held.put(outcome(1))
+        first = await held.batch(1, "one")
+        await held.leave("one")
+        assert await held.batch(1, "one") == first  # another process has it: nobody leaves before step 2
+        await held.put(outcome(2))
+        assert [await held.batch(2, "one") for _ in range(2)] == [Leave()] * 2
+        again = await held.batch(2, "two")
+        assert isinstance(again, StepBatch) and again.step == 2
+        waiting = asyncio.create_task(held.batch(3, "two"))
+        assert await pending(waiting)
+        await held.leave("two")  # also who waits for rollouts
+        assert await waiting == Leave()
 
     asyncio.run(check())

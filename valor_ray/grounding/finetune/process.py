@@ -17,12 +17,13 @@ def learner_work(
     together: Callable[[], None],
     say: Say,
     step_done: Callable[[Record], None],
+    leaving: Callable[[], bool] = lambda: False,
 ) -> FinetuneEnd:
     """Replay set -> learn -> select; what an earlier start has done is not done again.
 
     Collective. first: whether this is the first process, which makes the replay set and selects while the others wait
-    or have ended. together: returns when every process has called it. Waits for all of it, minutes to hours. Raises
-    ConfigError, CheckpointError, StorageError.
+    or have ended. together: returns when every process has called it. leaving: whether this machine is about to be
+    taken away. Waits for all of it, minutes to hours. Raises ConfigError, CheckpointError, StorageError, LearnerLeaves.
     """
     from transformers.utils.logging import disable_progress_bar
 
@@ -37,7 +38,7 @@ def learner_work(
             make_replay(task.config, task.replay_pictures, task.phrases, replay, say)
         together()
     learning = LearnTask(task.config, task.dataset, replay, task.run)
-    end = learn(learning, say, step_done)
+    end = learn(learning, say, step_done, leaving)
     if first:
         from valor_ray.grounding.gate.general import read_general
         from valor_ray.grounding.learner.select import select

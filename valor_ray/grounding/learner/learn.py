@@ -58,12 +58,26 @@ class LearnEnd:
     held_back: int
 
 
-def learn(task: LearnTask, say: Callable[[str], None], step_done: Callable[[Record], None]) -> LearnEnd:
+class LearnerLeaves(Exception):
+    """The processes end here, after a checkpoint of `step`, to be begun again on other machines."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the learner leaves after step {step}")
+        self.step = step
+
+
+def learn(
+    task: LearnTask,
+    say: Callable[[str], None],
+    step_done: Callable[[Record], None],
+    leaving: Callable[[], bool] = lambda: False,
+) -> LearnEnd:
     """Train until the last step, from the newest checkpoint on; returns the averaged weights.
 
     Collective: every process calls it. step_done: given each step's record (after a checkpoint those since are given
-    anew). Blocks for all of the training. Raises ConfigError (no confirmed box, a picture that cannot be had),
-    CheckpointError, StorageError.
+    anew). leaving: whether the machine of this process is about to be taken away. Blocks for all of the training.
+    Raises ConfigError (no confirmed box, a picture that cannot be had), CheckpointError, StorageError, and
+    LearnerLeaves in all processes when one is leaving.
     """
     learner = _Learner(task)
     resumed = learner.resume(say, step_done)
@@ -72,8 +86,11 @@ def learn(task: LearnTask, say: Callable[[str], None], step_done: Callable[[Reco
     while learner.step < learner.steps:
         learner.advance()
         step_done(learner.records[-1])
-        if learner.step % task.config.finetune.save_every == 0 or learner.step == learner.steps:
+        leaves = learner.any_of(leaving()) and learner.step < learner.steps
+        if leaves or learner.step % task.config.finetune.save_every == 0 or learner.step == learner.steps:
             learner.save()
+        if leaves:
+            raise LearnerLeaves(learner.step)
     weights = task.run / AVERAGED
     if learner.first:
         write_detector(learner.loaded, learner.average, weights)
@@ -225,6 +242,10 @@ class _Learner:
         values = values.to(self.device)
         distributed.all_reduce(values)
         return values.cpu()
+
+    def any_of(self, said: bool) -> bool:
+        """Whether any process says so."""
+        return bool(self._summed(torch.tensor([float(said)])).item())
 
     def _sum_gradients(self) -> None:
         gradients = [parameter.grad for parameter in self.trained.values() if parameter.grad is not None]

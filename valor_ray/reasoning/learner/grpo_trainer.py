@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from accelerate.utils import gather_object
@@ -28,6 +28,7 @@ from valor_ray.config.tree import Config
 from valor_ray.reasoning.learner.learned_weights import LearnedWeights
 from valor_ray.reasoning.learner.micro_batches import micro_batches, token_micro_batches
 from valor_ray.reasoning.learner.models import is_sharded, load_reference
+from valor_ray.reasoning.learner.ports import LearnerLeaves, LearningStopped, Leave
 from valor_ray.reasoning.learner.sharded_state import StateWriter, load_state
 from valor_ray.reasoning.learner.step_figures import (
     Gap,
@@ -45,14 +46,6 @@ if TYPE_CHECKING:
 
 _PROBES = 4  # sequences on which engine and learner are compared after each publication
 _EXPLODED = 1e4  # a gradient norm before clipping above which the step is taken for broken
-
-
-class LearningStopped(Exception):
-    """Learning ends here; the checkpoints of earlier steps stay."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path, *, sharded: bool = False) -> GRPOConfig:
@@ -125,6 +118,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         self.ref_model = load_reference(config, self.model)
         self._sharded = is_sharded(config.grpo)
         self._state = StateWriter() if config.grpo.fsdp else None  # None: Hugging Face's own checkpoints
+        self._saved = checkpoints.newest()  # the step of the last checkpoint
         self._written: Path | None = None  # a checkpoint that is whole as soon as `_state` is done
         self.args.save_only_model = False
         self._weights = LearnedWeights(self, self._tokenizer, config.policy.dtype)
@@ -172,6 +166,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         step_batch = self._source.batch(step)
         if step_batch is None:
             raise LearningStopped("the run was stopped")
+        if isinstance(step_batch, Leave):
+            self._leave()
         self._learning_since = time.monotonic()
         self._seconds = {
             "wait": self._learning_since - asked,
@@ -187,6 +183,15 @@ class ValorGrpoTrainer(GRPOTrainer):
             for batch in moved:
                 batch["ref_per_token_logps"] = self._reference(batch)
         return moved
+
+    def _leave(self) -> NoReturn:
+        """Save what no checkpoint holds, in every process, and end. Raises LearnerLeaves."""
+        step = self.state.global_step
+        if step > self._saved:
+            self._save_checkpoint(self.model, None)
+        self.keep_checkpoint()
+        self.accelerator.wait_for_everyone()  # nobody goes before the first has named it
+        raise LearnerLeaves(step)
 
     def _cut(self, step_batch: StepBatch) -> list[dict[str, torch.Tensor]]:
         """The micro-batches of this process."""
@@ -351,6 +356,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         self.keep_checkpoint()
         super()._save_checkpoint(model, trial)
         step, grpo = self.state.global_step, self._config.grpo
+        self._saved = step
         written = Path(self.args.output_dir) / f"checkpoint-{step}"
         if (grpo.lora_rank is not None or grpo.fsdp) and self._is_evaluated(step):
             self._weights.save_whole(written / MERGED)  # HF's holds adapters alone, and ours is for learners

@@ -10,7 +10,7 @@ from typing import Any
 from valor_ray.config.training import GrpoConfig, learn_on_cpu
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
-from valor_ray.reasoning.learner.ports import BatchSource
+from valor_ray.reasoning.learner.ports import BatchSource, LearningStopped
 from valor_ray.runs.checkpoints import CheckpointStore
 from valor_ray.runs.weight_channel import WeightChannel
 
@@ -41,12 +41,10 @@ def learn(
     Waits, in each step, for the source's batch, and for the channel to bring the new weights to all replicas.
 
     record: called with a metrics record for each step, by the first process only. prepare: what Ray Train wants done to
-    the trainer. Raises ConfigError for a model that cannot be trained, and nothing for a loss that explodes: that is an
-    end with a reason.
+    the trainer. Raises ConfigError for a model that cannot be trained; LearnerLeaves, all saved, when the source says
+    that a machine will be taken; and nothing for a loss that explodes: that is an end with a reason.
     """
     _quiet()
-    from valor_ray.reasoning.learner.grpo_trainer import LearningStopped
-
     trainer = _trainer(config, steps, checkpoints.part)
     trainer.attach(config, checkpoints, source, channel, say, record)
     trainer = prepare(trainer)

@@ -25,6 +25,30 @@ class StepBatch:
     judge_s: float
 
 
+@dataclass(frozen=True)
+class Leave:
+    """In place of a step's rollouts: the machine of a learner process is about to be taken away.
+
+    Every process of the learner gets it for the same step. What was learnt is saved, then `LearnerLeaves` is raised.
+    """
+
+
+class LearningStopped(Exception):
+    """Learning ends here; the checkpoints of earlier steps stay."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class LearnerLeaves(Exception):
+    """The learner's processes end here, after a checkpoint of `step`, to be begun again on other machines."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the learner leaves after step {step}")
+        self.step = step
+
+
 class BatchSource(Protocol):
     """Where a step's rollouts come from: the buffer of a run, or a recording.
 
@@ -32,7 +56,7 @@ class BatchSource(Protocol):
     `batch` blocks until the step's rollouts are there; `checkpointed` blocks on nothing but the call.
     """
 
-    def batch(self, step: int) -> StepBatch | None:
+    def batch(self, step: int) -> StepBatch | Leave | None:
         """What `step` trains on. None: the run has been stopped."""
         ...
 

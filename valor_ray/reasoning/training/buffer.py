@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from valor_ray.reasoning.learner.ports import StepBatch
+from valor_ray.reasoning.learner.ports import Leave, StepBatch
 from valor_ray.reasoning.training.advantage import Use
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.records import Rollout
@@ -44,6 +44,10 @@ class RolloutBuffer:
         self._steps: dict[int, _Step] = defaultdict(_Step)
         self._moved = asyncio.Condition()
         self._stopped: str | None = None
+        self._leaving: set[str] = set()  # starts of the learner that are to leave their machines
+        self._given: Counter[str] = (
+            Counter()
+        )  # by start of the learner: the newest step that a process of it got
         self.late = 0  # rollouts that came after their step
 
     async def published(self, step: int) -> None:
@@ -72,14 +76,20 @@ class RolloutBuffer:
         step.outcomes.setdefault(outcome.shard, outcome)
         step.changed.set()
 
-    async def batch(self, step: int) -> StepBatch | None:
-        """What step trains on, when it is complete. None: the run has stopped.
+    async def batch(self, step: int, start: str = "") -> StepBatch | Leave | None:
+        """What step trains on, when it is complete. None: the run has stopped. start: which start of the learner asks:
+        from `leave` on, all its processes get Leave, for the same step.
 
         A shard that does not come for `patience_s` after the first one is done without: its rows are late then.
         """
         first_at = None
         waiting = self._steps[step]
-        while waiting.chosen is None and len(waiting.outcomes) < self._shards and self._stopped is None:
+        while (
+            waiting.chosen is None
+            and len(waiting.outcomes) < self._shards
+            and self._stopped is None
+            and not self._leaves(start, step)
+        ):
             waiting.changed.clear()
             if waiting.outcomes and first_at is None:
                 first_at = time.monotonic()
@@ -90,12 +100,25 @@ class RolloutBuffer:
                 await asyncio.wait_for(waiting.changed.wait(), left)
             except TimeoutError:
                 break
+        if self._leaves(start, step):
+            return Leave()
         if waiting.chosen is None:
             if self._stopped is not None:
                 return None
             outcomes = [waiting.outcomes[shard] for shard in sorted(waiting.outcomes)]
             waiting.chosen = self._choose(step, outcomes)
+        self._given[start] = max(step, self._given[start])
         return waiting.chosen
+
+    def _leaves(self, start: str, step: int) -> bool:
+        """Not before a step that another process of this start has got."""
+        return start in self._leaving and step > self._given[start]
+
+    async def leave(self, start: str) -> None:
+        """A machine of that start of the learner is about to be taken away."""
+        self._leaving.add(start)
+        for step in self._steps.values():
+            step.changed.set()
 
     async def checkpointed(self, step: int) -> None:
         """A checkpoint holds step: nobody will ask for it or an earlier one again."""

@@ -25,7 +25,7 @@ from valor_ray.runs.weight_channel import FileChannel, Probe, Published
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
     from valor_ray.models.vllm.policy import VllmPolicy
-    from valor_ray.reasoning.learner.ports import StepBatch
+    from valor_ray.reasoning.learner.ports import Leave, StepBatch
     from valor_ray.reasoning.reward import Rewarder
     from valor_ray.reasoning.training.buffer import RolloutBuffer
     from valor_ray.reasoning.training.schedule import Assignment
@@ -152,7 +152,7 @@ class _LocalLink:
     def __init__(self, run: _LocalRun, buffer: RolloutBuffer) -> None:
         self._run, self._buffer = run, buffer
 
-    def batch(self, step: int) -> StepBatch | None:
+    def batch(self, step: int) -> StepBatch | Leave | None:
         return self._run.call(self._buffer.batch(step))
 
     def checkpointed(self, step: int) -> None:
@@ -202,7 +202,7 @@ class Replay:
         self._reading: Iterator[RolloutResult] | None = None
         self._read: dict[int, list[RolloutResult]] = defaultdict(list)
 
-    def batch(self, step: int) -> StepBatch | None:
+    def batch(self, step: int) -> StepBatch | Leave | None:
         if self._reading is None:
             self._reading = self._folder.recorded(step - 1)
         while len(self._read[step]) < self._shards[step]:
@@ -210,7 +210,7 @@ class Replay:
             self._read[outcome.step].append(outcome)
         return asyncio.run(self._batch(step, self._read.pop(step)))
 
-    async def _batch(self, step: int, outcomes: Sequence[RolloutResult]) -> StepBatch | None:
+    async def _batch(self, step: int, outcomes: Sequence[RolloutResult]) -> StepBatch | Leave | None:
         buffer = new_buffer(self._config, len(outcomes), any_lag=self._start_weights)
         for outcome in outcomes:
             await buffer.put(outcome)

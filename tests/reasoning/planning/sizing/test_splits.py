@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
+from valor_ray.placement.nodes import nodes_of
+from valor_ray.placement.training import placement
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.planning.memory import read_shape, shape_of
 from valor_ray.reasoning.planning.sizing.constants import FILE, read_constants
@@ -35,6 +38,30 @@ def test_a_split_uses_no_more_than_there_is_and_its_settings_are_taken(gpus: int
     )
     assert all(0 < share <= 1 for share in planned["utilisation"].values())
     assert len(planned["assumptions"]) == 16 and all(each["source"] for each in planned["assumptions"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), LORA, (*LORA, "policy.num_gpus=2"), ("policy.num_gpus=3",), ("policy.num_gpus=0.5",)],
+)
+@pytest.mark.parametrize("gpus", [1, 2, 4, 8, 16, 32, 64, 512])
+def test_a_split_finds_its_places_on_the_nodes_that_it_assumes(gpus: int, words: tuple[str, ...]) -> None:
+    try:
+        planned = plan_gpus(gpu(*words), gpus, KNOWN)
+    except ConfigError as refused:  # then what it names as the fewest is placed
+        fewest = re.search(r"The fewest that do: (\d+)", str(refused))
+        if fewest is None:
+            pytest.fail(str(refused))
+        assert int(fewest[1]) > gpus
+        gpus = int(fewest[1])
+        planned = plan_gpus(gpu(*words), gpus, KNOWN)
+    places = placement(gpu(*words, *planned["settings"]), nodes_of(gpus))
+    split = planned["split"]
+    assert sum(name.startswith("policy") for name in places) == split["policy_replicas"]
+    assert sum(name.startswith("learner") for name in places) == split["learner_processes"]
+    for other in planned["alternatives"]:
+        sizes = (f"grpo.workers={other['learner_processes']}", f"policy.replicas={other['policy_replicas']}")
+        placement(gpu(*words, *sizes), nodes_of(gpus))
 
 
 def test_eight_gpus_leave_none_idle() -> None:

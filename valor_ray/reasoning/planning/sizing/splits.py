@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import ConfigError
+from valor_ray.placement.nodes import Node, nodes_of, put_group
+from valor_ray.placement.training import placement
 from valor_ray.reasoning.planning.memory import GIB, Shape, learner_bytes
 from valor_ray.reasoning.planning.sizing.constants import DEFAULT_CARD, Known, read_constants
 from valor_ray.reasoning.planning.sizing.stages import (
@@ -159,22 +161,35 @@ def utilisation(candidate: Candidate, gpus: int) -> dict[str, float]:
 
 
 def candidates(config: Config, gpus: int, known: Known, load: Load, shape: Shape) -> Iterator[Candidate]:
-    """Every split that memory, GPUs and micro-batches allow."""
+    """Every split that memory, micro-batches and machines of `node_gpus` GPUs allow."""
     speed = engine_speed(shape, config, load, known)
     if speed is None:
         return
     judging, publication = judging_s(config, load, known), publication_s(shape, config, known)
-    eyes = _eyes(config)
+    nodes = nodes_of(gpus, int(known.constants.node_gpus))
     for workers in _learners(config, gpus, known):
         sized = with_workers(config, workers)
         if not holds(shape, sized, known):
             continue
-        learner = workers * config.grpo.num_gpus
         learning = learning_s(shape, sized, load, known)
-        most = math.floor((gpus - max(learner, eyes) + _EPSILON) / config.policy.num_gpus)
-        for replicas in range(1, min(most, load.replies) + 1):
+        for replicas in range(1, _most_engines(sized, nodes, load.replies) + 1):
             split = _split(config, gpus, workers, replicas)
             yield _candidate(split, load, speed, (judging, learning, publication), config.grpo.max_lag)
+
+
+def _most_engines(config: Config, nodes: Sequence[Node], most: int) -> int:
+    """So many, at most `most`, find a place beside the learner, and detector and depth model when it is away."""
+    grpo, left = config.grpo, [node.copy() for node in nodes]
+    if put_group("learner", grpo.workers, grpo.num_gpus, left, {}) < grpo.workers:
+        return 0
+    engines = sum(node.room(config.policy.num_gpus) for node in left)
+    for count in range(min(engines, most), 0, -1):
+        try:
+            placement(with_replicas(config, count), nodes)
+        except ConfigError:
+            continue
+        return count
+    return 0
 
 
 def _candidate(
@@ -195,6 +210,10 @@ def holds(shape: Shape, config: Config, known: Known) -> bool:
 
 def with_workers(config: Config, workers: int) -> Config:
     return config.model_copy(update={"grpo": config.grpo.model_copy(update={"workers": workers})})
+
+
+def with_replicas(config: Config, replicas: int) -> Config:
+    return config.model_copy(update={"policy": config.policy.model_copy(update={"replicas": replicas})})
 
 
 def _learners(config: Config, gpus: int, known: Known) -> Iterator[int]:
@@ -250,7 +269,10 @@ def _too_few(config: Config, gpus: int, known: Known, load: Load, shape: Shape) 
 
 def _smallest(config: Config, known: Known, load: Load, shape: Shape) -> int | None:
     for workers in _learners(config, _MOST_GPUS, known):
-        if holds(shape, with_workers(config, workers), known):
-            learner = max(workers * config.grpo.num_gpus, _eyes(config))
-            return math.ceil(learner + config.policy.num_gpus - _EPSILON)
+        sized = with_replicas(with_workers(config, workers), 1)
+        if holds(shape, sized, known):
+            needed = math.ceil(workers * config.grpo.num_gpus + config.policy.num_gpus - _EPSILON)
+            for gpus in range(needed, _MOST_GPUS + 1):
+                if _most_engines(sized, nodes_of(gpus, int(known.constants.node_gpus)), 1):
+                    return gpus
     return None

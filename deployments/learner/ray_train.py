@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments.failures import LOGS, last_line
+from deployments.learner.room import LEARNER_CPUS, Group, RoomWatch
 from deployments.ray_data import arrow_filesystem
 from valor_ray.errors import ServiceError, ValorError
-from valor_ray.placement.nodes import Node
 from valor_ray.runs.store.place import url_of
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
 MOST_FAILURES = 3  # of the learner's processes, each begun again from the newest checkpoint
-LEARNER_CPUS = 0.5  # logical, of a process
 _NO_ROOM = 30  # times that Ray Train waits a minute for room for the learner: a node may be on its way
-_SAY_S = 15.0
 _POLL_S, _LAST_POLL_S = 1.0, 0.1  # for notes; the last ones are there when the learner is done
 _AGAIN = "The same command goes on from the last checkpoint."
 
@@ -43,6 +41,10 @@ class LearnerTask:
     storage: Path  # Ray Train's own files
     gloo: bool = False  # its processes speak gloo, although they have GPUs
     here: bool = False  # its processes run on the driver's machine: they share files with it
+
+    @property
+    def group(self) -> Group:
+        return Group(self.workers, self.num_gpus)
 
 
 class RayLearner:
@@ -111,8 +113,11 @@ class RayLearner:
     def _take_notes(self) -> None:
         import ray
 
+        room = RoomWatch(self._task.group, self._take.get("say", lambda line: None))
         while True:
             done = self._done.is_set()
+            if not done:
+                room.look(time.monotonic())
             for kind, content in ray.get(self._notes.notes.remote(_LAST_POLL_S if done else _POLL_S)):
                 self._take[kind](content)
             if done:
@@ -155,7 +160,7 @@ def _trainer(task: LearnerTask) -> Any:
             num_workers=task.workers,
             use_gpu=task.num_gpus > 0,
             resources_per_worker=resources,
-            placement_strategy=group_strategy(task.workers, task.num_gpus),
+            placement_strategy=task.group.strategy(),
         ),
         torch_config=TorchConfig(backend="gloo") if task.gloo else None,
         run_config=RunConfig(
@@ -165,43 +170,6 @@ def _trainer(task: LearnerTask) -> Any:
             failure_config=FailureConfig(max_failures=MOST_FAILURES, controller_failure_limit=_NO_ROOM),
         ),
     )
-
-
-def group_strategy(workers: int, num_gpus: float) -> str:
-    """All processes of a learner on one node, where one can hold them: they talk most. Needs a Ray that runs."""
-    import ray
-
-    gpus = [int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]]
-    one = num_gpus > 0 and any(Node.of("", count).holds(workers, num_gpus) for count in gpus)
-    return "STRICT_PACK" if one else "PACK"
-
-
-@contextmanager
-def reserved(workers: int, num_gpus: float, say: Callable[[str], None]) -> Iterator[None]:
-    """Room for a learner's group, taken before anybody else is placed in the block, and free again after it.
-
-    Serve spreads replicas over the nodes: placed first, they would leave the learner a GPU here and a GPU there. Waits
-    for room, however long: on a cluster nodes may be on their way.
-    """
-    if not num_gpus:
-        yield
-        return
-    import ray
-    from ray.util import placement_group, remove_placement_group
-
-    strategy = group_strategy(workers, num_gpus)
-    group = placement_group([{"CPU": LEARNER_CPUS, "GPU": num_gpus}] * workers, strategy=strategy)
-    try:
-        while not group.wait(_SAY_S):
-            free = ray.available_resources()
-            say(
-                f"waiting for room for the learner: {workers} x {num_gpus:g} GPUs and {LEARNER_CPUS:g} CPUs"
-                f"{' on one node' if strategy == 'STRICT_PACK' else ''}; the cluster has {free.get('GPU', 0):g} GPUs "
-                f"and {free.get('CPU', 0):g} CPUs free"
-            )
-        yield
-    finally:
-        remove_placement_group(group)
 
 
 def _storage(folder: Path) -> tuple[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import ray
 
-from deployments import ray_train
-from deployments.ray_train import LearnerTask, RayLearner
+from deployments.learner import ray_train, room
+from deployments.learner.ray_train import LearnerTask, RayLearner
 from valor_ray.errors import ServiceError, StorageError
 
 Note = Callable[[str, Any], None]
@@ -49,6 +49,7 @@ class Learner:
             process(lambda kind, content: notes.queue.put((kind, content)))
 
         monkeypatch.setattr(ray, "get", lambda value: value)
+        monkeypatch.setattr(room, "group_waits", lambda: False)
         monkeypatch.setattr(ray_train, "_trainer", lambda task: SimpleNamespace(fit=fit))
         task = LearnerTask(lambda given: None, {}, 1, 0, Path("unused"))
         self.learner = RayLearner(task, notes, take, self.over.append)  # type: ignore[arg-type]
