@@ -155,6 +155,7 @@ class Rewarder:
             task = asyncio.create_task(
                 reward(question, reply, self._syntax, self._judge, self._weights, self._scenes)
             )
+            task.add_done_callback(_heard)
             self._known[key] = task
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
@@ -168,6 +169,12 @@ class Rewarder:
         if judged.value is None:  # to be judged again when it comes again
             self._known.pop(key, None)
         return _shared(judged) if again else judged
+
+
+def _heard(task: asyncio.Task[Reward]) -> None:
+    """An error reaches whoever waits; at the end of a run nobody may."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _shared(judged: Reward) -> Reward:

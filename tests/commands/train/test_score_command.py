@@ -1,5 +1,6 @@
 """`valor score`: exit codes, what goes to stdout, and that nothing to do costs nothing."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from odd_judge import OK, behaving
+from rough_endpoint import endpoint
 from s3 import bucket, s3_server  # noqa: F401
 
 from valor_ray.cli import main
@@ -139,6 +142,37 @@ def test_offline_judge_is_said_to_be_rule_based_and_another_is_not(
     overrides = [word for each in own for word in ("--set", each)]
     assert main(words(file, tmp_path / "other", "--in-process", *overrides)) == 1
     assert "rule-based" not in capsys.readouterr().err
+
+
+def test_a_limit_in_dollars_ends_it_in_words_and_a_higher_one_goes_on_and_pays_nothing_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "replies.jsonl"
+    rows = [
+        {"query_id": str(n), "question": f"How many of {n} balls are red?", "reply": GOOD} for n in range(8)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with endpoint(behaving(OK)) as rough:  # a call is $0.0019
+        own = [
+            f"judge.base_url={rough.url}",
+            "judge.api_key_env=null",
+            "judge.price_in=1",
+            "judge.price_out=10",
+        ]
+        own += ["judge.first_in_flight=2", "judge.hedge=false", "reward.audit_every=0"]
+        command = words(
+            file, tmp_path / "out", "--in-process", *(word for each in own for word in ("--set", each))
+        )
+        assert main([*command, "--set", "judge.max_cost_usd=0.02"]) == 1
+        captured = capsys.readouterr()
+        told = json.loads(captured.out)["error"]["message"]
+        assert "judge.max_cost_usd=0.02 is reached" in told and "the same command goes on from there" in told
+        gc.collect()
+        assert "Traceback" not in captured.err and "never retrieved" not in caplog.text
+        assert 0 < rough.calls <= 10
+        assert main([*command, "--set", "judge.max_cost_usd=1"]) == 0
+        assert rough.calls == 24 + 1  # what adherence sees is the same for all
+        assert json.loads(capsys.readouterr().out)["scored"] == 8
 
 
 def test_scene_tests_in_place_of_the_text_heads_ask_no_text_head(file: Path, tmp_path: Path, capsys) -> None:
