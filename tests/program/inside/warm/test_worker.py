@@ -174,7 +174,9 @@ def test_a_slow_program_moves_to_a_fork_and_keeps_nobody_waiting() -> None:
         return [quick, *await asyncio.gather(*slow)]
 
     quick, *slow = in_sandbox(use, SandboxConfig(workers=1, wall_seconds=3, cpu_seconds=3))
-    assert quick.answer == 1 and quick.seconds < 4
+    assert (
+        quick.answer == 1 and quick.seconds < 8
+    )  # after the slow ones had their second each, not their three
     assert {(str(r.status), r.level.split()[0]) for r in slow} == {("timeout", "fork")}
 
 
