@@ -156,6 +156,9 @@ def learn(
     monkeypatch.setattr(shell, "_PARTING_S", 3.0)
     fit = lambda task: SimpleNamespace(fit=lambda: task.process(dict(task.given)))  # noqa: E731
     monkeypatch.setattr(ray_train, "_trainer", fit)
+    monkeypatch.setattr(ray_train, "RoomWatch", lambda *_: SimpleNamespace(look=lambda now: None))
+    monkeypatch.setattr(shell, "watch_notice", threading.Event)
+    monkeypatch.setattr("deployments.metrics.grounding.measured_steps", lambda run, step_done: step_done)
     path = Path("unused")
     task = FinetuneTask(tuning.config(), path, path, (), None, path, None)
     host = shell._RayFinetune(task.config, path, lambda line: None)
@@ -163,7 +166,7 @@ def learn(
 
 
 def test_steps_and_end_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(task: Any, first: bool, together: Any, say: Any, step_done: Any) -> FinetuneEnd:
+    def work(task: Any, first: bool, together: Any, say: Any, step_done: Any, leaving: Any) -> FinetuneEnd:
         together()
         for step in (1, 2):
             step_done({"step": step})
