@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from hypothesis import given
@@ -14,6 +15,7 @@ from valor_ray.judges.gateway.call.reply import outcome_of
 from valor_ray.judges.gateway.call.schema import fits
 from valor_ray.judges.gateway.call.waiting import LONGEST_S
 from valor_ray.judges.plan_heads import SCHEMA
+from valor_ray.untrusted.decode import REPLACED
 
 VERDICTS = st.builds(
     lambda reason, verdict, more: {**more, "reason": reason, "verdict": verdict},
@@ -82,7 +84,7 @@ def stood_in(content: Any, text: str) -> bool:
                 value, _ = scan.raw_decode(text, at)
             except ValueError:
                 continue
-            whole = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+            whole = json.loads(re.sub("[\ud800-\udfff]", REPLACED, json.dumps(value, ensure_ascii=False)))
             if content in (value, whole):
                 return True
             if isinstance(value, str) and value != text:

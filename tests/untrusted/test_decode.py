@@ -79,7 +79,7 @@ def test_limits_are_those_of_the_sender() -> None:
 
 def test_half_characters_are_replaced_where_the_reader_wants_it() -> None:
     lenient = Limits(1000, half_pairs="replace")
-    assert decode(b'{"a\\ud800": ["\\udc00b", "\\ud83d\\ude00"]}', lenient) == {"a?": ["?b", "😀"]}
+    assert decode(b'{"a\\ud800": ["\\udc00b", "\\ud83d\\ude00"]}', lenient) == {"a\ufffd": ["\ufffdb", "😀"]}
 
 
 def test_the_last_of_repeated_names_counts_where_the_reader_wants_it() -> None:

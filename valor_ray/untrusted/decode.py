@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 _BOM = b"\xef\xbb\xbf"  # some clients put it before UTF-8
 _TEXT = r'"(?:[^"\\]++|\\.)*+"'
+REPLACED = "\ufffd"  # the character that Unicode has for what could not be read
 _HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 _MAYBE_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")  # strict UTF-8 holds none but as such an escape
 
@@ -26,7 +27,7 @@ class Limits:
     # values and names, counted as brackets, commas and colons, those within texts too: memory is 100 bytes times this
     # (an empty object), beside three times the bytes
     values: int = 100_000
-    half_pairs: Literal["refuse", "replace"] = "refuse"  # lone surrogates; replaced by "?"
+    half_pairs: Literal["refuse", "replace"] = "refuse"  # lone surrogates; replaced by REPLACED
     repeated_names: Literal["refuse", "last"] = "refuse"  # of one object; "last": the last one counts
 
 
@@ -122,7 +123,7 @@ def _inside(value: Any) -> Any:
 def _whole_texts(value: Any, limits: Limits) -> Any:
     """The value without lone surrogates, which no UTF-8 file, row or terminal can take."""
     if limits.half_pairs == "replace":
-        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return json.loads(_HALF_PAIR.sub(REPLACED, json.dumps(value, ensure_ascii=False)))
     for path, text in _texts(value):
         if _HALF_PAIR.search(text):
             where = f" in {path}" if path else ""

@@ -25,6 +25,7 @@ from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.gateway import CallEvent, Gateway
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.plan_heads import SCHEMA
+from valor_ray.judges.vqa import VQA_SCHEMA
 from valor_ray.records import JudgeReply, JudgeRequest
 
 KEY = "sk-planted-secret-123"
@@ -142,8 +143,21 @@ def test_half_a_surrogate_pair_is_kept_out_of_answers_and_of_the_store(tmp_path:
     with endpoint(behave) as rough:
         for _ in range(2):  # the second comes from the store
             (reply,) = ask(config(rough.url), tmp_path, "a")
-            assert reply.content == {"reason": "café ?", "verdict": "yes"}
+            assert reply.content == {"reason": "café \ufffd", "verdict": "yes"}
     assert rough.calls == 1
+
+
+@pytest.mark.parametrize("half", ["\ud800", "\\ud800", "re\\udc00d"])
+def test_an_answer_with_half_a_character_is_missing_and_never_another_answer(
+    tmp_path: Path, half: str
+) -> None:
+    async def behave(n: int, body: Any, request: web.Request) -> web.Response:
+        return said('{"answer": "HALF"}'.replace("HALF", half))
+
+    with endpoint(behave) as rough:
+        asked = replace(request("a"), schema=VQA_SCHEMA)
+        (reply,) = with_gateway(config(rough.url), tmp_path, lambda gateway: gateway.ask([asked]))
+    assert reply.content is None and "half a character in answer" in reply.missing
 
 
 def test_refusal_is_missing_at_once(tmp_path: Path) -> None:

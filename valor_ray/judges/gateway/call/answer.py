@@ -12,10 +12,11 @@ from typing import Any
 
 from valor_ray.judges.gateway.call.outcome import HttpOutcome
 from valor_ray.judges.gateway.call.schema import fits, misfit
-from valor_ray.untrusted.decode import DecodeError, Limits, decode
+from valor_ray.untrusted.decode import REPLACED, DecodeError, Limits, decode
 
 MOST_TEXT = 1 << 16  # characters of an answer, thinking apart: hundreds of boxes are 20,000
 _LIMITS = Limits(max_bytes=8 * MOST_TEXT, half_pairs="replace")
+_REASON = "reason"  # the field that nothing is decided by
 _THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning)>|<\|channel\|>final<\|message\|>", re.I)
 _BEGINS = re.compile(r"\s*<(?:think|thinking|thought|reasoning)>", re.I)
 _ANSWERS = re.compile(r"\s*(?:```|\{)")
@@ -29,6 +30,15 @@ Content = Mapping[str, Any]
 
 
 def read_answer(outcome: HttpOutcome, schema: Mapping[str, Any]) -> tuple[Content | None, str]:
+    """The object, or None with what stood where instead. Half a character is no answer; in a reason it is replaced."""
+    content, why = _read(outcome, schema)
+    for name, value in (content or {}).items():
+        if name != _REASON and REPLACED in json.dumps(value, ensure_ascii=False):
+            return None, f"{outcome.place} holds half a character in {name}"
+    return content, why
+
+
+def _read(outcome: HttpOutcome, schema: Mapping[str, Any]) -> tuple[Content | None, str]:
     """The object, or None with what stood where instead.
 
     What was cut, or stood where a model thinks, counts only as a whole: there what follows, or came before, may say
