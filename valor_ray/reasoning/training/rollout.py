@@ -75,6 +75,7 @@ async def roll_out(
     useful, part, sample_s, judge_s = 0, 0, 0.0, 0.0
     begun: _Begun = {}
     auditing = asyncio.create_task(_audit(assignment, rewarder, reward_patience_s))
+    auditing.add_done_callback(_heard)
     try:
         while useful < assignment.groups and waiting:
             asked = waiting[: assignment.groups - useful]
@@ -158,6 +159,7 @@ def _begin(begun: _Begun, rewarder: Rewarding, patience_s: float, samples: Seque
     for sample in samples:
         reward = _in_time(rewarder, sample.question, sample.reply, patience_s)
         begun[sample.rollout_id] = asyncio.ensure_future(reward)
+        begun[sample.rollout_id].add_done_callback(_heard)
 
 
 def _samples(
@@ -253,6 +255,12 @@ def _rewarded(samples: Sequence[Sample], rewards: Sequence[Reward], samples_each
             record = sample.to_record() | reward_record(reward)
             rollouts.append(Rollout(**record, fate=use.value, advantage=advantage))
     return rollouts
+
+
+def _heard(task: asyncio.Future[Any]) -> None:
+    """An error reaches whoever waits; where another one has ended the assignment, nobody does."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _audit(assignment: Assignment, rewarder: Rewarding, patience_s: float) -> list[dict[str, Any]]:
