@@ -61,7 +61,11 @@ def test_one_offline_judge_answers_for_both_sections_where_they_are_equal() -> N
 
 def offline_judges() -> set[psutil.Process]:
     children = psutil.Process().children(recursive=True)
-    return {child for child in children if "valor_ray.tabletop.judge.server" in child.cmdline()}
+    return {
+        child
+        for child in children
+        if child.status() != psutil.STATUS_ZOMBIE and "valor_ray.tabletop.judge.server" in child.cmdline()
+    }
 
 
 def test_answers_about_pictures_stay_where_an_older_version_kept_them(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from http_app import Ask, Asker, asking
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def asker() -> Iterator[Asker]:
     with asking() as asker:
         yield asker
