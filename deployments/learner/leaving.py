@@ -29,13 +29,23 @@ def watch_notice(told: Callable[[], object] = lambda: None) -> threading.Event:
     own, noticed = ray.get_runtime_context().get_node_id(), threading.Event()
 
     def look() -> None:
-        while own not in draining():
+        while not _drains(own):
             time.sleep(_LOOK_S)
         noticed.set()
         told()
 
     threading.Thread(target=look, name="drain-notice", daemon=True).start()
     return noticed
+
+
+def _drains(node: str) -> bool:
+    """False also while the head is away: it is asked again."""
+    import ray
+
+    try:
+        return node in draining()
+    except (RuntimeError, ray.exceptions.RayError):
+        return False
 
 
 def draining() -> dict[str, int]:
