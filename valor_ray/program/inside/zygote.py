@@ -163,6 +163,9 @@ def _warmed_up(stubs: CodeType) -> Worker:
         "trace": True,
         "worlds": [World().to_json()],
     }
+    warming = Worker(stubs, Residue())
+    gc.freeze()  # each answer collects, which goes through all that is loaded otherwise
     for _ in range(_WARM_UPS):
-        Worker(stubs, Residue()).answer(request)
+        warming.answer(request)
+    gc.unfreeze()
     return Worker(stubs, Residue())
