@@ -1,6 +1,7 @@
 # make setup | demo | test | test-slow | fuzz | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
 PYTHON ?= python3.11
 MINUTES ?= 60
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256sum | cut -c1-16)
 
@@ -10,7 +11,8 @@ STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256s
 help:
 	@echo "make setup   install into .venv (Python 3.11, about 4 GB, minutes the first time)"
 	@echo "make demo    answer questions about rendered scenes offline; writes demo/index.html"
-	@echo "make test    run the tests, one line each (make test ARGS='tests/config/test_tree.py' for some)"
+	@echo "make test    run the tests, one line each, files shared by two processes (WORKERS=0: by none; make test"
+	@echo "             ARGS='tests/config/test_tree.py' for some)"
 	@echo "make test-slow   the tests that take minutes each (whole training runs that are killed and resumed)"
 	@echo "make fuzz    look for inputs that break parsers, gate, messages, pictures, bodies (make fuzz MINUTES=5; 60 by default)"
 	@echo "make lint    ruff check, ruff format --check, mypy"
@@ -20,11 +22,12 @@ setup: $(STAMP)
 demo: $(STAMP)
 	$(BIN)/valor demo --out demo/
 
+# One thread of torch each: two of them on two cores are slower than one.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/fuzz --fuzz-minutes $(MINUTES) -x $(ARGS)

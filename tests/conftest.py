@@ -1,4 +1,7 @@
-"""What every test gets: a hard time limit with a traceback, and a check that no process outlives the session."""
+"""What every test gets: a hard time limit with a traceback, and a check that no process outlives the session.
+
+Two processes of pytest share the files (make test, pytest-xdist): each looks after what its own tests have started.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 import pytest
@@ -39,19 +44,37 @@ def pytest_runtest_protocol(item: pytest.Item):
         signal.signal(signal.SIGALRM, previous)
 
 
-def pytest_sessionstart() -> None:
-    os.environ[TAG] = uuid.uuid4().hex
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist starts its workers, who inherit the tag
+def pytest_sessionstart(session: pytest.Session) -> None:
+    worker = getattr(session.config, "workerinput", {}).get("workerid")
+    os.environ[TAG] = f"{os.environ[TAG]}-{worker}" if worker else uuid.uuid4().hex
+    if session.config.getoption("numprocesses", None):
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        # a line for each test's result, and none for its start
+        type(reporter).showlongtestinfo = reporter.showfspath = False
 
 
+@pytest.hookimpl(trylast=True)  # after the workers have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if decoding := sys.modules.get("valor_ray.decoding.pool"):
         decoding.POOL.close()  # which a process does by itself only at its very end
-    left = _wait_for_end(_descendants())
+    left = [*getattr(session.config, "left_by_workers", []), *_end(_wait_for_end(_descendants()))]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = left
+        return
     for process in left:
-        print(f"\nLEFT RUNNING: {_describe(process)}", file=sys.__stderr__)
-        process.kill()
+        print(f"\nLEFT RUNNING: {process}", file=sys.__stderr__)
     if left and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker has ended: what it has found running at its end fails the session."""
+    config = node.config
+    config.left_by_workers = [
+        *getattr(config, "left_by_workers", []), *getattr(node, "workeroutput", {}).get("left", ())
+    ]  # fmt: skip
 
 
 def _descendants() -> list[psutil.Process]:
@@ -59,7 +82,8 @@ def _descendants() -> list[psutil.Process]:
     found = {process.pid: process for process in psutil.Process().children(recursive=True)}
     for process in psutil.process_iter():
         try:
-            if process.environ().get(TAG) == os.environ[TAG] and process.pid != os.getpid():
+            tag = process.environ().get(TAG, "")
+            if tag.startswith(os.environ[TAG]) and process.pid != os.getpid():
                 found[process.pid] = process
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
@@ -69,6 +93,15 @@ def _descendants() -> list[psutil.Process]:
 def _wait_for_end(processes: list[psutil.Process]) -> list[psutil.Process]:
     _gone, alive = psutil.wait_procs(processes, timeout=GRACE_S)
     return [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def _end(processes: list[psutil.Process]) -> list[str]:
+    """Kills them; what they were."""
+    described = [_describe(process) for process in processes]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return described
 
 
 def _describe(process: psutil.Process) -> str:

@@ -168,9 +168,9 @@ def rollout_ids(folder: Path) -> list[str]:
     return [record["rollout_id"] for record in records(folder / "rollouts.jsonl")]
 
 
-def stored(folder: Path) -> int:
+def stored(folder: Path, cache: str = "judge_cache") -> int:
     """Judge answers that a run has kept; none while the file, or the table in it, is not made yet."""
-    path = folder / "judge_cache" / "answers.sqlite"
+    path = folder / cache / "answers.sqlite"
     if not path.exists():
         return 0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)) as db:

@@ -46,10 +46,11 @@ def mined(folder: Path) -> int:
     return len(runs.records(folder / "run/images.jsonl"))
 
 
-def quiet(vlm: mining.CountingVlm) -> None:
-    """The verifier is down, and what it has answered is stored."""
+def quiet(vlm: mining.CountingVlm, run: subprocess.Popen, folder: Path, log: Path) -> None:
+    """The verifier is down, and what it has answered is stored, however long the run takes to read it."""
     vlm.down = True
     runs.settled(lambda: vlm.asked)
+    runs.wait_until(run, log.read_text, lambda: runs.stored(folder / "run", "vlm_cache") == vlm.asked)
 
 
 @pytest.mark.slow
@@ -62,7 +63,7 @@ def test_kills_lose_no_decision_and_repeat_no_stored_verdict(tmp_path: Path) -> 
         vlm.delay_s = 0.3
         run = start(tmp_path, vlm, log)
         runs.wait_until(run, log.read_text, lambda: mined(tmp_path) >= 3)
-        quiet(vlm)
+        quiet(vlm, run, tmp_path, log)
         everything = runs.tree(run)
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
@@ -73,7 +74,7 @@ def test_kills_lose_no_decision_and_repeat_no_stored_verdict(tmp_path: Path) -> 
         for name in ("PictureWorker", "ServeReplica:valor-vlm"):
             before = mined(tmp_path)
             runs.wait_until(run, log.read_text, lambda before=before: mined(tmp_path) >= before + 3)
-            quiet(vlm)
+            quiet(vlm, run, tmp_path, log)
             assert mined(tmp_path) < PICTURES  # there is work left to lose
             runs.wait_until(run, log.read_text, lambda name=name: runs.child(run, name)).kill()
             vlm.down = False
