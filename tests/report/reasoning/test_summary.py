@@ -146,12 +146,24 @@ def test_gains_are_paired_by_question_and_a_family_that_surely_fell_is_named(tmp
     assert one["gain_ci"] == [-1.0, 1.0] and one["significantly_worse"] is False
 
 
+def test_a_family_is_worse_only_when_holms_correction_for_all_families_leaves_it_so(tmp_path: Path) -> None:
+    """6 of 6 changed for the worse: p 0.031 alone, with a second family beside it twice as much."""
+    fell = "R" * 6 + "w" * 4
+    evaluated(tmp_path / "alone", {0: {"count": fell}, 5: {"count": "w" * 10}})
+    alone = summary(tmp_path / "alone")["by_family"]["count"]
+    assert (alone["p"], alone["p_holm"], alone["significantly_worse"]) == (0.0312, 0.0312, True)
+    evaluated(tmp_path / "two", {0: {"count": fell, "size": "Rw"}, 5: {"count": "w" * 10, "size": "wR"}})
+    count = summary(tmp_path / "two")["by_family"]["count"]
+    assert count["gain_ci"][1] < 0 and (count["p_holm"], count["significantly_worse"]) == (0.0624, False)
+
+
 def test_before_the_second_evaluation_there_is_a_start_and_no_gain(tmp_path: Path) -> None:
     evaluated(tmp_path, {0: {"count": "RRww"}})
     report = summary(tmp_path)
     assert (report["accuracy_start"], report["accuracy_end"], report["gain"]) == (0.5, None, None)
     assert report["by_family"]["count"] == {
-        "n": 4, "start": 0.5, "end": None, "gain": None, "gain_ci": None, "significantly_worse": None,
+        "n": 4, "start": 0.5, "end": None, "gain": None, "gain_ci": None, "p": None,
+        "p_holm": None, "significantly_worse": None,
     }  # fmt: skip
 
 

@@ -24,8 +24,8 @@ examples:
 RUN is the folder given to `valor train reasoning --run`, `valor train grounding --run`, `valor score --out`,
 `valor eval --out` or `valor mine --run`. It gets report.html (one file, no server needed: copy it anywhere); of
 `train reasoning` report.json is made anew, too. gain_ci is the 95 % interval of the change of the held-out accuracy
-over the same questions, or of AP50 over the same scenes; a family of questions is significantly worse when its interval
-lies below 0.
+over the same questions, or of AP50 over the same scenes; a family of questions is significantly worse when it has
+lost and McNemar's test says so after Holm's correction for all families (p_holm below 0.05).
 
 Exit code 0: the page is written; 1: it cannot be written; 2: RUN is no run folder.
 """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from valor_ray.measure.holm import SURE
 from valor_ray.measure.intervals import wilson
 from valor_ray.report.kit.rows import number
 from valor_ray.report.reasoning.records import TrainRecords
@@ -25,7 +26,7 @@ class Change:
     said: str  # "+3.1%"
     interval: str = ""  # "+1.2% … +5.0%"
     kind: str = ""  # yes: surely up, no: surely down, none: may be chance; "" without an interval
-    worse: bool = False  # surely down, and named so
+    worse: bool = False  # surely down among several, and named so
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,30 @@ def families(summary: Mapping[str, Any]) -> list[BeforeAfter]:
             name,
             _percent(family["start"]),
             _percent(family["end"]),
-            change(family["gain"], family["gain_ci"], worse=bool(family["significantly_worse"])),
+            _family_change(family),
             n=_UNKNOWN if family["n"] is None else f"{family['n']}",
         )
         for name, family in summary["by_family"].items()
     ]
 
 
-def change(gain: float | None, interval: Sequence[float] | None, *, worse: bool = False) -> Change:
+def change(gain: float | None, interval: Sequence[float] | None) -> Change:
     """A gain in percent with its interval; without one the plain difference."""
     if gain is None:
-        return Change(_UNKNOWN, worse=worse)
+        return Change(_UNKNOWN)
     if interval is None:
-        return Change(f"{gain:+.3f}", worse=worse)
+        return Change(f"{gain:+.3f}")
     low, high = interval
     kind = "yes" if low > 0 else "no" if high < 0 else "none"
-    return Change(f"{gain:+.1%}", f"{low:+.1%} … {high:+.1%}", kind, worse)
+    return Change(f"{gain:+.1%}", f"{low:+.1%} … {high:+.1%}", kind)
+
+
+def _family_change(family: Mapping[str, Any]) -> Change:
+    """One of several: sure is what Holm's correction leaves so, whatever its own interval says."""
+    alone = change(family["gain"], family["gain_ci"])
+    if alone.interval and family["p_holm"] >= SURE:
+        alone = replace(alone, kind="none")
+    return replace(alone, worse=bool(family["significantly_worse"]))
 
 
 def _share(evaluation: Mapping[str, Any], name: str) -> Figure:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from valor_ray.measure.holm import SURE, holm
 from valor_ray.measure.intervals import paired_difference
+from valor_ray.measure.paired import mcnemar
 from valor_ray.report.kit.rows import column, number
 from valor_ray.report.reasoning.records import Marks, TrainRecords, best_evaluation
 from valor_ray.report.reasoning.rollouts import Browsed
@@ -89,28 +91,40 @@ def _gain(run: TrainRecords) -> tuple[float | None, list[float] | None]:
 
 
 def _families(run: TrainRecords) -> dict[str, Any]:
+    """Each family before and after. Worse is one whose change is a loss that Holm's correction for all leaves sure."""
     families = {}
     recorded = run.evaluations[0].get("by_family") if run.evaluations else None
     shares = recorded if isinstance(recorded, Mapping) else {}
     for family in sorted({family for family, _ in run.first.values()} | set(shares)):
         then, now = _paired(run.first, run.last, family)
         if then:
-            interval = _interval(then, now)
-            families[family] = {
-                "n": len(then),
-                "start": round(sum(then) / len(then), 4),
-                "end": round(sum(now) / len(now), 4),
-                "gain": _change(then, now),
-                "gain_ci": interval,
-                "significantly_worse": interval[1] < 0,
-            }
+            families[family] = _family(then, now)
             continue
         n, right = number(shares, family, "n"), number(shares, family, "right")
         families[family] = {
             "n": _whole(n),
             "start": round(right / n, 4) if n and right is not None else None,
-        } | dict.fromkeys(("end", "gain", "gain_ci", "significantly_worse"))
+        } | dict.fromkeys(("end", "gain", "gain_ci", "p", "p_holm", "significantly_worse"))
+    tested = [family for family in families.values() if family["p"] is not None]
+    for family, p in zip(tested, holm([family["p"] for family in tested]), strict=True):
+        family["p_holm"] = float(f"{p:.3g}")
+        family["significantly_worse"] = family["gain"] < 0 and p < SURE
     return families
+
+
+def _family(then: Sequence[bool], now: Sequence[bool]) -> dict[str, Any]:
+    """p: McNemar's exact test, of this family alone."""
+    fixed, broken = (
+        sum(a is not b and b is side for a, b in zip(then, now, strict=True)) for side in (True, False)
+    )
+    return {
+        "n": len(then),
+        "start": round(sum(then) / len(then), 4),
+        "end": round(sum(now) / len(now), 4),
+        "gain": _change(then, now),
+        "gain_ci": _interval(then, now),
+        "p": float(f"{mcnemar(fixed, broken):.3g}"),
+    }
 
 
 def _judge_truth(run: TrainRecords) -> dict[str, Any]:
