@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from valor_ray.answer import MALFORMED, answer, check_question, finite, to_json
+from valor_ray.answer import MALFORMED, answer, check_question, finite, status_of, to_json
 from valor_ray.errors import QuestionError
 from valor_ray.images import from_array
 from valor_ray.program.inside.placeholders import PlaceholderTools
@@ -91,3 +91,16 @@ def test_bad_questions_are_refused(question: object) -> None:
 
 def test_good_questions_lose_only_surrounding_space() -> None:
     assert check_question("  Wie viele Würfel?\n", 20) == "Wie viele Würfel?"
+
+
+@pytest.mark.parametrize("status", [status for status in ProgramStatus if status is not ProgramStatus.OK])
+@pytest.mark.parametrize("line", [None, 3])
+def test_public_shape_tells_the_status_of_a_failed_program(status: ProgramStatus, line: int | None) -> None:
+    got = ask(Policy(GOOD), Runner(ProgramResult(status, error="it ended with status ok", line=line)))
+    assert status_of(to_json(got)) == got.status == status
+
+
+def test_public_shape_tells_a_malformed_reply_and_an_answer() -> None:
+    assert status_of(to_json(ask(Policy("no blocks"), Runner()))) == MALFORMED
+    assert status_of(to_json(ask(Policy(GOOD), Runner()))) == ProgramStatus.OK
+    assert status_of({"answer": None, "error": "another server's words"}) == ProgramStatus.ERROR

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
 from valor_ray.errors import QuestionError
 from valor_ray.ports import Policy
 from valor_ray.program.parse import parse_reply
-from valor_ray.records import Answer, ParsedReply, Picture, ProgramResult, Reply, ToolCall
+from valor_ray.records import Answer, ParsedReply, Picture, ProgramResult, ProgramStatus, Reply, ToolCall
 from valor_ray.tools import ToolHost
 
 MALFORMED = "malformed"  # Answer.status of a reply without exactly one plan and one answer block
+_MALFORMED, _ENDED = "The policy's reply is malformed", "The program ended with status {}"  # how errors begin
 
 
 class ProgramRunner(Protocol):
@@ -118,7 +121,7 @@ def _malformed(reply: Reply, parsed: ParsedReply, seconds: float) -> Answer:
         answer=None,
         plan="",
         code="",
-        error=f"The policy's reply is malformed: {parsed.error}{cut}. Nothing was run; ask again or rephrase.",
+        error=f"{_MALFORMED}: {parsed.error}{cut}. Nothing was run; ask again or rephrase.",
         seconds=seconds,
         reply=reply.text,
         status=MALFORMED,
@@ -127,8 +130,23 @@ def _malformed(reply: Reply, parsed: ParsedReply, seconds: float) -> Answer:
     )
 
 
+def status_of(shown: Mapping[str, Any]) -> str:
+    """Answer.status of an answer or a candidate in its public shape, which says it in the words of `error` alone.
+
+    "error" where these are not ours.
+    """
+    if (error := shown.get("error")) is None:
+        return ProgramStatus.OK
+    if shown.get("status"):
+        return str(shown["status"])
+    if str(error).startswith(_MALFORMED):
+        return MALFORMED
+    said = re.match(_ENDED.format(f"({'|'.join(ProgramStatus)})"), str(error))
+    return said[1] if said else ProgramStatus.ERROR
+
+
 def _program_error(result: ProgramResult) -> str | None:
     if result.error is None:
         return None
     where = f" in line {result.line}" if result.line is not None else ""
-    return f"The program ended with status {result.status.value}{where}: {result.error}"
+    return f"{_ENDED.format(result.status.value)}{where}: {result.error}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from valor_ray.benchmarks.figures import AnswerRow
+from valor_ray.benchmarks.results.row import AnswerRow
 from valor_ray.cli import main
 
 
@@ -103,6 +103,30 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     ):
         assert main(["compare", *words]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_runs_that_were_answered_otherwise_are_compared_and_say_how(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, other = run(tmp_path / "base", BEFORE), run(tmp_path / "other", AFTER)
+    told = json.loads((other / "benchmark.json").read_text())
+    settings = {"samples": 8, "select": "judge", "seed": 0, "settings": {"policy.model": "mine"}}
+    (other / "benchmark.json").write_text(json.dumps(told | settings))
+    assert main(["compare", str(base), str(other)]) == 0
+    assert "answered otherwise: samples 1 -> 8; select None -> judge" in capsys.readouterr().out
+    assert main(["compare", str(base), str(base)]) == 0
+    assert "otherwise" not in capsys.readouterr().out
+
+
+def test_runs_of_several_answers_a_question_are_compared_by_their_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = run(tmp_path / "base", BEFORE)
+    both = [{"answer": 1, "status": "ok", "score": None}, {"answer": 0, "status": "ok", "score": None}]
+    other = run(tmp_path / "other", BEFORE, samples=both)
+    assert main(["compare", str(base), str(other), "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["comparisons"]
+    assert (one["after"], one["gain"], one["test"]) == (0.5, -0.2, "bootstrap")
 
 
 def test_marks_are_made_anew_from_the_raw_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from valor_ray.benchmarks.figures import AnswerRow, report_of
+from valor_ray.benchmarks.figures import report_of
 from valor_ray.benchmarks.judged import JUDGED, judge_open_answers, request
+from valor_ray.benchmarks.results.row import AnswerRow, Sample
 from valor_ray.judges.sections import read_sections
 from valor_ray.measure.marks import Metric
 from valor_ray.records import JudgeReply, JudgeRequest, Usage
@@ -73,6 +74,15 @@ def test_only_open_answers_that_are_not_equal_are_asked_about(tmp_path: Path) ->
         ("wrong", False),
         ("silent", None),
     ]
+
+
+def test_each_of_several_answers_is_judged_and_equal_ones_once(tmp_path: Path) -> None:
+    samples = ("red", "crimson", "crimson", "blue")
+    rows = [replace(row("q", None, "red"), samples=tuple(map(Sample, samples)))]
+    judge = Verdicts()
+    judged = asyncio.run(judge_open_answers(report_of("gqa", rows, 1.0), rows, opened(judge), tmp_path))
+    assert judge.asked == ["crimson", "blue"]
+    assert (judged.accuracy, judged.paper_accuracy) == (0.25, 0.75)
 
 
 def test_request_holds_question_truth_and_answer_and_no_row_can_speak_for_another() -> None:

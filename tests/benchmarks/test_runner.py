@@ -9,6 +9,7 @@ import pytest
 
 from valor_ray.benchmarks.figures import EvalReport
 from valor_ray.benchmarks.runner import ANSWERS, evaluate
+from valor_ray.benchmarks.settings import Asking
 from valor_ray.benchmarks.truth import Truth
 from valor_ray.errors import ConfigError, ServiceError, StorageError
 from valor_ray.records import Query
@@ -104,6 +105,48 @@ def test_other_questions_in_the_output_folder_are_refused(tmp_path: Path) -> Non
     others = [Query("q0", "something else", "x.png")]
     with pytest.raises(ConfigError, match="--out"):
         asyncio.run(evaluate("tabletop", others, TRUTHS, Service(), tmp_path))
+
+
+def several(*answers: Any, chosen: int = 0) -> dict[str, Any]:
+    """The reply of a service to several samples; an exception's text is an error."""
+    shown = [
+        {"answer": None, "error": str(one), "score": 0.5}
+        if isinstance(one, Exception)
+        else {"answer": one, "error": None, "score": 0.5}
+        for one in answers
+    ]
+    selection = {"select": "judge", "chosen": chosen, "calls": 4, "cost_usd": 0.01}
+    return {**shown[chosen], "plan": "p", "code": "c", "candidates": shown, "selection": selection}
+
+
+CRASH = ValueError("The program ended with status timeout in line 3: too slow")
+REPLIES = {
+    "q0": several("yes", "no", chosen=1), "q1": several(2, CRASH), "q2": several("red", "red"),
+    "q3": several(CRASH, ValueError("The policy's reply is malformed: no plan.")),
+}  # fmt: skip
+
+
+def test_samples_are_kept_with_scores_and_choosing_is_set_beside_them(tmp_path: Path) -> None:
+    report = run(Service(**REPLIES), tmp_path, asking=Asking(2, "judge"))
+    gain = report.selection
+    assert gain is not None and (report.accuracy, gain.single, gain.gain) == (0.75, 0.5, 0.25)
+    assert (gain.calls, gain.cost_usd, report.samples, report.failures) == (16, 0.04, 2, 1)
+    rows = {row["query_id"]: row for row in map(json.loads, (tmp_path / ANSWERS).read_text().splitlines())}
+    assert rows["q1"]["samples"] == [
+        {"answer": 2, "status": "ok", "score": 0.5}, {"answer": None, "status": "timeout", "score": 0.5},
+    ]  # fmt: skip
+    assert run(Service(), tmp_path, asking=Asking(2, "judge")).selection == gain  # goes on, and asks nothing
+
+
+def test_samples_without_a_choice_are_answers_of_their_own(tmp_path: Path) -> None:
+    report = run(Service(**REPLIES), tmp_path, asking=Asking(2))
+    assert (report.n, report.accuracy, report.selection, report.failures) == (4, 0.5, None, 1)
+    assert report.failed == {"timeout": 2, "malformed": 1} and report.well_formed == 0.875
+
+
+def test_one_answer_where_several_were_asked_for_is_no_answer(tmp_path: Path) -> None:
+    report = run(Service(q0="no", q1=2, q2="red", q3=30.0), tmp_path, asking=Asking(2))
+    assert report.unasked == 4 and "one answer where 2 samples" in (tmp_path / ANSWERS).read_text()
 
 
 def test_concurrency_is_kept(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from valor_ray.benchmarks.figures import AnswerRow
+from valor_ray.benchmarks.results.row import AnswerRow
 from valor_ray.benchmarks.runner import recorded
-from valor_ray.benchmarks.settings import saved_settings
+from valor_ray.benchmarks.settings import Asking, saved_settings
 from valor_ray.errors import ConfigError
 from valor_ray.measure.holm import holm
 from valor_ray.measure.paired import paired_marks
-from valor_ray.runs.folder import EVAL, kind_of
+from valor_ray.runs.folder import EVAL, changes, kind_of
 
 _PLACES = 4  # decimals
 
@@ -25,6 +25,7 @@ class Asked:
     folder: Path
     benchmark: str
     rows: Mapping[str, AnswerRow]  # by query_id, marked
+    settings: Mapping[str, Any]  # how they were answered, by dotted key; what is not known is not there
 
 
 def compare(folders: Sequence[Path]) -> dict[str, Any]:
@@ -72,7 +73,10 @@ def _read(folder: Path) -> Asked:
     rows = {row.query_id: row.marked() for row in recorded(folder)}
     if not rows:
         raise ConfigError(f"{folder} holds no answers. `{EVAL.command}` with that --out goes on.")
-    return Asked(folder, str(saved_settings(folder).get("benchmark") or "tabletop"), rows)
+    saved = saved_settings(folder)
+    known = {key: saved[key] for key in Asking().record() if key in saved}
+    settings = {"samples": 1, "select": None, **known, **(saved.get("settings") or {})}
+    return Asked(folder, str(saved.get("benchmark") or "tabletop"), rows, settings)
 
 
 def _compared(base: Asked, other: Asked) -> dict[str, Any]:
@@ -99,7 +103,14 @@ def _compared(base: Asked, other: Asked) -> dict[str, Any]:
         **figures,
         "paper": [_mean_paper(before), _mean_paper(after)],
         "unasked": [sum(row.unasked for row in rows) for rows in (before, after)],
+        "differs": _differences(base, other),
     }
+
+
+def _differences(base: Asked, other: Asked) -> str:
+    """In how the runs answered, as far as both have said it; "" for none."""
+    known = base.settings.keys() & other.settings.keys()
+    return changes(base.settings, {key: other.settings[key] for key in other.settings if key in known})
 
 
 def _check_same(base: Asked, other: Asked) -> None:

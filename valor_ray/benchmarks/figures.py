@@ -11,51 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from valor_ray.benchmarks.results.gain import Gain, gain_of
+from valor_ray.benchmarks.results.row import AnswerRow
 from valor_ray.measure.answers import number
 from valor_ray.measure.bootstrap import Marked, interval, macro_interval
-from valor_ray.measure.marks import Metric, strict_mark
-from valor_ray.measure.paper_rules import PaperRule, paper_mark
-
-
-@dataclass(frozen=True)
-class AnswerRow:
-    """One question as it went: a line of answers.jsonl."""
-
-    query_id: str
-    question: str
-    family: str
-    look: str
-    truth: Any
-    answer: Any  # the raw result, as the program left it
-    right: bool  # the strict mark is 1
-    error: str | None  # why there is no answer: malformed reply, failed program, no service, no picture
-    unasked: bool  # there was no reply at all: asked again when the run is resumed
-    seconds: float
-    well_formed: bool = False  # the reply had one plan block and one answer block
-    text: str = ""  # of the truth, as are the next four
-    subset: str = ""
-    metric: str = Metric.BY_TYPE
-    rule: str = PaperRule.NONE
-    options: Sequence[str] = ()
-    picture: str = ""  # what the question is about: questions of one picture are not independent
-    status: str = ""  # of the program, "malformed", "unasked"; "" where nothing is said
-    mark: float = 0.0  # strict, 0..1
-    paper: float | None = None  # by the paper's rule, 0..1; None: it has none
-
-    def marked(self) -> AnswerRow:
-        """With both marks, made anew from the result. A failed question is 0; the paper's rule sees no answer there."""
-        if self.unasked:  # neither rule has anything to go by
-            mark, paper = 0.0, None if self.rule == PaperRule.NONE else 0.0
-        elif self.error is not None:
-            mark, paper = 0.0, paper_mark(self.rule, None, self.truth)
-        else:
-            mark = strict_mark(self.metric, self.answer, self.truth, self.options)
-            paper = paper_mark(self.rule, self.answer, self.truth)
-        return replace(self, mark=mark, paper=paper, right=mark == 1)
-
-    @property
-    def cluster(self) -> str:
-        return self.picture or self.query_id
+from valor_ray.measure.marks import Metric
 
 
 @dataclass(frozen=True)
@@ -77,7 +37,7 @@ class Macro:
 class EvalReport:
     benchmark: str
     n: int
-    accuracy: float  # strict and micro, over all n: a question without an answer is wrong
+    accuracy: float  # strict and micro, over all n: a question without an answer is wrong; the mean over its samples
     ci: tuple[float, float]  # 95 %, clustered by picture
     by_family: dict[str, Share]
     by_look: dict[str, Share]  # of questions whose data says it; so by_text, by_subset
@@ -91,7 +51,9 @@ class EvalReport:
     )
     by_subset: dict[str, Share] = field(default_factory=dict)
     macro: Macro | None = None  # where there are two families or subsets
-    failed: dict[str, int] = field(default_factory=dict)  # by status
+    failed: dict[str, int] = field(default_factory=dict)  # by status; of several answers each is counted
+    samples: int = 1  # of a question
+    selection: Gain | None = None  # where one answer was chosen of them
     rmse: float | None = None  # of counts, over the questions that were answered with a number
     judge: dict[str, Any] | None = None  # of GQA: asked, missing, by
     notes: Sequence[str] = ()  # of the set: rows left out, odd ones
@@ -100,6 +62,7 @@ class EvalReport:
 def report_of(benchmark: str, rows: Sequence[AnswerRow], seconds: float, macro: str = "family") -> EvalReport:
     """The figures of a benchmark's rows, in order; their marks are made anew. macro: "family" or "subset"."""
     rows = [row.marked() for row in rows]
+    answers = [answer for row in rows for answer in row.answers()]
     total = _share(rows)
     return EvalReport(
         benchmark=benchmark,
@@ -116,8 +79,10 @@ def report_of(benchmark: str, rows: Sequence[AnswerRow], seconds: float, macro: 
         paper_accuracy=total.paper_accuracy,
         by_subset=_by(rows, lambda row: row.subset),
         macro=_macro(rows, macro),
-        failed=dict(Counter(row.status or "error" for row in rows if row.error is not None)),
-        rmse=_rmse(rows),
+        failed=dict(Counter(row.status or "error" for row in answers if row.error is not None)),
+        samples=max((len(row.samples) or 1 for row in rows), default=1),
+        selection=gain_of(rows),
+        rmse=_rmse(answers),
     )
 
 

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from valor_ray.benchmarks.figures import AnswerRow, EvalReport, with_judge
+from valor_ray.benchmarks.figures import EvalReport, with_judge
+from valor_ray.benchmarks.results.row import AnswerRow
 from valor_ray.judges.sections import write_sections
 from valor_ray.measure.marks import Metric
 from valor_ray.ports import Judge
@@ -25,7 +26,7 @@ SCHEMA: dict[str, Any] = {
     "required": ["reason", "same"],
     "additionalProperties": False,
 }
-JUDGED = "judged.jsonl"  # in the output folder: query_id, same (null: missing), reason, by
+JUDGED = "judged.jsonl"  # in the output folder: query_id, answer, same (null: missing), reason, by
 
 
 async def judge_open_answers(
@@ -33,33 +34,45 @@ async def judge_open_answers(
 ) -> EvalReport:
     """The report with the judge's marks as the paper's, and out/judged.jsonl.
 
-    Equal answers are not asked about, and yes/no rows never. A verdict that is missing counts as wrong in the mark, as
-    in the paper, and in `judge.missing`; the judge's own cache pays for nothing twice. Raises JudgeError when every
-    call must fail.
+    Answers that equal the truth are not asked about, those of a question's samples that are equal once, and yes/no rows
+    never. A verdict that is missing counts as wrong in the mark, as in the paper, and in `judge.missing`; the judge's
+    own cache pays for nothing twice. Raises JudgeError when every call must fail.
     """
-    marks = {row.query_id: row.marked().mark for row in rows}
-    open_rows = [
-        row for row in rows if row.metric != Metric.YES_NO and _has_answer(row) and not marks[row.query_id]
-    ]
+    open_answers = {
+        (row.query_id, _text(one.answer)): one for row in rows for one in row.answers() if _is_open(one)
+    }
     async with judge as asked:
-        replies = await asked.ask([request(row) for row in open_rows]) if open_rows else []
-    missing = 0
+        replies = await asked.ask([request(one) for one in open_answers.values()]) if open_answers else []
+    said: dict[tuple[str, str], bool | None] = {}
     with closing(RecordFile(out / JUDGED, keep=False)) as file:
-        for row, reply in zip(open_rows, replies, strict=True):
+        for (query_id, text), reply in zip(open_answers, replies, strict=True):
             same = None if reply.content is None else bool(reply.content["same"])
             reason = reply.missing if reply.content is None else str(reply.content["reason"])
-            missing += same is None
-            marks[row.query_id] = float(same is True)
-            file.append({"query_id": row.query_id, "same": same, "reason": reason, "by": reply.usage.model})
+            said[query_id, text] = same
+            file.append(
+                {
+                    "query_id": query_id,
+                    "answer": text,
+                    "same": same,
+                    "reason": reason,
+                    "by": reply.usage.model,
+                }
+            )
+    marks = {row.query_id: _mean_mark(row, said) for row in rows}
     by = sorted({reply.usage.model for reply in replies} - {""})
-    return with_judge(report, marks, rows, {"asked": len(open_rows), "missing": missing, "by": by})
+    missing = sum(same is None for same in said.values())
+    return with_judge(report, marks, rows, {"asked": len(open_answers), "missing": missing, "by": by})
 
 
-def verdicts(out: Path) -> Mapping[str, bool]:
-    """query_id -> what the judge has said in a folder, without the missing ones."""
-    path = out / JUDGED
-    records = map(json.loads, path.read_text(encoding="utf-8").splitlines()) if path.exists() else ()
-    return {record["query_id"]: record["same"] for record in records if record["same"] is not None}
+def _mean_mark(row: AnswerRow, said: Mapping[tuple[str, str], bool | None]) -> float:
+    """Of a row's answers: the judge's mark where he was asked, the strict one elsewhere."""
+    marks = [
+        float(said[key] is True)
+        if (key := (row.query_id, _text(one.answer))) in said and _is_open(one)
+        else one.marked().mark
+        for one in row.answers()
+    ]
+    return sum(marks) / len(marks)
 
 
 def request(row: AnswerRow) -> JudgeRequest:
@@ -76,8 +89,10 @@ def request(row: AnswerRow) -> JudgeRequest:
     )
 
 
-def _has_answer(row: AnswerRow) -> bool:
-    return row.error is None and row.answer is not None and bool(_text(row.answer).strip())
+def _is_open(row: AnswerRow) -> bool:
+    """Whether there is an answer that may be right in other words."""
+    there = row.error is None and row.answer is not None and bool(_text(row.answer).strip())
+    return there and row.metric != Metric.YES_NO and not row.marked().mark
 
 
 def _text(answer: Any) -> str:

@@ -6,13 +6,16 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from valor_ray.benchmarks.figures import AnswerRow, EvalReport, report_of
+from valor_ray.answer import MALFORMED, status_of
+from valor_ray.benchmarks.figures import EvalReport, report_of
+from valor_ray.benchmarks.results.row import AnswerRow, Sample
+from valor_ray.benchmarks.settings import ONE_ANSWER, Asking
 from valor_ray.benchmarks.truth import Truth
-from valor_ray.errors import ConfigError, ValorError
+from valor_ray.errors import ConfigError, ServiceError, ValorError
 from valor_ray.records import Query
 from valor_ray.runs.at_once import each
 from valor_ray.runs.record_file import RecordFile
@@ -34,12 +37,13 @@ async def evaluate(
     concurrency: int = 4,
     progress: Callable[[int, AnswerRow], None] = lambda done, row: None,
     macro: str = "family",
+    asking: Asking = ONE_ANSWER,
 ) -> EvalReport:
     """Ask what `out` has no answer for yet, `concurrency` at a time; report on all queries.
 
     `valor eval` and `held_out` call it; it waits for every answer, and each is on disk before the next is counted.
-    A question that fails is a row, not an exception. Raises ConfigError when `out` belongs to other questions,
-    StorageError when a row cannot be written.
+    A question that fails is a row, not an exception. asking: what `answer_fn` asks for. Raises ConfigError when `out`
+    belongs to other questions, StorageError when a row cannot be written.
     """
     start = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -50,7 +54,7 @@ async def evaluate(
 
         async def one(query: Query) -> None:
             nonlocal done
-            row = await _ask(query, truths[query.query_id], answer_fn)
+            row = await _ask(query, truths[query.query_id], answer_fn, asking)
             file.append(asdict(row))
             rows[query.query_id] = row
             done += 1
@@ -75,15 +79,17 @@ def _without_answer(queries: Sequence[Query], rows: Mapping[str, AnswerRow]) -> 
     return [query for query in queries if query.query_id not in rows or rows[query.query_id].unasked]
 
 
-async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> AnswerRow:
+async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn, asking: Asking) -> AnswerRow:
     start = time.monotonic()
     reply: Mapping[str, Any] = {}
     unasked, error = False, None
     try:
         reply = await answer_fn(query)
         error = reply.get("error")
+        if asking.samples > 1 and len(reply.get("candidates") or ()) != asking.samples:
+            raise ServiceError(f"The server gave one answer where {asking.samples} samples were asked for.")
     except ValorError as failed:
-        unasked, error = True, str(failed)
+        unasked, error, reply = True, str(failed), {}
     row = AnswerRow(
         query_id=query.query_id,
         question=query.question,
@@ -102,9 +108,34 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn) -> AnswerRow:
         rule=truth.rule,
         options=truth.options,
         picture=query.image,
-        status="unasked" if unasked else str(reply.get("status") or ("error" if error else "")),
+        status="unasked" if unasked else status_of(reply),
     )
-    return row.marked()
+    return _with_samples(row, reply, asking).marked()
+
+
+def _with_samples(row: AnswerRow, reply: Mapping[str, Any], asking: Asking) -> AnswerRow:
+    """What came of several samples, and what choosing cost."""
+    if asking.samples == 1 or row.unasked:
+        return row
+    samples = tuple(
+        Sample(one.get("answer"), status_of(one), one.get("score") if asking.select else None)
+        for one in reply["candidates"]
+    )
+    row = replace(row, samples=samples)
+    if asking.select:
+        said = reply.get("selection") or {}
+        return replace(
+            row, select=asking.select, calls=said.get("calls", 0), cost_usd=said.get("cost_usd", 0.0)
+        )
+    formed = sum(one.status != MALFORMED for one in samples) / len(samples)
+    answered = any(one.answered for one in samples)
+    return replace(
+        row,
+        answer=None,
+        well_formed=round(formed, 4),
+        error=None if answered else row.error,
+        status="" if answered else row.status,
+    )
 
 
 def _recorded(
@@ -130,8 +161,8 @@ def _rows(path: Path) -> dict[str, AnswerRow]:
     rows: dict[str, AnswerRow] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            row = AnswerRow(**json.loads(line))
-        except (ValueError, TypeError):
+            row = AnswerRow.from_record(json.loads(line))
+        except (ValueError, TypeError, AttributeError):
             continue
         rows[row.query_id] = row
     return rows

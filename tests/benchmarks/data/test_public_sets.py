@@ -25,9 +25,9 @@ from benchmark_sets import (
 )
 
 from valor_ray import images
-from valor_ray.benchmarks.figures import AnswerRow
 from valor_ray.benchmarks.reading.pictures import Pictures
 from valor_ray.benchmarks.registry import benchmark
+from valor_ray.benchmarks.results.row import AnswerRow
 from valor_ray.benchmarks.truth import Loaded, Request, Wording
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ConfigError

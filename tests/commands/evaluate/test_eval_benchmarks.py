@@ -21,9 +21,20 @@ def url() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            question = json.loads(self.rfile.read(int(self.headers["content-length"])))["question"]
-            answer = 3 if question.startswith(("How", "What", "Which")) else True
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            answer = 3 if asked["question"].startswith(("How", "What", "Which")) else True
             reply = {"answer": answer, "error": None, "plan": "p", "code": "c", "status": "ok", "trace": []}
+            if (samples := asked["samples"]) > 1:
+                one = {
+                    "answer": answer,
+                    "votes": samples,
+                    "score": 0.25,
+                    "error": None,
+                    "plan": "p",
+                    "code": "c",
+                }
+                selection = {"select": asked["select"], "samples": samples, "calls": 5, "cost_usd": 0.5}
+                reply |= {"candidates": [one] * samples, "selection": selection}
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(reply).encode())
@@ -80,6 +91,39 @@ def test_raw_results_are_kept_as_they_came(url: str, tmp_path: Path) -> None:
     assert sorted((row["query_id"], row["answer"], row["truth"]) for row in rows) == [
         ("val_Counting_1", 3, "3"), ("val_Spatial_Relation_1", True, "no"), ("val_Spatial_Relation_2", True, "no"),
     ]  # fmt: skip
+
+
+def test_one_answer_of_several_samples_is_chosen_and_the_page_shows_both(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set("blink", tmp_path / "data")
+    several = ("--samples", "3", "--select", "judge")
+    assert main(words("blink", tmp_path, url, "--json", *several)) == 0
+    report = json.loads(capsys.readouterr().out)
+    gain = report["selection"]
+    assert (gain["samples"], gain["single"], gain["gain"], gain["calls"]) == (3, round(1 / 3, 4), 0, 15)
+    assert gain["cost_usd"] == 1.5
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What choosing brought" in page and "3 (0.25) · 3 (0.25) · 3 (0.25)" in page
+    assert main(words("blink", tmp_path, url, *several)) == 0
+    assert "the same samples singly 33.3%" in capsys.readouterr().out
+    assert main(words("blink", tmp_path, url)) == 2
+    assert "samples 3 -> 1; select judge -> None" in capsys.readouterr().err
+
+
+def test_samples_without_a_choice_and_a_choice_without_samples(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set("blink", tmp_path / "data")
+    assert main(words("blink", tmp_path, url, "--json", "--samples", "3")) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n"], report["samples"], report["selection"]) == (3, 3, None)
+    assert "3 · 3 · 3" in (tmp_path / "out" / "report.html").read_text()
+    assert main(words("blink", tmp_path, url, "--select", "vote")) == 2
+    assert "--select vote chooses among several samples: give --samples N" in capsys.readouterr().err
+    greedy = ["eval", "tabletop", "--out", str(tmp_path / "greedy"), "--set", "policy.temperature=0"]
+    assert main([*greedy, "--samples", "2"]) == 2
+    assert "policy.temperature is 0, so that all 2 samples are the same" in capsys.readouterr().err
 
 
 def test_picture_that_cannot_be_had_is_a_failed_row_and_asked_again(

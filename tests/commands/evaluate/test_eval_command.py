@@ -20,7 +20,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the questions that came to the app; the fourth one ends the command, as a kill would."""
     ids: list[str] = []
 
-    def asker(url: str, token: str | None, pictures: Any) -> Any:
+    def asker(url: str, token: str | None, pictures: Any, asking: Any) -> Any:
         async def answer(query: Query) -> dict[str, Any]:
             ids.append(query.query_id)
             if len(ids) == 4:

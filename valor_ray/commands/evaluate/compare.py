@@ -18,6 +18,7 @@ A RUN is the --out folder of `valor eval`, or a folder with one such folder a be
 interval (95 %) is a paired bootstrap over pictures; p is McNemar's exact test where answers are right or wrong, the
 bootstrap's where marks are fractions, and p (Holm) is corrected for all lines printed. "visible" is the smallest
 difference that so many questions show (two-sided 5 %, power 80 %): less than that may be there and not be seen.
+Runs may differ in policy, models, --samples, --select: what differs is printed. The questions may not.
 
 Exit code 0: compared; 2: the runs did not ask the same, or are none.
 """
@@ -59,6 +60,8 @@ def _show(result: dict[str, Any]) -> None:
             f"{one['benchmark']:<14}{one['n']:>5}{one['before']:>8.1%}{one['after']:>8.1%}{100 * one['gain']:>+8.1f}  "
             f"{between:<18}{one['p']:>8.3g}{one['p_holm']:>10.3g}{100 * one['visible']:>9.1f}  {one['run']}"
         )
+        if one["differs"]:
+            show(f"  answered otherwise: {one['differs']}")
         if any(one["unasked"]):
             show(
                 f"  {one['unasked'][0]} and {one['unasked'][1]} of its questions were not asked and count as wrong"

@@ -25,8 +25,10 @@ from valor_ray.errors import ConfigError
 from valor_ray.runs.store.place import run_path, stored
 
 if TYPE_CHECKING:
-    from valor_ray.benchmarks.figures import AnswerRow, EvalReport
+    from valor_ray.benchmarks.figures import EvalReport
     from valor_ray.benchmarks.reading.pictures import Pictures
+    from valor_ray.benchmarks.results.row import AnswerRow
+    from valor_ray.benchmarks.settings import Asking
     from valor_ray.benchmarks.truth import Benchmark, Loaded
     from valor_ray.config.tree import Config
     from valor_ray.records import Query
@@ -44,6 +46,7 @@ NAMES = {  # of the benchmarks (valor_ray/benchmarks/data/), and what they are
     "tabletop": "rendered scenes",
     "own": "your questions, with --data",
 }
+_PATIENCE_S, _PATIENCE_A_SAMPLE_S = 300.0, 60.0  # with one answer
 _LISTED = "\n".join(f"  {name:<14}{text}" for name, text in NAMES.items())
 EPILOG = f"""\
 benchmarks:
@@ -54,10 +57,14 @@ examples:
   valor eval omni3d --out runs/omni3d --profile gpu                        from the hub; the commit is kept in OUT
   valor eval blink --data downloads/BLINK --out runs/blink --json          a folder, parquet or TSV; no network
   valor eval own --data scenes/ --url http://127.0.0.1:8000 --out runs/own
+  valor eval tabletop --out runs/best --samples 8 --select judge           of eight replies the best by the judge
+  valor eval tabletop --out runs/eight --samples 8                         eight answers a question, each an eighth
   valor compare runs/base runs/trained                                     two runs on the same questions
 
 Two marks are computed from each result: accuracy is strict (no answer is wrong), paper_accuracy is by the rules of the
 paper's released script (docs/design/benchmarks.md). Intervals are 95 %, clustered by picture.
+With --select the report says what choosing has brought: accuracy of the answers taken beside that of the same samples
+taken singly, with a paired interval, judge calls and cost. OUT/answers.jsonl keeps each sample's answer and score.
 
 --data of tabletop and own is {EVAL_FILES}
 
@@ -85,6 +92,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--revision", metavar="REV", help="of the hub set: commit, tag or branch (default: the newest)"
+    )
+    parser.add_argument(
+        "--samples",
+        type=positive,
+        metavar="N",
+        help="replies to each question (default: answer.samples, which is 1)",
+    )
+    parser.add_argument(
+        "--select",
+        choices=("vote", "judge", "scenes"),
+        help="take one answer of them, as `valor ask` does (without it each of the N is an answer of its own)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of the sampling: another one, other replies (0)"
     )
     parser.add_argument(
         "--out", type=run_path, required=True, metavar="DIR", help=f"where answers and report go: {RUN_AT}"
@@ -125,8 +146,9 @@ def _evaluate(args: Namespace) -> int:
     from valor_ray.wiring import judging
 
     config, chosen = load_config(args), benchmark(args.benchmark)
+    asking = _asking(args, config)
     pictures = _pictures(args, config)
-    loaded = _load(args, chosen, pictures)
+    loaded = _load(args, chosen, pictures, asking, config)
     for note in loaded.notes:
         _say(note)
 
@@ -136,17 +158,18 @@ def _evaluate(args: Namespace) -> int:
             f"[{done}/{len(loaded.queries)}] {mark}  {row.question} -> {row.error or row.answer}  ({row.seconds:.1f} s)"
         )
 
-    with _app(args) as (url, token):
+    with _app(args, asking) as (url, token):
         report = asyncio.run(
             evaluate(
                 args.benchmark,
                 loaded.queries,
                 loaded.truths,
-                _asker(url, token, pictures),
+                _asker(url, token, pictures, asking),
                 args.out,
                 concurrency=args.concurrency,
                 progress=told,
                 macro=chosen.macro,
+                asking=asking,
             )
         )
     if chosen.judged and config.judge.base_url is None:
@@ -167,6 +190,26 @@ def _evaluate(args: Namespace) -> int:
     return 1 if report.unasked else 0
 
 
+def _asking(args: Namespace, config: Config) -> Asking:
+    """How questions are answered. Raises ConfigError."""
+    from valor_ray.benchmarks.settings import Asking
+
+    own = config.answer
+    samples = args.samples or own.samples
+    select = args.select or (own.select if args.samples is None and own.samples > 1 else "")
+    if select and samples == 1:
+        raise ConfigError(f"--select {select} chooses among several samples: give --samples N, 2 or more.")
+    if samples > 1 and config.policy.temperature == 0 and args.url is None:
+        raise ConfigError(
+            f"policy.temperature is 0, so that all {samples} samples are the same: give a higher one, or --samples 1."
+        )
+    if select in ("judge", "scenes") and config.judge.base_url is None and args.url is None:
+        _say(
+            "the offline judge chooses, which is rule-based and knows tabletop questions only (judge.base_url)"
+        )
+    return Asking(samples, select, args.seed)
+
+
 def _pictures(args: Namespace, config: Config) -> Pictures:
     from valor_ray.benchmarks.reading.pictures import Pictures
     from valor_ray.config.service import picture_folder
@@ -174,13 +217,14 @@ def _pictures(args: Namespace, config: Config) -> Pictures:
     return Pictures(args.pictures or Path(picture_folder()), config.images)
 
 
-def _load(args: Namespace, chosen: Benchmark, pictures: Pictures) -> Loaded:
+def _load(args: Namespace, chosen: Benchmark, pictures: Pictures, asking: Asking, config: Config) -> Loaded:
     """Its questions and truths, those of an earlier start where there was one."""
-    from valor_ray.benchmarks.settings import asked_before, save
+    from valor_ray.benchmarks.settings import answering, asked_before, save
     from valor_ray.benchmarks.truth import Request, Wording
 
     wording = Wording(args.wording)
-    revision = asked_before(args.out, chosen.name, wording)
+    settings = answering(config, asking) if args.url is None else None
+    revision = asked_before(args.out, chosen.name, wording, asking, settings)
     request = Request(args.data, args.out, pictures, args.limit, wording, args.revision or revision)
     try:
         loaded = chosen.load(request)
@@ -193,19 +237,22 @@ def _load(args: Namespace, chosen: Benchmark, pictures: Pictures) -> Loaded:
             f"--out {args.out} holds answers to revision {revision} of {chosen.title}, not {loaded.revision}. Give "
             "each its own --out."
         )
-    save(args.out, chosen.name, wording, "hub" if loaded.revision else str(args.data or "rendered"), loaded)
+    source = "hub" if loaded.revision else str(args.data or "rendered")
+    save(args.out, chosen.name, wording, source, loaded, asking, settings)
     return loaded
 
 
 @contextmanager
-def _app(args: Namespace) -> Iterator[tuple[str, str | None]]:
+def _app(args: Namespace, asking: Asking) -> Iterator[tuple[str, str | None]]:
     """URL and token of the app to ask: the one given, or one that runs as long as the block."""
     if args.url is not None:
         from valor_ray.config.service import ServerConfig  # the one place that reads the environment
 
         yield args.url, ServerConfig(token_env=args.token_env).token()
         return
-    config = load_config(args, f"server.port={free_port()}")
+    own = [f"server.port={free_port()}", f"answer.max_samples={max(asking.samples, 1)}"]
+    own += [f"answer.select={asking.select}"] if asking.select else []
+    config = load_config(args, *own)
     _say("starting the app")
     from deployments.serving import serving
 
@@ -213,14 +260,24 @@ def _app(args: Namespace) -> Iterator[tuple[str, str | None]]:
         yield url, config.server.token()
 
 
-def _asker(url: str, token: str | None, pictures: Pictures) -> Any:
+def _asker(url: str, token: str | None, pictures: Pictures, asking: Asking) -> Any:
     import asyncio
 
     from valor_ray.client.ask import ask
 
     async def answer(query: Query) -> dict[str, Any]:
         picture = await asyncio.to_thread(pictures.local, query.image)
-        return await asyncio.to_thread(ask, picture, query.question, url=url, token=token)
+        return await asyncio.to_thread(
+            ask,
+            picture,
+            query.question,
+            url=url,
+            token=token,
+            timeout_s=_PATIENCE_S + _PATIENCE_A_SAMPLE_S * asking.samples,
+            samples=asking.samples,
+            select=asking.select or "vote",  # which costs nothing, and all samples come back
+            seed=asking.seed_of(query.query_id),
+        )
 
     return answer
 
@@ -237,6 +294,12 @@ def _show(report: EvalReport) -> None:
         show(f"{name:<18}{share.n:>6}{share.accuracy:>8.1%}   {between:<18}{paper:>8}")
     if (macro := report.macro) is not None:
         show(f"mean over each {macro.over}: {macro.accuracy:.1%}   {macro.ci[0]:.1%} – {macro.ci[1]:.1%}")
+    if (gain := report.selection) is not None:
+        show(
+            f"{gain.select} of {gain.samples}: {gain.selected:.1%}; the same samples singly {gain.single:.1%}; gain "
+            f"{100 * gain.gain:+.1f} [{100 * gain.ci[0]:+.1f}, {100 * gain.ci[1]:+.1f}] points; any right "
+            f"{gain.best_possible:.1%}; {gain.calls} judge calls, ${gain.cost_usd:.4f}"
+        )
     if report.rmse is not None:
         show(f"RMSE of the answers that are numbers: {report.rmse:.2f}")
     show(f"{report.failures} without an answer; {report.seconds:.0f} s")

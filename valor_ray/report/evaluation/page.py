@@ -16,6 +16,8 @@ from valor_ray.runs.record_file import replace_text
 
 PAGE, REPORT = "report.html", "report.json"  # in the run folder
 _MOST_ROWS = 2000  # shown: the largest benchmark has 765
+_MOST_CHARS = 40  # of a sample's answer
+_VERDICTS = {True: "judge: same", False: "judge: other", None: "judge: missing"}
 
 
 def write_eval_page(folder: Path, report: Mapping[str, Any]) -> Path:
@@ -74,6 +76,11 @@ def _tiles(report: Mapping[str, Any]) -> dict[str, str]:
     }
     if macro := report.get("macro"):
         tiles[f"mean over each {macro['over']}"] = _percent(macro["accuracy"])
+    if gain := report.get("selection"):
+        low, high = gain["ci"]
+        tiles["the same samples, singly"] = _percent(gain["single"])
+        tiles[f"gain of choosing [{100 * low:+.1f}, {100 * high:+.1f}]"] = f"{100 * gain['gain']:+.1f}"
+        tiles[f"judge calls, ${gain['cost_usd']:.4f}"] = f"{gain['calls']:,}"
     if report.get("rmse") is not None:
         tiles["RMSE of numbers answered"] = f"{report['rmse']:.2f}"
     if judge := report.get("judge"):
@@ -94,19 +101,43 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
     latest = {row["query_id"]: row for row in rows_of(folder / "answers.jsonl") if "query_id" in row}
     for query_id, row in latest.items():
         mark, paper = row.get("mark", float(row.get("right") is True)), row.get("paper")
-        verdict = said.get(query_id, {}).get("same", "")
-        judged = {True: "judge: same", False: "judge: other", None: "judge: missing"}.get(verdict, "")
+        judged = "" if _has_many(row) or query_id not in said else _VERDICTS[said[query_id].get("same")]
         yield {
             "id": str(query_id),
             "question": str(row.get("question", "")),
             "picture": str(row.get("picture", "")).rpartition("/")[2][:40],
             "family": " ".join(filter(None, (str(row.get("family", "")), str(row.get("subset", ""))))),
             "truth": _json(row.get("truth")),
-            "result": str(row["error"]) if row.get("error") else _json(row.get("answer")),
+            "result": _result(row),
+            "samples": _samples(row),
             "kind": "none" if row.get("error") else "yes" if mark == 1 else "no",
-            "mark": f"{mark:.1f}".removesuffix(".0"),
-            "paper": judged or ("–" if paper is None else f"{paper:.1f}".removesuffix(".0")),
+            "mark": _mark(mark),
+            "paper": judged or ("–" if paper is None else _mark(paper)),
         }
+
+
+def _result(row: Mapping[str, Any]) -> str:
+    if row.get("error"):
+        return str(row["error"])
+    return "" if _has_many(row) else _json(row.get("answer"))
+
+
+def _has_many(row: Mapping[str, Any]) -> bool:
+    """Whether each of its samples is an answer of its own."""
+    return bool(row.get("samples")) and not row.get("select")
+
+
+def _samples(row: Mapping[str, Any]) -> str:
+    """Every sample's answer, and its score where it has one."""
+    shown = []
+    for one in row.get("samples") or ():
+        answer = _json(one.get("answer"))[:_MOST_CHARS] if one.get("status") == "ok" else one.get("status")
+        shown.append(str(answer) + ("" if one.get("score") is None else f" ({one['score']:.2f})"))
+    return " · ".join(shown)
+
+
+def _mark(mark: float) -> str:
+    return f"{mark:.2f}".rstrip("0").rstrip(".") if mark else "0"
 
 
 def _json(value: Any) -> str:

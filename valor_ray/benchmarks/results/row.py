@@ -1,0 +1,104 @@
+"""One question of a benchmark as it went, and its two marks: a line of answers.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from valor_ray.answer import MALFORMED
+from valor_ray.measure.marks import Metric, strict_mark
+from valor_ray.measure.paper_rules import PaperRule, paper_mark
+from valor_ray.records import ProgramStatus
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One of several replies to a question."""
+
+    answer: Any  # the raw result; None where there is none
+    status: str = ProgramStatus.OK  # of its program, or "malformed"
+    score: float | None = None  # 0..1 by judge or scenes; None: not asked, or a verdict is missing
+
+    @property
+    def answered(self) -> bool:
+        return self.status == ProgramStatus.OK
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """A question as it went. With samples and no `select`, each of these is an answer of its own."""
+
+    query_id: str
+    question: str
+    family: str
+    look: str
+    truth: Any
+    answer: Any  # the raw result, as the program left it; None where each sample is an answer of its own
+    right: bool  # the strict mark is 1
+    error: str | None  # why there is no answer: malformed reply, failed program, no service, no picture
+    unasked: bool  # there was no reply at all: asked again when the run is resumed
+    seconds: float
+    well_formed: float = (
+        False  # the reply had one plan block and one answer block; of several answers the share
+    )
+    text: str = ""  # of the truth, as are the next four
+    subset: str = ""
+    metric: str = Metric.BY_TYPE
+    rule: str = PaperRule.NONE
+    options: Sequence[str] = ()
+    picture: str = ""  # what the question is about: questions of one picture are not independent
+    status: str = ""  # of the program, "malformed", "unasked"; "" where nothing is said
+    mark: float = 0.0  # strict, 0..1; of several answers the mean
+    paper: float | None = None  # by the paper's rule, 0..1; None: it has none
+    select: str = ""  # how the answer was taken of the samples: "vote", "judge", "scenes"
+    samples: Sequence[Sample] = ()  # in the order of sampling; (): one reply
+    calls: int = 0  # of judges, to choose
+    cost_usd: float = 0.0  # of these
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> AnswerRow:
+        """A line as it was written. Raises TypeError when it is none."""
+        samples = tuple(Sample(**each) for each in record.get("samples", ()))
+        return cls(**{**record, "options": tuple(record.get("options", ())), "samples": samples})
+
+    def marked(self) -> AnswerRow:
+        """With both marks, made anew from the result. A failed question is 0; the paper's rule sees no answer there."""
+        if self.unasked:  # neither rule has anything to go by
+            mark, paper = 0.0, None if self.rule == PaperRule.NONE else 0.0
+        elif self.samples and not self.select:
+            singles = [single.marked() for single in self.singles()]
+            papers = [single.paper for single in singles if single.paper is not None]
+            mark = sum(single.mark for single in singles) / len(singles)
+            paper = sum(papers) / len(papers) if papers else None
+        elif self.error is not None:
+            mark, paper = 0.0, paper_mark(self.rule, None, self.truth)
+        else:
+            mark = strict_mark(self.metric, self.answer, self.truth, self.options)
+            paper = paper_mark(self.rule, self.answer, self.truth)
+        return replace(self, mark=mark, paper=paper, right=mark == 1)
+
+    def singles(self) -> list[AnswerRow]:
+        """Each sample as if it had been the only one; the row itself where there was one."""
+        if not self.samples:
+            return [self]
+        return [
+            replace(
+                self,
+                answer=one.answer,
+                error=None if one.answered else one.status,
+                status=one.status,
+                well_formed=one.status != MALFORMED,
+                select="",
+                samples=(),
+            )
+            for one in self.samples
+        ]
+
+    def answers(self) -> list[AnswerRow]:
+        """A row for each answer that counts: of samples that nothing chose from all, else the one."""
+        return [self] if self.select else self.singles()
+
+    @property
+    def cluster(self) -> str:
+        return self.picture or self.query_id
