@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import psutil
 import ray
 from ray import serve
 from ray.exceptions import RayTaskError
+from ray.serve import Application
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -178,6 +179,30 @@ async def seeing(
     finally:
         if ray.is_initialized():
             for name in names.values():
+                serve.delete(name)
+
+
+@contextmanager
+def apps_up(
+    config: Config, apps: Mapping[str, tuple[str, Application]], progress: Progress, *, ends: bool = False
+) -> Iterator[dict[str, DeploymentHandle]]:
+    """Apps on the Ray that runs, for the block, by their one deployment: handles of these.
+
+    Mining and evaluation use it; entering waits until all are ready. ends: take them down also where all of our own Ray
+    will end, for their memory. Raises ServiceError.
+    """
+    serve.start(proxy_location="Disabled", logging_config=_LOGGING)
+    try:
+        serve.run_many(
+            [serve.RunTarget(app, name=name, route_prefix=None) for name, app in apps.values()],
+            wait_for_applications_running=False,
+        )
+        for part, (name, _app) in apps.items():
+            wait_ready(progress, name, (part,))
+        yield {part: serve.get_deployment_handle(part, name) for part, (name, _app) in apps.items()}
+    finally:
+        if ray.is_initialized() and (ends or config.ray.address() is not None):
+            for name, _app in apps.values():
                 serve.delete(name)
 
 

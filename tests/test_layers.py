@@ -16,6 +16,7 @@ ROOMS = (
     "deployments",
     "valor_ray.benchmarks",
     "valor_ray.tabletop",  # the offline world: knows all that is below; law 8 guards who may know it
+    "valor_ray.asking",
     "valor_ray.selecting",
     "valor_ray.reasoning.planning",
     "valor_ray.reasoning.training",
@@ -80,6 +81,7 @@ DOORS = {
 # The rooms that work without labels: answering, rewards, GRPO, and what carries them.
 PROTECTED = (
     "valor_ray.answer",
+    "valor_ray.asking",
     "valor_ray.selecting",
     "valor_ray.tools",
     "valor_ray.images",

@@ -49,7 +49,7 @@ class Header:
 
 def load(path: Path, limits: ImageConfig) -> Picture:
     """Read and decode a local file. Raises ImageError when it is missing, unreadable or no picture."""
-    return decode(_read(path, limits), limits)
+    return decode(read(path, limits), limits)
 
 
 def decode(data: bytes, limits: ImageConfig) -> Picture:
@@ -186,7 +186,7 @@ def bounds_of(limits: ImageConfig) -> Bounds:
     )
 
 
-def _read(path: Path, limits: ImageConfig) -> bytes:
+def read(path: Path, limits: ImageConfig) -> bytes:
     try:
         size = path.stat().st_size
         if size > limits.max_bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,10 +19,6 @@ from valor_ray.config.tree import Config
 from valor_ray.grounding.mine.outcome import Order, Outcome
 from valor_ray.placement.grounding import mining_placement
 from valor_ray.records import Query
-
-if TYPE_CHECKING:
-    from ray.serve import Application
-    from ray.serve.handle import DeploymentHandle
 
 _QUERIES_AT_ONCE, _QUERIES_A_BLOCK = 32, 4  # per worker; rows that come back together
 _PICTURES_AT_ONCE = 8  # per worker, so that calls to the verifier overlap
@@ -61,9 +57,10 @@ class _RayMining:
 
     def programs(self, queries: Sequence[Query]) -> Generator[Outcome, None, None]:
         from deployments.app import policy_app, policy_name
+        from deployments.serving import apps_up
 
         name, config = policy_name(str(self._cache)), self._config
-        with self._up({"policy": (name, policy_app(config, None))}, ends=True):
+        with apps_up(config, {"policy": (name, policy_app(config, None))}, self._say, ends=True):
             self._say("writing programs")
             at_once = _QUERIES_AT_ONCE // _QUERIES_A_BLOCK
             pool = Pool(ProgramWorker, (config, name), config.policy.replicas, at_once)
@@ -71,6 +68,7 @@ class _RayMining:
 
     def pictures(self, orders: Sequence[Order]) -> Generator[Outcome, None, None]:
         from deployments.app import eye_apps, eye_name, gateway_app, gateway_name
+        from deployments.serving import apps_up
 
         config, part, folder = self._config, self._part, str(self._cache)
         gateway, detector = gateway_name(folder, part), eye_name("detector", folder)
@@ -85,7 +83,7 @@ class _RayMining:
             str(part): (gateway, gateway_app(config.vlm, folder, part)),
             "detector": (detector, eye_apps(config)["detector"]),
         }
-        with self._up(apps) as handles:
+        with apps_up(config, apps, self._say) as handles:
             self._gateway = handles[part]
             self._say("mining")
             try:
@@ -98,35 +96,6 @@ class _RayMining:
 
         gateway = self._gateway
         return "" if gateway is None else judge_trouble(gateway, self._part)
-
-    @contextmanager
-    def _up(
-        self, apps: Mapping[str, tuple[str, Application]], *, ends: bool = False
-    ) -> Iterator[dict[str, DeploymentHandle]]:
-        """Apps for the block, by their one deployment: handles of these. Entering waits until all are ready.
-
-        ends: take them down also where all of our own Ray will end, for their memory. Raises ServiceError.
-        """
-        import ray
-        from ray import serve
-
-        from deployments.readiness import wait_ready
-
-        serve.start(
-            proxy_location="Disabled", logging_config={"log_level": "WARNING", "enable_access_log": False}
-        )
-        try:
-            serve.run_many(
-                [serve.RunTarget(app, name=name, route_prefix=None) for name, app in apps.values()],
-                wait_for_applications_running=False,
-            )
-            for part, (name, _app) in apps.items():
-                wait_ready(self._say, name, (part,))
-            yield {part: serve.get_deployment_handle(part, name) for part, (name, _app) in apps.items()}
-        finally:
-            if ray.is_initialized() and (ends or self._config.ray.address() is not None):
-                for name, _app in apps.values():
-                    serve.delete(name)
 
 
 def _outcomes(items: Sequence[Any], rows: int, pool: Pool) -> Generator[Outcome, None, None]:

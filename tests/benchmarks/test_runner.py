@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from valor_ray.asking.kept import Replied
 from valor_ray.benchmarks.figures import EvalReport
-from valor_ray.benchmarks.runner import ANSWERS, evaluate
+from valor_ray.benchmarks.runner import ANSWERS, evaluate, evaluate_streamed
 from valor_ray.benchmarks.settings import Asking
 from valor_ray.benchmarks.truth import Truth
 from valor_ray.errors import ConfigError, ServiceError, StorageError
@@ -153,3 +156,65 @@ def test_concurrency_is_kept(tmp_path: Path) -> None:
     service = Service(q0="no", q1=2, q2="red", q3=30.0)
     run(service, tmp_path, concurrency=2)
     assert service.most == 2
+
+
+def streamed(out: Path, replies: list[Replied], asked: list[str]) -> EvalReport:
+    def source(queries: Sequence[Query]) -> Iterator[Replied]:
+        asked.extend(query.query_id for query in queries)
+        yield from replies
+
+    return evaluate_streamed("tabletop", QUERIES, TRUTHS, source, out)
+
+
+def kept(answer: object, **more: object) -> dict[str, Any]:
+    one = {
+        "answer": answer,
+        "error": None,
+        "status": "ok",
+        "well_formed": True,
+        "tokens": [10, 5],
+        "tools": 2,
+    }
+    return {**one, **more}
+
+
+def test_a_stream_s_replies_are_rows_once_in_any_order_and_a_resumed_one_asks_the_rest(
+    tmp_path: Path,
+) -> None:
+    asked: list[str] = []
+    crash = {
+        "error": "The program ended with status error",
+        "status": "error",
+        "failure": "tool",
+    }
+    first = [
+        Replied("q2", kept("red"), 1.0),
+        Replied("q2", kept("blue"), 1.0),  # a worker had died after the first
+        Replied("q0", None, 1.0, "the policy cannot be reached"),
+        Replied("q1", kept(None, **crash), 1.0),
+        Replied("q3", kept("unknown", habits=["refuses"]), 1.0),
+    ]
+    report = streamed(tmp_path, first, asked)
+    assert report.kinds == {"right": 1, "service": 1, "tool": 1, "wrong": 1}
+    assert report.by_family["count"].kinds == {"tool": 1} and report.habits == {"refuses": 1}
+    assert report.used is not None and (report.used.tokens, report.used.tool_calls) == ((30, 15), 6)
+    again = streamed(tmp_path, [Replied("q0", kept("no"), 2.0)], asked)
+    assert asked == ["q0", "q1", "q2", "q3", "q0"] and again.kinds == {"right": 2, "tool": 1, "wrong": 1}
+    assert streamed(tmp_path, [], asked) == replace(again, seconds=0.0) and len(asked) == 5
+
+
+def test_a_stream_that_ends_early_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match=r"3 of 4 questions came back from no worker.*The same command"):
+        streamed(tmp_path, [Replied("q0", kept("no"), 1.0)], [])
+
+
+def test_a_stream_that_breaks_keeps_what_came(tmp_path: Path) -> None:
+    def broken(queries: Sequence[Query]) -> Iterator[Replied]:
+        yield Replied("q0", kept("no"), 1.0)
+        raise ServiceError("Ray could not go on")
+
+    with pytest.raises(ServiceError):
+        evaluate_streamed("tabletop", QUERIES, TRUTHS, broken, tmp_path)
+    asked: list[str] = []
+    streamed(tmp_path, [Replied(name, kept("no"), 1.0) for name in ("q1", "q2", "q3")], asked)
+    assert asked == ["q1", "q2", "q3"]

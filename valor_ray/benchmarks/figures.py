@@ -24,6 +24,18 @@ class Share:
     accuracy: float  # mean strict mark
     ci: tuple[float, float]  # 95 %, clustered by picture
     paper_accuracy: float | None = None
+    kinds: dict[str, int] = field(default_factory=dict)  # how its answers ended (AnswerRow.kind)
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a run took, all its questions together."""
+
+    tokens: tuple[int, int]  # of the policy's prompts and of its replies; 0 where a server has not told them
+    tool_calls: int
+    judge_calls: int  # to choose among samples
+    cost_usd: float  # of these
+    seconds: float  # of all questions, those asked at a time added up
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,11 @@ class EvalReport:
     failed: dict[str, int] = field(default_factory=dict)  # by status; of several answers each is counted
     samples: int = 1  # of a question
     selection: Gain | None = None  # where one answer was chosen of them
+    kinds: dict[str, int] = field(default_factory=dict)  # how the answers ended (AnswerRow.kind)
+    habits: dict[str, int] = field(
+        default_factory=dict
+    )  # answers with one (asking.conduct.Habit); rule-based
+    used: Used | None = None
     rmse: float | None = None  # of counts, over the questions that were answered with a number
     judge: dict[str, Any] | None = None  # of GQA: asked, missing, by
     notes: Sequence[str] = ()  # of the set: rows left out, odd ones
@@ -82,6 +99,9 @@ def report_of(benchmark: str, rows: Sequence[AnswerRow], seconds: float, macro: 
         failed=dict(Counter(row.status or "error" for row in answers if row.error is not None)),
         samples=max((len(row.samples) or 1 for row in rows), default=1),
         selection=gain_of(rows),
+        kinds=total.kinds,
+        habits=dict(Counter(habit for row in answers for habit in row.habits)),
+        used=_used(rows),
         rmse=_rmse(answers),
     )
 
@@ -103,7 +123,20 @@ def _share(rows: Sequence[AnswerRow]) -> Share:
     marked = _marked(rows)
     papers = [row.paper for row in rows if row.paper is not None]
     paper = round(sum(papers) / len(papers), 4) if papers and len(papers) == len(rows) else None
-    return Share(len(rows), round(marked.mean, 4), _rounded(interval(marked)), paper)
+    kinds = Counter(answer.marked().kind for row in rows for answer in row.answers())
+    return Share(
+        len(rows), round(marked.mean, 4), _rounded(interval(marked)), paper, dict(sorted(kinds.items()))
+    )
+
+
+def _used(rows: Sequence[AnswerRow]) -> Used:
+    return Used(
+        tokens=(sum(row.tokens[0] for row in rows), sum(row.tokens[1] for row in rows)),
+        tool_calls=sum(row.tools for row in rows),
+        judge_calls=sum(row.calls for row in rows),
+        cost_usd=round(sum(row.cost_usd for row in rows), 6),
+        seconds=round(sum(row.seconds for row in rows), 1),
+    )
 
 
 def _macro(rows: Sequence[AnswerRow], over: str) -> Macro | None:

@@ -7,32 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from valor_ray import images
-from valor_ray.answer import answer
+from valor_ray.asking.kept import Kept
+from valor_ray.asking.question import Chain, ask
 from valor_ray.benchmarks.data import own, tabletop
 from valor_ray.benchmarks.figures import EvalReport
 from valor_ray.benchmarks.runner import ANSWERS, AnswerFn, evaluate, unanswered
-from valor_ray.errors import ConfigError, JudgeError, ServiceError, ValorError
+from valor_ray.errors import ConfigError, ServiceError
 from valor_ray.judges.vqa import VqaJudge
-from valor_ray.ports import Policy, Vqa
+from valor_ray.ports import Policy
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap, Detection, Picture, Query
 from valor_ray.runs.record_file import read_records
-from valor_ray.tools import LiveTools
 from valor_ray.wiring import Eyes, OpenEyes, judging, vlm_cache
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
-T = TypeVar("T")
 MOST_UNASKED = 0.01  # share of the questions that may fail for other reasons than the policy's
 CONCURRENCY = 96  # most of them wait for tools while the engine has a full batch
 
@@ -107,16 +104,13 @@ class HeldOut:
             Sandbox(config.sandbox) as sandbox,
         ):
             remembering, vqa = _Remembered(seeing, self._seen), VqaJudge(vlm, config.vlm, part)
+            patience_s = config.sandbox.tool_seconds / 2
+            chain = Chain(policy, remembering, remembering, vqa, sandbox, patience_s)
 
-            async def one(query: Query) -> Mapping[str, Any]:
+            async def one(query: Query) -> Kept:
                 picture = images.load(Path(query.image), config.images)
-                watched = _Watched(remembering, vqa, config.sandbox.tool_seconds / 2)
-                tools = LiveTools(picture, watched, watched, watched)
                 seed = int(hashlib.sha256(query.query_id.encode()).hexdigest()[:8], 16) % 2**31
-                result = await answer(query.question, picture, policy, sandbox, tools, seed=seed)
-                if watched.failure is not None:
-                    raise ServiceError(watched.failure)
-                return asdict(result)
+                return await ask(query.question, picture, chain, seed=seed)
 
             yield one
 
@@ -133,45 +127,8 @@ class HeldOut:
         say(f"{failed} and count as wrong")
 
 
-async def _nobody(query: Query) -> Mapping[str, Any]:
+async def _nobody(query: Query) -> Kept:
     raise AssertionError(f"{query.query_id} has an answer")  # only a run that has all answers asks nobody
-
-
-class _Watched:
-    """The ports behind one question's tools; remembers a failure that its program would turn into one of its own."""
-
-    def __init__(self, eyes: _Remembered, judge: Vqa, patience_s: float) -> None:
-        """patience_s: a look that is cut off after so long has failed, and not the program that waited for it."""
-        self._eyes, self._judge, self._patience_s = eyes, judge, patience_s
-        self.failure: str | None = None
-
-    async def vqa(self, picture: Picture, question: str) -> str:
-        try:
-            return await self._judge.vqa(picture, question)
-        except JudgeError as error:
-            self.failure = f"The judge failed: {error}"
-            raise
-
-    async def detect(
-        self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
-    ) -> list[Detection]:
-        look = self._eyes.detect(picture, phrases, box_threshold=box_threshold)
-        return await self._looked("detector", look)
-
-    async def depth(self, picture: Picture) -> DepthMap:
-        return await self._looked("depth model", self._eyes.depth(picture))
-
-    async def _looked(self, part: str, look: Awaitable[T]) -> T:
-        began = time.monotonic()
-        try:
-            return await look
-        except ValorError as error:
-            self.failure = f"The {part} failed: {error}"
-            raise
-        except asyncio.CancelledError:  # the sandbox has a limit for waiting, too
-            if (waited := time.monotonic() - began) > self._patience_s:
-                self.failure = f"The {part} gave no answer for {waited:.0f} s"
-            raise
 
 
 class _Remembered:

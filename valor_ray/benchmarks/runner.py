@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from valor_ray.answer import MALFORMED, status_of
+from valor_ray.asking.kept import Kept, Replied
 from valor_ray.benchmarks.figures import EvalReport, report_of
 from valor_ray.benchmarks.results.row import AnswerRow, Sample
 from valor_ray.benchmarks.settings import ONE_ANSWER, Asking
@@ -22,9 +22,8 @@ from valor_ray.runs.record_file import RecordFile
 
 ANSWERS = "answers.jsonl"  # in the output folder: an AnswerRow a line, appended; of two of one query the last counts
 
-AnswerFn = Callable[
-    [Query], Awaitable[Mapping[str, Any]]
-]  # the keys of /v1/answer; raises ValorError without a reply
+Progress = Callable[[int, AnswerRow], None]  # called with how many are answered, and the newest
+AnswerFn = Callable[[Query], Awaitable[Kept]]  # raises ValorError without a reply
 
 
 async def evaluate(
@@ -35,34 +34,96 @@ async def evaluate(
     out: Path,
     *,
     concurrency: int = 4,
-    progress: Callable[[int, AnswerRow], None] = lambda done, row: None,
+    progress: Progress = lambda done, row: None,
     macro: str = "family",
     asking: Asking = ONE_ANSWER,
 ) -> EvalReport:
     """Ask what `out` has no answer for yet, `concurrency` at a time; report on all queries.
 
-    `valor eval` and `held_out` call it; it waits for every answer, and each is on disk before the next is counted.
-    A question that fails is a row, not an exception. asking: what `answer_fn` asks for. Raises ConfigError when `out`
-    belongs to other questions, StorageError when a row cannot be written.
+    `valor eval --url` and `held_out` call it; it waits for every answer, and each is on disk before the next is
+    counted. A question that fails is a row, not an exception. asking: what `answer_fn` asks for. Raises ConfigError
+    when `out` belongs to other questions, StorageError when a row cannot be written.
     """
-    start = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
-    with closing(RecordFile(out / ANSWERS, keep=True)) as file:
-        rows = _recorded(out / ANSWERS, queries, truths)
-        todo = _without_answer(queries, rows)
-        done = len(queries) - len(todo)
+    with _Run(benchmark, queries, truths, out, progress, asking) as run:
 
         async def one(query: Query) -> None:
-            nonlocal done
-            row = await _ask(query, truths[query.query_id], answer_fn, asking)
-            file.append(asdict(row))
-            rows[query.query_id] = row
-            done += 1
-            progress(done, row)
+            run.add(await _replied(query, answer_fn))
 
-        await each(todo, one, concurrency)
-    wanted = [rows[query.query_id] for query in queries]
-    return report_of(benchmark, wanted, time.monotonic() - start, macro)
+        await each(run.todo, one, concurrency)
+        return run.report(macro)
+
+
+def evaluate_streamed(
+    benchmark: str,
+    queries: Sequence[Query],
+    truths: Mapping[str, Truth],
+    replies: Callable[[Sequence[Query]], Iterable[Replied]],
+    out: Path,
+    *,
+    progress: Progress = lambda done, row: None,
+    macro: str = "family",
+    asking: Asking = ONE_ANSWER,
+) -> EvalReport:
+    """`evaluate` over a stream: `replies` is called with the questions that have no answer yet, unless there are none.
+
+    `valor eval` calls it with Ray's. Of two replies to a question (a worker has died after the first) the first counts.
+    """
+    with _Run(benchmark, queries, truths, out, progress, asking) as run:
+        if run.todo:
+            for reply in replies(run.todo):
+                run.add(reply)
+        return run.report(macro)
+
+
+class _Run:
+    """The rows of an output folder, those of earlier starts and what is added."""
+
+    def __init__(
+        self,
+        benchmark: str,
+        queries: Sequence[Query],
+        truths: Mapping[str, Truth],
+        out: Path,
+        progress: Progress,
+        asking: Asking,
+    ) -> None:
+        self._start = time.monotonic()
+        self._benchmark, self._queries, self._truths = benchmark, queries, truths
+        self._progress, self._asking = progress, asking
+        out.mkdir(parents=True, exist_ok=True)
+        self._file = RecordFile(out / ANSWERS, keep=True)
+        try:
+            self._rows = _recorded(out / ANSWERS, queries, truths)
+        except ConfigError:
+            self._file.close()
+            raise
+        self.todo = _without_answer(queries, self._rows)
+        self._left = {query.query_id: query for query in self.todo}
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, reply: Replied) -> None:
+        query = self._left.pop(reply.query_id, None)
+        if query is None:  # it was there before
+            return
+        row = _row(query, self._truths[query.query_id], reply, self._asking)
+        self._file.append(row.record())
+        self._rows[query.query_id] = row
+        self._progress(len(self._queries) - len(self._left), row)
+
+    def report(self, macro: str) -> EvalReport:
+        """Raises ServiceError where questions have no row."""
+        rows = [self._rows[each.query_id] for each in self._queries if each.query_id in self._rows]
+        if len(rows) < len(self._queries):
+            raise ServiceError(
+                f"{len(self._queries) - len(rows)} of {len(self._queries)} questions came back from no worker. "
+                "The same command asks these."
+            )
+        return report_of(self._benchmark, rows, time.monotonic() - self._start, macro)
 
 
 def unanswered(out: Path, queries: Sequence[Query]) -> list[Query]:
@@ -79,17 +140,20 @@ def _without_answer(queries: Sequence[Query], rows: Mapping[str, AnswerRow]) -> 
     return [query for query in queries if query.query_id not in rows or rows[query.query_id].unasked]
 
 
-async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn, asking: Asking) -> AnswerRow:
+async def _replied(query: Query, answer_fn: AnswerFn) -> Replied:
     start = time.monotonic()
-    reply: Mapping[str, Any] = {}
-    unasked, error = False, None
     try:
-        reply = await answer_fn(query)
-        error = reply.get("error")
-        if asking.samples > 1 and len(reply.get("candidates") or ()) != asking.samples:
-            raise ServiceError(f"The server gave one answer where {asking.samples} samples were asked for.")
+        return Replied(query.query_id, await answer_fn(query), time.monotonic() - start)
     except ValorError as failed:
-        unasked, error, reply = True, str(failed), {}
+        return Replied(query.query_id, None, time.monotonic() - start, str(failed))
+
+
+def _row(query: Query, truth: Truth, replied: Replied, asking: Asking) -> AnswerRow:
+    reply, why = replied.kept or {}, replied.why
+    unasked = replied.kept is None
+    if not unasked and asking.samples > 1 and len(reply.get("candidates") or ()) != asking.samples:
+        unasked, reply = True, {}
+        why = f"The server gave one answer where {asking.samples} samples were asked for."
     row = AnswerRow(
         query_id=query.query_id,
         question=query.question,
@@ -98,10 +162,10 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn, asking: Asking) 
         truth=truth.answer,
         answer=reply.get("answer"),
         right=False,
-        error=error,
+        error=why if unasked else reply.get("error"),
         unasked=unasked,
-        seconds=round(time.monotonic() - start, 3),
-        well_formed=bool(reply.get("plan") and reply.get("code")),
+        seconds=round(replied.seconds, 3),
+        well_formed=bool(reply.get("well_formed")),
         text=truth.text,
         subset=truth.subset,
         metric=truth.metric,
@@ -109,6 +173,10 @@ async def _ask(query: Query, truth: Truth, answer_fn: AnswerFn, asking: Asking) 
         options=truth.options,
         picture=query.image,
         status="unasked" if unasked else status_of(reply),
+        failure=reply.get("failure") or "",
+        habits=tuple(reply.get("habits", ())),
+        tokens=tuple(reply.get("tokens", (0, 0))),
+        tools=reply.get("tools", 0),
     )
     return _with_samples(row, reply, asking).marked()
 
@@ -118,7 +186,13 @@ def _with_samples(row: AnswerRow, reply: Mapping[str, Any], asking: Asking) -> A
     if asking.samples == 1 or row.unasked:
         return row
     samples = tuple(
-        Sample(one.get("answer"), status_of(one), one.get("score") if asking.select else None)
+        Sample(
+            answer=one.get("answer"),
+            status=status_of(one),
+            score=one.get("score") if asking.select else None,
+            failure=one.get("failure") or "",
+            habits=tuple(one.get("habits", ())),
+        )
         for one in reply["candidates"]
     )
     row = replace(row, samples=samples)
@@ -135,6 +209,8 @@ def _with_samples(row: AnswerRow, reply: Mapping[str, Any], asking: Asking) -> A
         well_formed=round(formed, 4),
         error=None if answered else row.error,
         status="" if answered else row.status,
+        failure="" if answered else row.failure,
+        habits=(),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from valor_ray.answer import MALFORMED
@@ -19,6 +19,8 @@ class Sample:
     answer: Any  # the raw result; None where there is none
     status: str = ProgramStatus.OK  # of its program, or "malformed"
     score: float | None = None  # 0..1 by judge or scenes; None: not asked, or a verdict is missing
+    failure: str = ""  # asking.conduct.Failure
+    habits: Sequence[str] = ()  # asking.conduct.Habit
 
     @property
     def answered(self) -> bool:
@@ -55,12 +57,31 @@ class AnswerRow:
     samples: Sequence[Sample] = ()  # in the order of sampling; (): one reply
     calls: int = 0  # of judges, to choose
     cost_usd: float = 0.0  # of these
+    failure: str = ""  # asking.conduct.Failure: why the reply gave no answer
+    habits: Sequence[str] = ()  # asking.conduct.Habit
+    tokens: Sequence[int] = (0, 0)  # of the policy's prompt, and of all its replies; 0: not told
+    tools: int = 0  # calls of tools, by the programs of all samples
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> AnswerRow:
         """A line as it was written. Raises TypeError when it is none."""
-        samples = tuple(Sample(**each) for each in record.get("samples", ()))
-        return cls(**{**record, "options": tuple(record.get("options", ())), "samples": samples})
+        whole = {name: tuple(record[name]) for name in ("options", "habits", "tokens") if name in record}
+        samples = [
+            Sample(**{**each, "habits": tuple(each.get("habits", ()))}) for each in record.get("samples", ())
+        ]
+        return cls(**{**record, **whole, "samples": tuple(samples)})
+
+    def record(self) -> dict[str, Any]:
+        """As a line: of each sample only what it has."""
+        samples = [
+            {
+                key: value
+                for key, value in asdict(one).items()
+                if value or key in ("answer", "status", "score")
+            }
+            for one in self.samples
+        ]
+        return {**asdict(self), "samples": samples}
 
     def marked(self) -> AnswerRow:
         """With both marks, made anew from the result. A failed question is 0; the paper's rule sees no answer there."""
@@ -88,6 +109,8 @@ class AnswerRow:
                 answer=one.answer,
                 error=None if one.answered else one.status,
                 status=one.status,
+                failure=one.failure,
+                habits=one.habits,
                 well_formed=one.status != MALFORMED,
                 select="",
                 samples=(),
@@ -98,6 +121,15 @@ class AnswerRow:
     def answers(self) -> list[AnswerRow]:
         """A row for each answer that counts: of samples that nothing chose from all, else the one."""
         return [self] if self.select else self.singles()
+
+    @property
+    def kind(self) -> str:
+        """How a marked row ended: right, partly, wrong, format, tool, program; service: nobody replied."""
+        if self.unasked:
+            return "service"
+        if self.error is not None:
+            return self.failure or ("format" if self.status == MALFORMED else "program")
+        return "right" if self.mark == 1 else "partly" if self.mark else "wrong"
 
     @property
     def cluster(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +20,23 @@ from valor_ray.commands.options import (
     print_json,
     show,
 )
-from valor_ray.doctor.listening import free_port
 from valor_ray.errors import ConfigError
 from valor_ray.runs.store.place import run_path, stored
 
 if TYPE_CHECKING:
+    from valor_ray.asking.kept import Replied
     from valor_ray.benchmarks.figures import EvalReport
     from valor_ray.benchmarks.reading.pictures import Pictures
     from valor_ray.benchmarks.results.row import AnswerRow
+    from valor_ray.benchmarks.runner import AnswerFn, Progress
     from valor_ray.benchmarks.settings import Asking
     from valor_ray.benchmarks.truth import Benchmark, Loaded
     from valor_ray.config.tree import Config
     from valor_ray.records import Query
 
-HELP = "Measure accuracy on a benchmark (starts the app, or asks a running one)."
+    Evaluate = Callable[[str, Any, Any, Path, Progress, str], EvalReport]
+
+HELP = "Measure accuracy on a benchmark (starts the models, or asks a running server)."
 NAMES = {  # of the benchmarks (valor_ray/benchmarks/data/), and what they are
     "omni3d": "Omni3D-Bench, 501 questions; the paper has the first 100",
     "robospatial": "RoboSpatial-Home, compatibility and configuration, 228",
@@ -47,6 +50,7 @@ NAMES = {  # of the benchmarks (valor_ray/benchmarks/data/), and what they are
     "own": "your questions, with --data",
 }
 _PATIENCE_S, _PATIENCE_A_SAMPLE_S = 300.0, 60.0  # with one answer
+_HTTP_AT_ONCE = 4  # questions
 _LISTED = "\n".join(f"  {name:<14}{text}" for name, text in NAMES.items())
 EPILOG = f"""\
 benchmarks:
@@ -117,11 +121,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="where pictures of benchmarks are kept ($VALOR_PICTURES, or ~/.cache/valor_ray/pictures)",
     )
     parser.add_argument(
-        "--url", metavar="URL", help="a running `valor serve` (default: start the app meanwhile)"
+        "--url",
+        metavar="URL",
+        help="a running `valor serve` (default: policy, detector, depth and judges are started meanwhile)",
     )
     parser.add_argument("--token-env", metavar="NAME", help="variable with the bearer token of --url")
     parser.add_argument(
-        "--concurrency", type=positive, default=4, metavar="N", help="questions at a time (4)"
+        "--concurrency",
+        type=positive,
+        metavar="N",
+        help="questions at a time (16 a policy replica; of --url 4)",
     )
     add_profile(parser)
     add_json(parser)
@@ -141,7 +150,7 @@ def _evaluate(args: Namespace) -> int:
 
     from valor_ray.benchmarks.judged import judge_open_answers
     from valor_ray.benchmarks.registry import benchmark
-    from valor_ray.benchmarks.runner import evaluate, recorded
+    from valor_ray.benchmarks.runner import recorded
     from valor_ray.report.evaluation.page import write_eval_page
     from valor_ray.wiring import judging
 
@@ -154,24 +163,11 @@ def _evaluate(args: Namespace) -> int:
 
     def told(done: int, row: AnswerRow) -> None:
         mark = "right" if row.right else "wrong" if not row.mark else f"{row.mark:.1f} of 1"
-        _say(
-            f"[{done}/{len(loaded.queries)}] {mark}  {row.question} -> {row.error or row.answer}  ({row.seconds:.1f} s)"
-        )
+        said = row.error or ", ".join(str(one.answer) for one in row.answers())
+        _say(f"[{done}/{len(loaded.queries)}] {mark}  {row.question} -> {said}  ({row.seconds:.1f} s)")
 
-    with _app(args, asking) as (url, token):
-        report = asyncio.run(
-            evaluate(
-                args.benchmark,
-                loaded.queries,
-                loaded.truths,
-                _asker(url, token, pictures, asking),
-                args.out,
-                concurrency=args.concurrency,
-                progress=told,
-                macro=chosen.macro,
-                asking=asking,
-            )
-        )
+    ask = _served(args, pictures, asking) if args.url else _on_ray(args, config, pictures, asking)
+    report = ask(args.benchmark, loaded.queries, loaded.truths, args.out, told, chosen.macro)
     if chosen.judged and config.judge.base_url is None:
         _say("no judge beside exact match: judge.base_url is not set, so paper_accuracy is null")
     elif chosen.judged:
@@ -242,32 +238,60 @@ def _load(args: Namespace, chosen: Benchmark, pictures: Pictures, asking: Asking
     return loaded
 
 
-@contextmanager
-def _app(args: Namespace, asking: Asking) -> Iterator[tuple[str, str | None]]:
-    """URL and token of the app to ask: the one given, or one that runs as long as the block."""
-    if args.url is not None:
-        from valor_ray.config.service import ServerConfig  # the one place that reads the environment
+def _on_ray(args: Namespace, config: Config, pictures: Pictures, asking: Asking) -> Evaluate:
+    """Asks on Ray: this machine's own, or the cluster of RAY_ADDRESS."""
+    from valor_ray.benchmarks.runner import evaluate_streamed
+    from valor_ray.selecting.select import Select
 
-        yield args.url, ServerConfig(token_env=args.token_env).token()
-        return
-    own = [f"server.port={free_port()}", f"answer.max_samples={max(asking.samples, 1)}"]
-    own += [f"answer.select={asking.select}"] if asking.select else []
-    config = load_config(args, *own)
-    _say("starting the app")
-    from deployments.serving import serving
+    select = Select(asking.select or "vote")  # which costs nothing, and all samples come back
 
-    with serving(config, _say) as url:
-        yield url, config.server.token()
+    def replies(queries: Sequence[Query]) -> Iterable[Replied]:
+        from deployments.evaluation.host import RayEvalHost
+        from deployments.evaluation.workers import Order
+
+        orders = [Order(query, asking.seed_of(query.query_id), asking.samples, select) for query in queries]
+        host = RayEvalHost(config, args.out, pictures.local, args.concurrency, _say)
+        with closing(host.replies(orders)) as stream:
+            yield from stream
+
+    def ask(name: str, queries: Any, truths: Any, out: Path, told: Progress, macro: str) -> EvalReport:
+        return evaluate_streamed(
+            name, queries, truths, replies, out, progress=told, macro=macro, asking=asking
+        )
+
+    return ask
 
 
-def _asker(url: str, token: str | None, pictures: Pictures, asking: Asking) -> Any:
+def _served(args: Namespace, pictures: Pictures, asking: Asking) -> Evaluate:
+    """Asks a running server over HTTP."""
     import asyncio
 
+    from valor_ray.benchmarks.runner import evaluate
+    from valor_ray.config.service import ServerConfig  # the one place that reads the environment
+
+    token = ServerConfig(token_env=args.token_env).token()
+    one = _asker(args.url, token, pictures, asking)
+
+    def ask(name: str, queries: Any, truths: Any, out: Path, told: Progress, macro: str) -> EvalReport:
+        return asyncio.run(
+            evaluate(
+                name, queries, truths, one, out,
+                concurrency=args.concurrency or _HTTP_AT_ONCE, progress=told, macro=macro, asking=asking,
+            )
+        )  # fmt: skip
+
+    return ask
+
+
+def _asker(url: str, token: str | None, pictures: Pictures, asking: Asking) -> AnswerFn:
+    import asyncio
+
+    from valor_ray.asking.kept import Kept, kept
     from valor_ray.client.ask import ask
 
-    async def answer(query: Query) -> dict[str, Any]:
+    async def answer(query: Query) -> Kept:
         picture = await asyncio.to_thread(pictures.local, query.image)
-        return await asyncio.to_thread(
+        shown = await asyncio.to_thread(
             ask,
             picture,
             query.question,
@@ -275,9 +299,10 @@ def _asker(url: str, token: str | None, pictures: Pictures, asking: Asking) -> A
             token=token,
             timeout_s=_PATIENCE_S + _PATIENCE_A_SAMPLE_S * asking.samples,
             samples=asking.samples,
-            select=asking.select or "vote",  # which costs nothing, and all samples come back
+            select=asking.select or "vote",
             seed=asking.seed_of(query.query_id),
         )
+        return kept(shown)
 
     return answer
 
@@ -302,7 +327,17 @@ def _show(report: EvalReport) -> None:
         )
     if report.rmse is not None:
         show(f"RMSE of the answers that are numbers: {report.rmse:.2f}")
+    show(f"answers: {_counted(report.kinds)}" + (f"; {_counted(report.habits)}" if report.habits else ""))
+    if (used := report.used) is not None and any(used.tokens):
+        show(
+            f"{used.tokens[0]:,} prompt and {used.tokens[1]:,} reply tokens, {used.tool_calls:,} tool calls, "
+            f"{used.seconds / max(report.n, 1):.1f} s a question"
+        )
     show(f"{report.failures} without an answer; {report.seconds:.0f} s")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _say(line: str) -> None:

@@ -17,6 +17,8 @@ from valor_ray.runs.record_file import replace_text
 PAGE, REPORT = "report.html", "report.json"  # in the run folder
 _MOST_ROWS = 2000  # shown: the largest benchmark has 765
 _MOST_CHARS = 40  # of a sample's answer
+_KINDS = ("wrong", "format", "program", "tool", "service")
+_HABITS = {"refuses": "refuse", "no_tool": "call no tool", "overwrites_img": "overwrite img_pth"}
 _VERDICTS = {True: "judge: same", False: "judge: other", None: "judge: missing"}
 
 
@@ -34,6 +36,7 @@ def write_eval_page(folder: Path, report: Mapping[str, Any]) -> Path:
         report=report,
         settings=settings,
         tiles=_tiles(report),
+        kinds=_columns(report),
         shares=list(_shares(report)),
         rows=rows[:_MOST_ROWS],
         more=len(rows) - _MOST_ROWS,
@@ -81,11 +84,21 @@ def _tiles(report: Mapping[str, Any]) -> dict[str, str]:
         tiles["the same samples, singly"] = _percent(gain["single"])
         tiles[f"gain of choosing [{100 * low:+.1f}, {100 * high:+.1f}]"] = f"{100 * gain['gain']:+.1f}"
         tiles[f"judge calls, ${gain['cost_usd']:.4f}"] = f"{gain['calls']:,}"
+    for habit, count in (report.get("habits") or {}).items():
+        tiles[f"answers that {_HABITS.get(habit, habit)}"] = f"{count}"
+    if any(tokens := list((report.get("used") or {}).get("tokens") or [])):
+        tiles[f"reply tokens, {tokens[0]:,} of prompts"] = f"{tokens[1]:,}"
+        tiles["tool calls"] = f"{report['used']['tool_calls']:,}"
     if report.get("rmse") is not None:
         tiles["RMSE of numbers answered"] = f"{report['rmse']:.2f}"
     if judge := report.get("judge"):
         tiles["verdicts missing"] = f"{judge['missing']}"
     return tiles
+
+
+def _columns(report: Mapping[str, Any]) -> list[str]:
+    """How answers ended in this run, without those that the marks tell."""
+    return [kind for kind in _KINDS if (report.get("kinds") or {}).get(kind)]
 
 
 def _shares(report: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], str]]:

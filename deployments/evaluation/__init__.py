@@ -1,0 +1,1 @@
+"""`valor eval` on Ray: questions stream through workers, which ask the models through Serve handles."""
