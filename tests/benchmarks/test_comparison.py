@@ -136,3 +136,23 @@ def test_marks_are_made_anew_from_the_raw_results(tmp_path: Path, capsys: pytest
     )
     assert main(["compare", str(base), str(other), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["comparisons"][0]["gain"] == 0
+
+
+def test_methods_are_named_and_published_figures_stand_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, other = run(tmp_path / "base", BEFORE), run(tmp_path / "other", AFTER)
+    settings = {"benchmark": "tallyqa", "wording": "clean", "method": "direct"}
+    (other / "benchmark.json").write_text(json.dumps(settings))
+    assert main(["compare", str(base), str(other), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["comparisons"][0]["methods"] == ["valor", "direct"]
+    assert result["comparisons"][0]["differs"] == "method valor -> direct"
+    table = result["methods"]["tallyqa"]
+    measured = {one["method"]: one["accuracy"] for one in table["measured"]}
+    assert measured["valor"] == 0.7 and measured["direct"] == 0.96
+    assert measured["viper"] is measured["visprog"] is measured["vadar"] is None
+    assert {one["n"] for one in table["published"]} == {"491"}
+    assert main(["compare", str(base), str(other)]) == 0
+    out = capsys.readouterr().out
+    assert "not measured" in out and "51.0%  491; VALOR's project page" in out

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from valor_ray.benchmarks.methods.registry import NAMES
+from valor_ray.benchmarks.published.read import by_method, published
 from valor_ray.benchmarks.results.row import AnswerRow
 from valor_ray.benchmarks.runner import recorded
 from valor_ray.benchmarks.settings import Asking, saved_settings
@@ -29,10 +31,11 @@ class Asked:
 
 
 def compare(folders: Sequence[Path]) -> dict[str, Any]:
-    """Every later run against the first, benchmark by benchmark: {base, comparisons, not_compared}.
+    """Every later run against the first, benchmark by benchmark: {base, comparisons, not_compared, methods}.
 
     A run is a folder of `valor eval`, or one that holds such folders, a benchmark each. p_holm is p corrected for all
-    comparisons together. Raises ConfigError when a folder is no run, nothing is in two of them, or the same benchmark
+    comparisons together. methods: of each benchmark what each method has measured here, and, apart from it, what others
+    have published. Raises ConfigError when a folder is no run, nothing is in two of them, or the same benchmark
     was asked with other rows or in other words.
     """
     runs = [_benchmarks(folder) for folder in folders]
@@ -46,7 +49,20 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
         raise ConfigError(f"No benchmark is in two of these runs ({held}).")
     for one, p in zip(found, holm([one["p"] for one in found]), strict=True):
         one["p_holm"] = float(f"{p:.3g}")
-    return {"base": str(folders[0]), "comparisons": found, "not_compared": alone}
+    told = {one["benchmark"]: _by_method(one["benchmark"], runs) for one in found}
+    return {"base": str(folders[0]), "comparisons": found, "not_compared": alone, "methods": told}
+
+
+def _by_method(benchmark: str, runs: Sequence[Mapping[str, Asked]]) -> dict[str, Any]:
+    """Accuracies of the runs by method, "not measured" as null, and the published figures."""
+    measured = []
+    for asked in (run[benchmark] for run in runs if benchmark in run):
+        marks = [row.mark for row in asked.rows.values()]
+        measured.append((str(asked.settings["method"]), round(sum(marks) / len(marks), _PLACES), len(marks)))
+    return {
+        "measured": by_method(measured, NAMES),
+        "published": [asdict(figure) for figure in published(benchmark)],
+    }
 
 
 def _benchmarks(folder: Path) -> dict[str, Asked]:
@@ -75,7 +91,7 @@ def _read(folder: Path) -> Asked:
         raise ConfigError(f"{folder} holds no answers. `{EVAL.command}` with that --out goes on.")
     saved = saved_settings(folder)
     known = {key: saved[key] for key in Asking().record() if key in saved}
-    settings = {"samples": 1, "select": None, **known, **(saved.get("settings") or {})}
+    settings = {"samples": 1, "select": None, "method": "valor", **known, **(saved.get("settings") or {})}
     return Asked(folder, str(saved.get("benchmark") or "tabletop"), rows, settings)
 
 
@@ -103,6 +119,7 @@ def _compared(base: Asked, other: Asked) -> dict[str, Any]:
         **figures,
         "paper": [_mean_paper(before), _mean_paper(after)],
         "unasked": [sum(row.unasked for row in rows) for rows in (before, after)],
+        "methods": [str(run.settings["method"]) for run in (base, other)],
         "differs": _differences(base, other),
     }
 

@@ -43,6 +43,7 @@ class Asking:
     samples: int = 1  # replies to it
     select: str = ""  # how one answer is taken of them; "": each is an answer of its own
     seed: int = 0  # of the run
+    method: str = "valor"  # of benchmarks.methods
 
     def record(self) -> dict[str, Any]:
         """As benchmark.json has it, and `valor compare` shows it."""
@@ -85,6 +86,7 @@ def asked_before(
     before = {
         "samples": 1,
         "select": None,
+        "method": "valor",
         **saved,
         **(saved.get("settings") or {}),
     }  # some were not saved once

@@ -28,6 +28,18 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
+def _in_crop(bbox: tuple[float, ...], crop: list[float] | None) -> list[float] | None:
+    """What a detector that is shown a crop makes of a box, in the crop's pixels; None where its centre is not in it."""
+    if crop is None:
+        return list(bbox)
+    left, top, right, bottom = crop
+    x, y = (bbox[0] + bbox[2]) / 2, (bbox[1] + bbox[3]) / 2
+    if not (left < x < right and top < y < bottom):
+        return None
+    x1, y1, x2, y2 = bbox
+    return [max(x1, left) - left, max(y1, top) - top, min(x2, right) - left, min(y2, bottom) - top]
+
+
 class TrueTools:
     """A ToolHost that answers from the scene itself."""
 
@@ -37,10 +49,10 @@ class TrueTools:
     async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
         if tool == "gd_detect":
             return [
-                {"bbox": list(thing.bbox), "label": phrase}
+                {"bbox": box, "label": phrase}
                 for phrase in split_phrases(args["prompt"])
                 for thing in self._rendering.objects
-                if matches(thing, phrase)
+                if matches(thing, phrase) and (box := _in_crop(thing.bbox, args.get("image_bbox")))
             ]
         if tool == "depth":
             return depth_at(DepthMap(self._rendering.depth, self._rendering.focal_px), args["bbox"])
@@ -49,12 +61,12 @@ class TrueTools:
     def _look(self, bbox: list[float] | None, prompt: str) -> str:
         if bbox is None:  # a whole question handed on: VQA looks, it does not solve
             return "cannot tell"
-
-        def fit(thing: RenderedObject) -> float:
-            return _overlap(thing.bbox, tuple(bbox))
-
-        seen = max(self._rendering.objects, key=fit)
+        seen = self.seen(bbox)
         return seen.colour if "colour" in prompt else seen.shape
+
+    def seen(self, bbox: list[float]) -> RenderedObject:
+        """The thing that a box is about."""
+        return max(self._rendering.objects, key=lambda thing: _overlap(thing.bbox, tuple(bbox)))
 
 
 async def gold_rows(

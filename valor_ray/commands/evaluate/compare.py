@@ -18,6 +18,8 @@ A RUN is the --out folder of `valor eval`, or a folder with one such folder a be
 interval (95 %) is a paired bootstrap over pictures; p is McNemar's exact test where answers are right or wrong, the
 bootstrap's where marks are fractions, and p (Holm) is corrected for all lines printed. "visible" is the smallest
 difference that so many questions show (two-sided 5 %, power 80 %): less than that may be there and not be seen.
+Below stand the methods (valor eval --method) with what these runs measured, and the figures that others have published,
+by the paper's rules unless it says otherwise, each with its n and source.
 Runs may differ in policy, models, --samples, --select: what differs is printed. The questions may not.
 
 Exit code 0: compared; 2: the runs did not ask the same, or are none.
@@ -68,3 +70,18 @@ def _show(result: dict[str, Any]) -> None:
             )
     for name in result["not_compared"]:
         show(f"not compared: {name}")
+    for name, table in result["methods"].items():
+        _show_methods(name, table)
+
+
+def _show_methods(benchmark: str, table: dict[str, Any]) -> None:
+    """What was measured here by each method; beside it, in columns of its own, what others have published."""
+    show(f"\n{benchmark} by method{'':<26}measured, strict")
+    for one in table["measured"]:
+        said = "not measured" if one["accuracy"] is None else f"{one['accuracy']:.1%} of {one['n']}"
+        show(f"  {one['method']:<40}{said:>16}")
+    if table["published"]:
+        show(f"  {'':<40}{'':>16}  {'published':>10}  n; source")
+    for one in table["published"]:
+        rows = "" if one["same_rows"] else " (other rows or rules)"
+        show(f"  {one['method']:<40}{'':>16}  {one['percent']:>9.1f}%  {one['n']}{rows}; {one['source']}")

@@ -51,10 +51,22 @@ NAMES = {  # of the benchmarks (valor_ray/benchmarks/data/), and what they are
 }
 _PATIENCE_S, _PATIENCE_A_SAMPLE_S = 300.0, 60.0  # with one answer
 _HTTP_AT_ONCE = 4  # questions
+METHODS = {  # of valor_ray/benchmarks/methods/
+    "valor": "plan and program of the policy",
+    "direct": "the VLM (`vlm`) answers from picture and question",
+    "viper": "ViperGPT: a program over image patches; like all below it wants policy.endpoint",
+    "visprog": "VisProg: a module a line",
+    "visprog-depth": "VisProg with modules for depth and size, which are ours",
+    "vadar": "VADAR: an API first (--api-questions), then programs over it",
+}
+_METHODS = "\n".join(f"  {name:<14}{text}" for name, text in METHODS.items())
 _LISTED = "\n".join(f"  {name:<14}{text}" for name, text in NAMES.items())
 EPILOG = f"""\
 benchmarks:
 {_LISTED}
+
+methods (--method; docs/design/methods.md):
+{_METHODS}
 
 examples:
   valor eval tabletop --out runs/eval --limit 200
@@ -63,6 +75,7 @@ examples:
   valor eval own --data scenes/ --url http://127.0.0.1:8000 --out runs/own
   valor eval tabletop --out runs/best --samples 8 --select judge           of eight replies the best by the judge
   valor eval tabletop --out runs/eight --samples 8                         eight answers a question, each an eighth
+  valor eval tabletop --out runs/direct --method direct                    the VLM alone, without programs
   valor compare runs/base runs/trained                                     two runs on the same questions
 
 Two marks are computed from each result: accuracy is strict (no answer is wrong), paper_accuracy is by the rules of the
@@ -86,6 +99,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=local_path,
         metavar="PATH",
         help="a folder or file of the benchmark (default: from the hub; tabletop: rendered)",
+    )
+    parser.add_argument(
+        "--method",
+        choices=list(METHODS),
+        default="valor",
+        metavar="M",
+        help="how it is answered, see below (valor)",
+    )
+    parser.add_argument(
+        "--api-questions",
+        type=local_path,
+        metavar="FILE",
+        help="vadar: questions that are not tested, one a line; ten of them show what its API is for",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
     parser.add_argument(
@@ -166,7 +192,7 @@ def _evaluate(args: Namespace) -> int:
         said = row.error or ", ".join(str(one.answer) for one in row.answers())
         _say(f"[{done}/{len(loaded.queries)}] {mark}  {row.question} -> {said}  ({row.seconds:.1f} s)")
 
-    ask = _served(args, pictures, asking) if args.url else _on_ray(args, config, pictures, asking)
+    ask = _evaluator(args, config, pictures, asking, loaded.queries)
     report = ask(args.benchmark, loaded.queries, loaded.truths, args.out, told, chosen.macro)
     if chosen.judged and config.judge.base_url is None:
         _say("no judge beside exact match: judge.base_url is not set, so paper_accuracy is null")
@@ -175,7 +201,7 @@ def _evaluate(args: Namespace) -> int:
         rows = [row for row in recorded(args.out) if row.query_id in wanted]
         judge = judging(config.judge, args.out / "judge_cache")
         report = asyncio.run(judge_open_answers(report, rows, judge, args.out))
-    result = asdict(replace(report, notes=loaded.notes))
+    result = asdict(replace(report, notes=loaded.notes)) | {"method": _said_of(args, asking)}
     (args.out / "report.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     page = write_eval_page(args.out, result)
     if args.json:
@@ -203,7 +229,22 @@ def _asking(args: Namespace, config: Config) -> Asking:
         _say(
             "the offline judge chooses, which is rule-based and knows tabletop questions only (judge.base_url)"
         )
-    return Asking(samples, select, args.seed)
+    if args.method != "valor":
+        from valor_ray.benchmarks.methods.registry import method
+
+        if samples > 1:
+            raise ConfigError(f"--samples is of --method valor: {args.method} gives one answer a question.")
+        method(args.method).check(config, args.api_questions)
+    return Asking(samples, select, args.seed, args.method)
+
+
+def _said_of(args: Namespace, asking: Asking) -> dict[str, Any]:
+    """What the report says of the method."""
+    from valor_ray.benchmarks.methods.registry import method
+    from valor_ray.benchmarks.methods.run import said_of
+    from valor_ray.benchmarks.runner import recorded
+
+    return said_of(method(asking.method), args.out, recorded(args.out))
 
 
 def _pictures(args: Namespace, config: Config) -> Pictures:
@@ -236,6 +277,17 @@ def _load(args: Namespace, chosen: Benchmark, pictures: Pictures, asking: Asking
     source = "hub" if loaded.revision else str(args.data or "rendered")
     save(args.out, chosen.name, wording, source, loaded, asking, settings)
     return loaded
+
+
+def _evaluator(
+    args: Namespace, config: Config, pictures: Pictures, asking: Asking, queries: Sequence[Query]
+) -> Evaluate:
+    """What asks: another method, a server that runs, or Ray."""
+    if asking.method != "valor":
+        from valor_ray.commands.evaluate.by_method import by_method
+
+        return by_method(args, config, pictures, asking, queries)
+    return _served(args, pictures, asking) if args.url else _on_ray(args, config, pictures, asking)
 
 
 def _on_ray(args: Namespace, config: Config, pictures: Pictures, asking: Asking) -> Evaluate:

@@ -1,0 +1,16 @@
+"""What the sandbox defines before an API is loaded (program/inside/namespace.py), for the type checker alone."""
+
+from typing import Any
+
+class Image:
+    width: float
+    height: float
+    def crop(self, box: Any) -> Image: ...
+
+image: Image
+
+class ToolError(Exception): ...
+
+def gd_detect(img_pth: Any, prompt: str) -> list[dict[str, Any]]: ...
+def depth(img_pth: Any, bbox: Any) -> float: ...
+def vqa(img_pth: Any, bbox: Any, prompt: str) -> str: ...
