@@ -46,6 +46,18 @@ class GrpoConfig(Section):
     )
     learning_rate: float = Field(1e-6, gt=0, description="AdamW, constant after warm-up; paper: 1e-6")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    decay_steps: int = Field(
+        0,
+        ge=0,
+        description="last steps, over which the learning rate falls linearly to nearly 0; paper: none",
+    )
+    ema: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="share that a step keeps of the averaged weights, which are what is evaluated, and published after "
+        "the last step; 0 = no average",
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     kl: float = Field(

@@ -15,6 +15,7 @@ import pytest
 import torch
 import trl.trainer.grpo_trainer as of_trl
 
+from valor_ray.reasoning.learner import arguments as settings
 from valor_ray.reasoning.learner import grpo_trainer as ours
 from valor_ray.reasoning.training import advantage
 
@@ -24,7 +25,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def setting(patch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Other settings than the run's reach trl."""
-    arguments = ours.grpo_arguments
+    arguments = settings.grpo_arguments
 
     def changed(*args: Any, **more: Any) -> Any:
         made = arguments(*args, **more)
@@ -32,7 +33,7 @@ def setting(patch: pytest.MonkeyPatch, **changes: Any) -> None:
             setattr(made, name, value)
         return made
 
-    patch.setattr(ours, "grpo_arguments", changed)
+    patch.setattr(settings, "grpo_arguments", changed)
 
 
 def beta(patch: pytest.MonkeyPatch, value: float) -> None:

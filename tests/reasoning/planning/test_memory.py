@@ -64,6 +64,14 @@ def test_each_process_has_its_share() -> None:
     assert whole.weights == 4 * made.parameters and whole.total > 130 * GIB
 
 
+def test_an_average_of_the_weights_takes_as_much_as_they_do() -> None:
+    made, with_average = shape(**QWEN3_8B), gpu("grpo.workers=1", "grpo.fsdp=false", "grpo.ema=0.9")
+    without = gpu("grpo.workers=1", "grpo.fsdp=false")
+    assert learner_bytes(made, with_average).average == 4 * made.parameters
+    assert learner_bytes(made, without).average == 0
+    assert checkpoint_bytes(made, with_average) - checkpoint_bytes(made, without) == 4 * made.parameters
+
+
 def test_adapters_are_small_and_need_no_reference() -> None:
     made = shape(**QWEN3_8B)
     lora = learner_bytes(made, gpu("grpo.fsdp=false", "grpo.lora_rank=16", "grpo.workers=1"))

@@ -11,7 +11,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,11 +20,10 @@ from accelerate.utils import gather_object
 from torch.distributed.tensor import DTensor
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer import SCHEDULER_NAME
-from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
-from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
+from valor_ray.reasoning.learner.averaged import AveragedWeights
 from valor_ray.reasoning.learner.learned_weights import LearnedWeights
 from valor_ray.reasoning.learner.micro_batches import micro_batches, token_micro_batches
 from valor_ray.reasoning.learner.models import is_sharded, load_reference
@@ -46,53 +45,6 @@ if TYPE_CHECKING:
 
 _PROBES = 4  # sequences on which engine and learner are compared after each publication
 _EXPLODED = 1e4  # a gradient norm before clipping above which the step is taken for broken
-
-
-def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path, *, sharded: bool = False) -> GRPOConfig:
-    """The paper's setting in trl's words.
-
-    sharded: the model was loaded in parts, and knows by itself how to sum gradients and which precision to take.
-    """
-    total, rows = grpo.prompts * grpo.samples, grpo.micro_batch
-    accumulated = total // (rows * grpo.workers)
-    if grpo.micro_batch_tokens is not None:  # trl's rows are placeholders: `training_step` takes ours
-        rows, accumulated = grpo.samples, 1
-    arguments = GRPOConfig(
-        output_dir=str(out),
-        max_steps=steps,
-        num_generations=grpo.samples,
-        per_device_train_batch_size=rows,
-        gradient_accumulation_steps=accumulated,
-        max_completion_length=grpo.max_tokens,
-        temperature=grpo.temperature,
-        learning_rate=grpo.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=grpo.warmup_steps,
-        weight_decay=grpo.weight_decay,
-        max_grad_norm=grpo.max_grad_norm,
-        beta=0.0,  # trl would load a reference of its own, whole, for every process: `attach` has ours
-        use_bias_correction_kl=False,  # trl's default is k3 times the ratio; the paper's is k3
-        epsilon=grpo.clip,
-        loss_type="grpo",
-        scale_rewards="group",
-        bf16=grpo.dtype == "bfloat16" and not sharded,
-        fp16=False,
-        use_cpu=grpo.num_gpus == 0 or grpo.device == "cpu",
-        gradient_checkpointing=grpo.gradient_checkpointing,
-        ddp_find_unused_parameters=False,
-        seed=grpo.learner_seed,
-        save_strategy="steps",
-        save_steps=grpo.save_every,
-        save_only_model=sharded,  # transformers refuses else; `attach` takes it back
-        logging_steps=1,
-        report_to="none",
-        disable_tqdm=True,
-        ignore_data_skip=True,  # the source knows which step is which
-        dataloader_num_workers=0,
-    )
-    # alone on a machine of several GPUs, transformers would take all of them by DataParallel, which trl refuses
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
 
 
 class ValorGrpoTrainer(GRPOTrainer):
@@ -117,6 +69,7 @@ class ValorGrpoTrainer(GRPOTrainer):
         self.beta = config.grpo.kl
         self.ref_model = load_reference(config, self.model)
         self._sharded = is_sharded(config.grpo)
+        self._average = AveragedWeights(self.model, config.grpo.ema) if config.grpo.ema else None
         self._state = StateWriter() if config.grpo.fsdp else None  # None: Hugging Face's own checkpoints
         self._saved = checkpoints.newest()  # the step of the last checkpoint
         self._written: Path | None = None  # a checkpoint that is whole as soon as `_state` is done
@@ -272,6 +225,8 @@ class ValorGrpoTrainer(GRPOTrainer):
             raise LearningStopped(
                 f"the mean divergence from the start policy is {kl:.3g}, above grpo.max_kl {most:g}"
             )
+        if self._average is not None:
+            self._average.follow()
         self._seconds["learn"] = time.monotonic() - self._learning_since
         self._publish(self.state.global_step)
 
@@ -282,11 +237,16 @@ class ValorGrpoTrainer(GRPOTrainer):
     def _publish(self, step: int) -> None:
         start = time.monotonic()
         probe = self._probe()
-        mine = self._score(probe)
-        published = self._channel.publish(step, self._weights, probe)
+        with self._to_keep(step == self.args.max_steps):
+            mine = self._score(probe)
+            published = self._channel.publish(step, self._weights, probe)
         if published is not None:  # in the first process
             self._published_gap = _gap(mine, published.logprobs)
         self._seconds["publish"] = time.monotonic() - start
+
+    def _to_keep(self, last: bool = True) -> AbstractContextManager[None]:
+        """The model as a run hands it on: with averaged weights, where there are any. last: else nothing changes."""
+        return self._average.in_place() if self._average is not None and last else nullcontext()
 
     def _probe(self) -> Probe:
         """Sequences on which engine and learner are compared: of the step just trained, else one made of any tokens."""
@@ -358,9 +318,12 @@ class ValorGrpoTrainer(GRPOTrainer):
         step, grpo = self.state.global_step, self._config.grpo
         self._saved = step
         written = Path(self.args.output_dir) / f"checkpoint-{step}"
-        if (grpo.lora_rank is not None or grpo.fsdp) and self._is_evaluated(step):
-            self._weights.save_whole(written / MERGED)  # HF's holds adapters alone, and ours is for learners
+        if (grpo.lora_rank is not None or grpo.fsdp or grpo.ema) and self._is_evaluated(step):
+            with self._to_keep():  # HF's is of adapters alone or not averaged, and ours is for learners
+                self._weights.save_whole(written / MERGED)
         if self.accelerator.is_main_process:
+            if self._average is not None:
+                self._average.save(written)
             write_metrics(written, self._records)  # who reads the notes may die before it has this step's
         self.accelerator.wait_for_everyone()
         self._written, rank = written, self.accelerator.process_index
@@ -410,6 +373,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         """HF's hook, before there is an optimizer: DCP's state is loaded when there is."""
         if self._state is None:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self._average is not None:
+            self._average.load(Path(resume_from_checkpoint))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or self._state is None:

@@ -66,7 +66,8 @@ def _trainer(config: Config, steps: int, part: Path) -> Any:
     from datasets import Dataset
     from transformers import set_seed
 
-    from valor_ray.reasoning.learner.grpo_trainer import ValorGrpoTrainer, grpo_arguments
+    from valor_ray.reasoning.learner.arguments import grpo_arguments
+    from valor_ray.reasoning.learner.grpo_trainer import ValorGrpoTrainer
     from valor_ray.reasoning.learner.models import base_name, is_sharded, load_policy
 
     grpo = config.grpo
@@ -92,11 +93,17 @@ def _trainer(config: Config, steps: int, part: Path) -> Any:
 
 
 def check_shape(config: GrpoConfig) -> None:
-    """Raises ConfigError when a step cannot be cut into equal micro-batches, with settings that can."""
+    """Raises ConfigError for settings of the learner that do not go together, or a step that cannot be cut into equal
+    micro-batches, with settings that can."""
     if config.fsdp and config.lora_rank is not None:
         raise ConfigError(
             "grpo.lora_rank and grpo.fsdp do not go together: adapters fit one GPU. Give --set grpo.fsdp=false, or "
             "--set grpo.lora_rank=null."
+        )
+    if config.ema and (config.fsdp or config.lora_rank is not None):
+        raise ConfigError(
+            "grpo.ema averages the weights of a whole model in each process, which goes with neither grpo.fsdp nor "
+            "grpo.lora_rank. Give --set grpo.ema=0; --set grpo.decay_steps=N makes the last steps steady too."
         )
     if config.micro_batch_tokens is not None:
         return

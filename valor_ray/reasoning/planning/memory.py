@@ -51,6 +51,7 @@ class LearnerBytes:
     gradients: int
     optimizer: int
     reference: int
+    average: int  # of the weights over the steps
     gathered: int  # of other processes' parts, or copies in bfloat16
     activations: int
     reserve: int
@@ -117,6 +118,7 @@ def learner_bytes(shape: Shape, config: Config) -> LearnerBytes:
         gradients=4 * trained // parts,
         optimizer=8 * trained // parts,
         reference=width * shape.parameters // parts if has_reference else 0,
+        average=4 * trained if grpo.ema else 0,
         gathered=_gathered(shape, width, sharded, lora=grpo.lora_rank is not None),
         activations=kept + head_bytes(shape, tokens, on_gpu),
         reserve=_RESERVE if grpo.num_gpus else 0,
@@ -189,9 +191,9 @@ def publication_bytes(shape: Shape, config: Config) -> int:
 
 
 def checkpoint_bytes(shape: Shape, config: Config) -> int:
-    """What a learner goes on from: sharded or not, 12 bytes a trained parameter."""
-    rank = config.grpo.lora_rank
-    return _STATE * (shape.parameters if rank is None else adapters(shape, rank))
+    """What a learner goes on from: sharded or not, 12 bytes a trained parameter, and 4 of an average."""
+    rank, state = config.grpo.lora_rank, _STATE + (4 if config.grpo.ema else 0)
+    return state * (shape.parameters if rank is None else adapters(shape, rank))
 
 
 def disk_bytes(shape: Shape, config: Config, steps: int) -> int:
@@ -200,7 +202,8 @@ def disk_bytes(shape: Shape, config: Config, steps: int) -> int:
     evaluated = 1 + (0 if grpo.eval_every is None else steps // grpo.eval_every)
     kept = grpo.keep_checkpoints + 3 + (0 if grpo.eval_every is None else steps // grpo.eval_every)
     made = 2 + steps // grpo.save_every
-    exports = evaluated * _EXPORT * shape.parameters if grpo.fsdp or grpo.lora_rank is not None else 0
+    apart = grpo.fsdp or grpo.lora_rank is not None or grpo.ema  # checkpoints do not hold what is evaluated
+    exports = evaluated * _EXPORT * shape.parameters if apart else 0
     published = (grpo.max_lag + 3) * publication_bytes(shape, config)
     replies = steps * grpo.prompts * grpo.samples
     rollouts = replies * _ROLLOUT_BYTES * longest_row(config)
@@ -237,7 +240,7 @@ def check_fits(learner: LearnerBytes, config: Config) -> None:
     grpo = config.grpo
     if not grpo.num_gpus or grpo.gpu_gib is None or learner.total <= grpo.gpu_gib * GIB:
         return
-    held = learner.weights + learner.gradients + learner.optimizer + learner.reference
+    held = learner.weights + learner.gradients + learner.optimizer + learner.reference + learner.average
     tokens, longest = grpo.micro_batch_tokens, longest_row(config)
     if learner.activations > held and tokens is not None and tokens > longest:
         advice = f"--set grpo.micro_batch_tokens={max(longest, tokens // 2)}"
