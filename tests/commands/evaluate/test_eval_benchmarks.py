@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from benchmark_sets import PUBLIC, VSR, lines, write_set
 
+from deployments.evaluation.host import RayEvalHost
+from deployments.evaluation.workers import Order
+from valor_ray.asking.kept import Replied
 from valor_ray.benchmarks.data import omni3d
 from valor_ray.cli import main
 
@@ -124,6 +127,30 @@ def test_samples_without_a_choice_and_a_choice_without_samples(
     greedy = ["eval", "tabletop", "--out", str(tmp_path / "greedy"), "--set", "policy.temperature=0"]
     assert main([*greedy, "--samples", "2"]) == 2
     assert "policy.temperature is 0, so that all 2 samples are the same" in capsys.readouterr().err
+
+
+def test_without_a_server_the_questions_go_to_ray_with_seeds_and_stdout_is_the_report_s_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Order] = []
+
+    def replies(host: RayEvalHost, orders: Sequence[Order]) -> Iterator[Replied]:
+        print("(raylet) A worker died")  # as Ray does
+        asked.extend(orders)
+        for order in orders:
+            one = {"answer": 3, "error": None, "status": "ok", "score": 0.5}
+            kept = one | {"candidates": [one] * order.samples, "selection": {"calls": 2, "cost_usd": 0.0}}
+            yield Replied(order.query.query_id, kept, 0.1)
+
+    monkeypatch.setattr(RayEvalHost, "replies", replies)
+    write_set("blink", tmp_path / "data")
+    command = ["eval", "blink", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--json"]
+    assert main([*command, "--samples", "2", "--select", "scenes", "--seed", "5"]) == 0
+    out = capsys.readouterr()
+    report = json.loads(out.out)
+    assert (report["n"], report["selection"]["calls"]) == (3, 6) and "A worker died" in out.err
+    assert {(order.samples, order.select) for order in asked} == {(2, "scenes")}
+    assert len({order.seed for order in asked}) == 3
 
 
 def test_picture_that_cannot_be_had_is_a_failed_row_and_asked_again(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +193,8 @@ def _evaluate(args: Namespace) -> int:
         _say(f"[{done}/{len(loaded.queries)}] {mark}  {row.question} -> {said}  ({row.seconds:.1f} s)")
 
     ask = _evaluator(args, config, pictures, asking, loaded.queries)
-    report = ask(args.benchmark, loaded.queries, loaded.truths, args.out, told, chosen.macro)
+    with redirect_stdout(sys.stderr):  # Ray prints there; stdout is for the result alone
+        report = ask(args.benchmark, loaded.queries, loaded.truths, args.out, told, chosen.macro)
     if chosen.judged and config.judge.base_url is None:
         _say("no judge beside exact match: judge.base_url is not set, so paper_accuracy is null")
     elif chosen.judged:
