@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +14,7 @@ from deployments.parts.detector import DetectorDeployment
 from deployments.parts.front_door import FrontDoor
 from deployments.parts.judge import JudgeDeployment
 from deployments.parts.policy import PolicyDeployment
+from deployments.parts.writer import WriterDeployment
 from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.config.tree import Config
@@ -59,7 +61,9 @@ def app(args: dict[str, Any]) -> Application:
 def build(config: Config) -> Application:
     """Bind the deployments; nothing starts yet."""
     in_work = 2 * config.policy.max_ongoing * config.policy.replicas  # the front door's own limit
-    policy = _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy))
+    policy = policy_app(config, None)
+    if config.policy.endpoint is not None:
+        policy = writer_app(config, config.policy.endpoint.cache_dir)
     eyes = _eyes(config, in_work)
     # The front door refuses by itself, in JSON, what is too much; Serve must hand it all that it takes, and requests
     # whose bodies are still arriving.
@@ -74,7 +78,7 @@ def build(config: Config) -> Application:
     if has_judge(config):
         own = config.vlm_part != "judge"
         judge = _gateway(config.judge, "judge", in_work).bind(config.judge, None, "judge") if own else vlm
-    return door.bind(config, policy.bind(config.policy), eyes["detector"], eyes["depth"], vlm, judge)
+    return door.bind(config, policy, eyes["detector"], eyes["depth"], vlm, judge)
 
 
 def gateway_name(folder: str, part: Part) -> str:
@@ -100,6 +104,15 @@ def policy_app(config: Config, run: str | None) -> Application:
     those (grpo.lora_rank); None: with its own weights."""
     return _part(PolicyDeployment, config.policy.max_ongoing, **_model(config.policy)).bind(
         config.policy, run, None if run is None else config.grpo.lora_rank
+    )
+
+
+def writer_app(config: Config, folder: str | Path | None, *, patient: bool = False) -> Application:
+    """The gateway of `policy.endpoint` as the policy. folder: where replies are kept; None: for this service's life.
+    patient: as of EndpointWriter."""
+    kept = None if folder is None else str(folder)
+    return _part(WriterDeployment, config.policy.max_ongoing, num_replicas=config.policy.replicas).bind(
+        config.policy, kept, patient
     )
 
 

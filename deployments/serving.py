@@ -42,8 +42,8 @@ from deployments.learner.room import Group, reserved
 from deployments.nodes import check_nodes
 from deployments.parts.following import check_followed
 from deployments.readiness import Progress, came_up, wait_ready
-from valor_ray.config.judging import JudgeConfig, Part
-from valor_ray.config.models import resolve_model
+from valor_ray.config.judging import WRITER, JudgeConfig, Part
+from valor_ray.config.models import PolicyConfig, resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ServiceError
@@ -270,7 +270,8 @@ def _undisturbed() -> Iterator[None]:
 
 def _check(config: Config) -> None:
     """What can be known to fail before minutes are spent on starting."""
-    for model in (config.policy.model, config.detector.model, config.depth.model):
+    check_policy(config.policy)
+    for model in (config.detector.model, config.depth.model):
         resolve_model(model)
     config.server.token()
     config.vlm.check_keys(config.vlm_part)
@@ -282,6 +283,14 @@ def _check(config: Config) -> None:
             f"Cannot listen on {host}:{port} ({reason}). Another program may use the port: "
             f"stop it, or choose another with --port."
         )
+
+
+def check_policy(config: PolicyConfig) -> None:
+    """Raises ConfigError where its model is not there, or the key of its endpoint is not set."""
+    if config.endpoint is None:
+        resolve_model(config.model)
+    else:
+        config.endpoint.access(WRITER)
 
 
 def cluster_nodes() -> list[Node]:

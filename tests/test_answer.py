@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from valor_ray.answer import MALFORMED, answer, check_question, finite, status_of, to_json
+from valor_ray.answer import MALFORMED, REFUSED, answer, check_question, finite, status_of, to_json
 from valor_ray.errors import QuestionError
 from valor_ray.images import from_array
 from valor_ray.program.inside.placeholders import PlaceholderTools
@@ -104,3 +105,13 @@ def test_public_shape_tells_a_malformed_reply_and_an_answer() -> None:
     assert status_of(to_json(ask(Policy("no blocks"), Runner()))) == MALFORMED
     assert status_of(to_json(ask(Policy(GOOD), Runner()))) == ProgramStatus.OK
     assert status_of({"answer": None, "error": "another server's words"}) == ProgramStatus.ERROR
+
+
+def test_a_writer_that_declined_or_wrote_nothing_runs_nothing_and_its_words_are_the_error() -> None:
+    for finish, status in (("refusal", REFUSED), ("content_filter", REFUSED), ("length", MALFORMED)):
+        runner, policy = Runner(), Policy("", finish)
+        policy._reply = replace(policy._reply, nothing="the writer 'm' said: no.", counted=(100, 7))
+        got = ask(policy, runner)
+        assert runner.ran == [] and got.answer is None and (got.status, got.tokens) == (status, (100, 7))
+        assert got.error is not None and "the writer 'm' said: no. Nothing was run" in got.error
+        assert status_of(to_json(got)) == status

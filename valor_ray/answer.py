@@ -16,7 +16,11 @@ from valor_ray.records import Answer, ParsedReply, Picture, ProgramResult, Progr
 from valor_ray.tools import ToolHost
 
 MALFORMED = "malformed"  # Answer.status of a reply without exactly one plan and one answer block
-_MALFORMED, _ENDED = "The policy's reply is malformed", "The program ended with status {}"  # how errors begin
+REFUSED = "refused"  # of one that a model declined to write, or a provider's filter took
+_REFUSALS = ("refusal", "content_filter")  # Reply.finish_reason
+# how errors begin
+_MALFORMED, _REFUSED = "The policy's reply is malformed", "The policy refused"
+_ENDED = "The program ended with status {}"
 
 
 class ProgramRunner(Protocol):
@@ -69,7 +73,7 @@ async def answer_of(
 ) -> Answer:
     """What a reply's program answers. start: time.monotonic() from which on its seconds count."""
     parsed = parse_reply(reply.text)
-    if not parsed.well_formed:
+    if reply.nothing or not parsed.well_formed:
         return _malformed(reply, parsed, time.monotonic() - start)
     result = await sandbox.run(parsed.code, tools, (picture.width, picture.height))
     return Answer(
@@ -82,8 +86,18 @@ async def answer_of(
         reply=reply.text,
         status=result.status.value,
         policy_version=reply.policy_version,
-        tokens=(len(reply.prompt_ids), len(reply.token_ids)),
+        tokens=tokens_of(reply),
     )
+
+
+def tokens_of(reply: Reply) -> tuple[int, int]:
+    """Tokens of prompt and reply."""
+    return reply.counted or (len(reply.prompt_ids), len(reply.token_ids))
+
+
+def status_without_program(reply: Reply) -> str:
+    """Answer.status of a reply that holds none."""
+    return REFUSED if reply.finish_reason in _REFUSALS else MALFORMED
 
 
 def to_json(answer: Answer) -> dict[str, Any]:
@@ -117,16 +131,18 @@ def finite(value: Any) -> Any:
 
 def _malformed(reply: Reply, parsed: ParsedReply, seconds: float) -> Answer:
     cut = " (it was cut at the policy's token limit)" if reply.finish_reason == "length" else ""
+    status, why = status_without_program(reply), reply.nothing or f"{parsed.error}{cut}"
+    began = _REFUSED if status == REFUSED else _MALFORMED
     return Answer(
         answer=None,
         plan="",
         code="",
-        error=f"{_MALFORMED}: {parsed.error}{cut}. Nothing was run; ask again or rephrase.",
+        error=f"{began}: {why.removesuffix('.')}. Nothing was run; ask again or rephrase.",
         seconds=seconds,
         reply=reply.text,
-        status=MALFORMED,
+        status=status,
         policy_version=reply.policy_version,
-        tokens=(len(reply.prompt_ids), len(reply.token_ids)),
+        tokens=tokens_of(reply),
     )
 
 
@@ -139,8 +155,9 @@ def status_of(shown: Mapping[str, Any]) -> str:
         return ProgramStatus.OK
     if shown.get("status"):
         return str(shown["status"])
-    if str(error).startswith(_MALFORMED):
-        return MALFORMED
+    for began, status in ((_MALFORMED, MALFORMED), (_REFUSED, REFUSED)):
+        if str(error).startswith(began):
+            return status
     said = re.match(_ENDED.format(f"({'|'.join(ProgramStatus)})"), str(error))
     return said[1] if said else ProgramStatus.ERROR
 

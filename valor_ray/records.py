@@ -57,9 +57,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class DepthMap:
-    depth: (
-        np.ndarray
-    )  # float32 metres, (height, width) of the picture; np.inf where the model masks the pixel
+    depth: np.ndarray  # float32 metres, (height, width) of the picture; np.inf where the model masks it
     focal_px: float  # estimated focal length in pixels of the picture
 
 
@@ -71,9 +69,12 @@ class Reply:
     token_ids: tuple[int, ...]  # of the completion, as the engine sampled them
     logprobs: tuple[float, ...]  # behaviour log-probability of each completion token
     policy_version: str  # of the oldest weights that wrote a token of it
-    finish_reason: str  # "stop" or "length"
+    finish_reason: str  # "stop" or "length"; of an endpoint's also "refusal", "content_filter", "empty"
     prompt_ids: tuple[int, ...] = ()  # of the chat prompt, as the engine was given them
     versions: tuple[tuple[str, int], ...] = ()  # (version, number of tokens) in order; sums to the tokens
+    nothing: str = ""  # of an endpoint: why there is no text, in words for the user; "": there is one
+    counted: tuple[int, int] | None = None  # of an endpoint, which gives no ids: tokens of prompt and reply
+    cost_usd: float = 0.0  # of an endpoint, by the prices set; 0 where the reply was kept from before
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,7 @@ class Verdict:
     value: bool | None  # None: missing
     reason: str = ""  # the judge's words; why it is missing when it is
     by: str = ""  # the judge's model; for syntax where the program ran, as ProgramResult.level
-    undecided: bool = (
-        False  # missing for good, because the reply leaves it open: asking again changes nothing
-    )
+    undecided: bool = False  # missing for good: the reply leaves it open, asking again changes nothing
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class JudgeRequest:
-    """One question to a judge model, ready to be sent; equal requests have equal answers."""
+    """One question to a model behind an endpoint, ready to be sent; equal requests have equal answers."""
 
     head: str  # who asks: a judged head, "vqa", ...; names metrics and the schema
     version: str  # of the prompt: part of the cache key
@@ -199,6 +198,7 @@ class JudgeReply:
     content: Mapping[str, Any] | None
     missing: str = ""  # for the user; never holds a secret
     usage: Usage = Usage()
+    outcome: str = ""  # how asking ended, as of a CallEvent; "" where nobody was asked
 
 
 @dataclass(frozen=True)
@@ -246,9 +246,7 @@ class SceneRun:
 
     status: str  # "answered", "failed", "undecided" (the scene's text does not tell), "handed_on" (asked vqa it all)
     answer: Any = None  # JSON value; of "answered" only
-    why: str = (
-        ""  # the error; or the phrase or prompt that could not be decided, or that hands the question on
-    )
+    why: str = ""  # the error; or the phrase or prompt that was undecided, or hands the question on
     phrase: str = ""  # of "undecided": the detection phrase, when it was one; a judge may say what it means
     level: str = ""  # where it ran, as ProgramResult.level
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,9 +17,10 @@ from valor_ray.judges.gateway.connect import Judges, open_judge
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.gateway.offline import OfflineJudge
 from valor_ray.judges.vqa import VqaJudge
-from valor_ray.ports import Depth, Detector, Vqa
+from valor_ray.ports import Depth, Detector, Policy, Vqa
 from valor_ray.records import DepthMap, Detection, Picture
 from valor_ray.tools import LiveTools
+from valor_ray.writers.writer import open_writer
 
 if TYPE_CHECKING:
     from valor_ray.models.grounding_dino.detector import GroundingDino
@@ -106,6 +108,42 @@ def vlm_cache(folder: Path) -> Path:
     """Where in a folder the answers about pictures are kept: where an older version has kept them, if it did."""
     before = folder / "judge_cache"
     return before if before.exists() else folder / "vlm_cache"
+
+
+def writer_cache(config: Config, folder: Path) -> Path:
+    """Where the replies of `policy.endpoint` are kept that a run in this folder has paid for."""
+    named = config.policy.endpoint.cache_dir if config.policy.endpoint is not None else None
+    return folder / "writer_cache" if named is None else Path(named).expanduser()
+
+
+@asynccontextmanager
+async def policy(config: Config, folder: Path, *, whole: bool = False) -> AsyncIterator[Policy]:
+    """Whoever writes programs, in this process, for as long as the block lasts: an engine, or `policy.endpoint`.
+
+    folder: of the run, which keeps an endpoint's replies. whole: as of EndpointWriter, for an endpoint only.
+    Raises ConfigError, CheckpointError, JudgeError, PolicyError.
+    """
+    if config.policy.endpoint is not None:
+        ledger = Ledger(writer_cache(config, folder))
+        try:
+            writer = open_writer(config.policy, ledger, patient=True, whole=whole)
+            try:
+                yield writer
+            finally:
+                await writer.close()
+        finally:
+            ledger.close()
+        return
+    from valor_ray.models.vllm.policy import VllmPolicy
+
+    engine = VllmPolicy(config.policy)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        engine.close()
+        del engine
+        gc.collect()  # vLLM's engine is a cycle, and complains when the interpreter's end finds it
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from valor_ray.config.models import resolve_model
 from valor_ray.config.tree import Config
 from valor_ray.placement.serving import serving_placement
 from valor_ray.selecting.select import Select
-from valor_ray.wiring import vlm_cache
+from valor_ray.wiring import vlm_cache, writer_cache
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -51,10 +51,11 @@ class RayEvalHost:
             "RAY_BACKEND_LOG_LEVEL", "fatal"
         )  # Ray Data's actors make it print a false alarm
         from deployments.parts.following import check_followed
-        from deployments.serving import apps_up, check_placed, running_ray
+        from deployments.serving import apps_up, check_placed, check_policy, running_ray
 
         config, chosen = self.config, orders[0].select
-        for model in (config.policy.model, config.detector.model, config.depth.model):
+        check_policy(config.policy)
+        for model in (config.detector.model, config.depth.model):
             resolve_model(model)
         if config.detector.follow is not None:
             self.say(check_followed(config.detector.follow, "detector.follow"))
@@ -72,9 +73,20 @@ class RayEvalHost:
 
     def _apps(self, chosen: Select) -> tuple[Apps, Mapping[str, tuple[str, Application]]]:
         """Their names, and the apps by their one deployment."""
-        from deployments.app import eye_apps, eye_name, gateway_app, gateway_name, policy_app, policy_name
+        from deployments.app import (
+            eye_apps,
+            eye_name,
+            gateway_app,
+            gateway_name,
+            policy_app,
+            policy_name,
+            writer_app,
+        )
 
         config, run = self.config, str(self.folder)
+        policy = policy_app(config, None)
+        if config.policy.endpoint is not None:
+            policy = writer_app(config, writer_cache(config, self.folder), patient=True)
         asked = {config.vlm_part: config.vlm} | ({} if chosen is Select.VOTE else {"judge": config.judge})
         folders = {
             part: str(vlm_cache(self.folder) if part == "vlm" else self.folder / "judge_cache")
@@ -95,7 +107,7 @@ class RayEvalHost:
                 for part, endpoint in asked.items()
             },
             **eyes,
-            "policy": (names.policy, policy_app(config, None)),
+            "policy": (names.policy, policy),
         }
 
     def _streamed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
@@ -15,7 +16,7 @@ _LATENCIES_S = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100]
 class JudgeMetrics:
     """One a replica; Ray adds the replica's own tags. All carry the part, so that each account is seen alone."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part | Literal["policy"]) -> None:
         self._part = {"part": part}
         self._answers = Counter(
             "valor_judge_answers", "Finished judge requests.", tag_keys=("part", "head", "outcome", "verdict")

@@ -34,10 +34,10 @@ class RayMineHost:
     def running(self, config: Config, cache: Path, say: Callable[[str], None]) -> Iterator[_RayMining]:
         # Ray Data's actors make it print a false alarm
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        from deployments.serving import check_placed, running_ray
+        from deployments.serving import check_placed, check_policy, running_ray
 
-        for model in (config.policy.model, config.detector.model):
-            resolve_model(model)
+        check_policy(config.policy)
+        resolve_model(config.detector.model)
         config = roomy(config, _OTHER_PARTS + config.vlm.replicas + config.grounding.workers)
         with running_ray(config, say):
             check_placed(config, say, partial(mining_placement, config))
@@ -56,11 +56,15 @@ class _RayMining:
         self._metrics = MineMetrics(cache.parent.name)  # the answers lie in the run folder
 
     def programs(self, queries: Sequence[Query]) -> Generator[Outcome, None, None]:
-        from deployments.app import policy_app, policy_name
+        from deployments.app import policy_app, policy_name, writer_app
         from deployments.serving import apps_up
+        from valor_ray.wiring import writer_cache
 
         name, config = policy_name(str(self._cache)), self._config
-        with apps_up(config, {"policy": (name, policy_app(config, None))}, self._say, ends=True):
+        app = policy_app(config, None)
+        if config.policy.endpoint is not None:
+            app = writer_app(config, writer_cache(config, self._cache.parent), patient=True)
+        with apps_up(config, {"policy": (name, app)}, self._say, ends=True):
             self._say("writing programs")
             at_once = _QUERIES_AT_ONCE // _QUERIES_A_BLOCK
             pool = Pool(ProgramWorker, (config, name), config.policy.replicas, at_once)

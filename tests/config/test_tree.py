@@ -19,7 +19,7 @@ def refused(profile: str = "local", *overrides: str) -> str:
 
 
 def test_shipped_profiles_load_and_local_uses_only_shipped_models_and_the_offline_judge() -> None:
-    assert profile_names() == ["gpu", "gpu-1x24", "gpu-1x80", "gpu-2", "gpu-4x8", "local"]
+    assert profile_names() == ["gpu", "gpu-1x24", "gpu-1x80", "gpu-2", "gpu-4x8", "hosted", "local"]
     local = Config.load("local")
     assert {local.policy.model, local.detector.model, local.depth.model} == {
         "tabletop:policy", "tabletop:detector", "tabletop:depth",
@@ -107,7 +107,7 @@ def test_malformed_overrides_are_refused(override: str) -> None:
 def test_unknown_profile_names_the_valid_ones() -> None:
     message = refused("locl")
     assert "Did you mean 'local'?" in message
-    assert "gpu-4x8, local" in message
+    assert "gpu-4x8, hosted, local" in message
 
 
 def test_profile_file_holds_only_the_differences(tmp_path) -> None:
@@ -176,3 +176,35 @@ def test_learner_gets_a_seed_that_numpy_takes_from_a_seed_of_any_size() -> None:
         np.random.RandomState(taken)
     with pytest.raises(ValueError, match="2\\*\\*32"):
         np.random.RandomState(2**32)
+
+
+WRITER = ("policy.endpoint.base_url=http://x/v1", "policy.endpoint.model=m")
+
+
+def test_a_writer_behind_an_endpoint_takes_no_gpu_whatever_the_profile_gives_the_engine() -> None:
+    config = Config.load("gpu", WRITER)
+    assert (config.policy.num_gpus, config.policy.writer) == (0, "m")
+    assert Config.load("gpu").policy.num_gpus == 1 and Config.load().policy.writer == "tabletop:policy"
+
+
+def test_hosted_wants_one_key_and_no_gpu() -> None:
+    hosted = Config.load("hosted")
+    assert hosted.policy.endpoint is not None and not hosted.wants_gpus and hosted.vlm_part == "judge"
+    assert {hosted.policy.endpoint.api_key_env, hosted.vlm.api_key_env} == {"OPENAI_API_KEY"}
+    assert hosted.policy.endpoint.price_out > hosted.policy.endpoint.price_in > 0
+    assert hosted.detector.model == "IDEA-Research/grounding-dino-tiny" and "vits" in hosted.depth.model
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("base_url=null", "base_url is missing: the address of the model that writes"),
+        ("extra={seed: 3}", "extra.seed would make all samples one"),
+        ("extra={n: 3}", "n is set by the gateway"),
+        ("max_cost_usd=1", "max_cost_usd wants price_in and price_out"),
+        ("answer_format=prompt", "answer_format is for judges"),
+        ("modle=m", "Nearest valid: policy.endpoint.model"),
+    ],
+)
+def test_a_wrong_setting_of_a_writer_is_named(setting: str, words: str) -> None:
+    assert words in refused("local", *WRITER, f"policy.endpoint.{setting}")

@@ -40,6 +40,8 @@ def test_missing_token_and_key_are_said_before_anything_starts(monkeypatch: pyte
     assert "(named by judge.api_key_env)" in str(reason(*judge))
     vlm = ("vlm.base_url=http://127.0.0.1:1/v1", "vlm.model=m", "vlm.api_key_env=VALOR_TEST_TOKEN")
     assert "VALOR_TEST_TOKEN (named by vlm.api_key_env)" in str(reason(*vlm))
+    writer = [setting.replace("vlm.", "policy.endpoint.") for setting in vlm]
+    assert "VALOR_TEST_TOKEN (named by policy.endpoint.api_key_env)" in str(reason(*writer))
 
 
 def test_port_in_use_is_said_before_anything_starts() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from valor_ray.answer import MALFORMED, status_of
+from valor_ray.answer import MALFORMED, REFUSED, status_of
 from valor_ray.records import ProgramStatus
 
 
@@ -41,7 +41,7 @@ def failure_of(shown: Mapping[str, Any]) -> Failure | None:
     status = status_of(shown)
     if status == ProgramStatus.OK:
         return None
-    if status == MALFORMED:
+    if status in (MALFORMED, REFUSED):
         return Failure.FORMAT
     trace = list(shown.get("trace") or [])
     failed = status == ProgramStatus.ERROR and bool(trace) and trace[-1]["error"] is not None
@@ -53,7 +53,8 @@ def habits_of(shown: Mapping[str, Any]) -> tuple[Habit, ...]:
     failure, said, code = failure_of(shown), shown.get("answer"), str(shown.get("code") or "")
     spoken = shown.get("reply") if failure is Failure.FORMAT else said if failure is None else None
     found = {
-        Habit.REFUSES: isinstance(spoken, str) and _REFUSAL.match(spoken) is not None,
+        Habit.REFUSES: status_of(shown) == REFUSED
+        or (isinstance(spoken, str) and _REFUSAL.match(spoken) is not None),
         Habit.NO_TOOL: failure is None and "trace" in shown and not shown["trace"],
         Habit.OVERWRITES: "img_pth" in code and _binds(code, "img_pth"),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from valor_ray import answer
-from valor_ray.answer import MALFORMED, status_of
+from valor_ray.answer import MALFORMED, REFUSED, status_of
 from valor_ray.asking.conduct import failure_of, habits_of
 from valor_ray.records import Answer
 from valor_ray.selecting import select
@@ -30,7 +30,7 @@ def kept(shown: Mapping[str, Any]) -> Kept:
     """Of an answer in its public shape, with its selection and candidates where there are any."""
     record = {
         **_one(shown),
-        "well_formed": status_of(shown) != MALFORMED,
+        "well_formed": status_of(shown) not in (MALFORMED, REFUSED),
         "tokens": list(shown.get("tokens") or (0, 0)),  # of prompt and replies; 0: not told
         "tools": _tools(shown),
     }

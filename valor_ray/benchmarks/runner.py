@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from valor_ray.answer import MALFORMED, status_of
+from valor_ray.answer import MALFORMED, REFUSED, status_of
 from valor_ray.asking.kept import Kept, Replied
 from valor_ray.benchmarks.figures import EvalReport, report_of
 from valor_ray.benchmarks.results.row import AnswerRow, Sample
@@ -201,7 +201,7 @@ def _with_samples(row: AnswerRow, reply: Mapping[str, Any], asking: Asking) -> A
         return replace(
             row, select=asking.select, calls=said.get("calls", 0), cost_usd=said.get("cost_usd", 0.0)
         )
-    formed = sum(one.status != MALFORMED for one in samples) / len(samples)
+    formed = sum(one.status not in (MALFORMED, REFUSED) for one in samples) / len(samples)
     answered = any(one.answered for one in samples)
     return replace(
         row,

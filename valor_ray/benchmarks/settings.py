@@ -26,6 +26,7 @@ _ANSWERS = (
         f"policy.{name}"
         for name in ("model", "prompt", "thinking", "max_tokens", "temperature", "top_p", "top_k", "min_p")
     ),
+    *(f"policy.endpoint.{name}" for name in ("model", "extra", "merge_system", "thinking_as")),
     *(f"detector.{name}" for name in ("model", "box_threshold", "text_threshold", "image_side", "follow")),
     "depth.model", "depth.image_side",
     *(f"vlm.{name}" for name in ("base_url", "model", "extra", "noise")),

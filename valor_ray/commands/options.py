@@ -44,7 +44,8 @@ def add_profile(parser: ArgumentParser, default: str = "local") -> None:
         "--profile",
         default=default,
         metavar="NAME|FILE",
-        help=f"local, gpu, gpu-1x24, gpu-1x80, gpu-2, gpu-4x8, or a YAML file over one of them (default {default})",
+        help="local, gpu, gpu-1x24, gpu-1x80, gpu-2, gpu-4x8, hosted, or a YAML file over one of them "
+        f"(default {default})",
     )
     parser.add_argument(
         "--set",

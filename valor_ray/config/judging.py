@@ -18,6 +18,7 @@ RULE_BASED = (
     "questions, and on what another policy writes, are no basis for training; for these set judge.base_url."
 )  # for the user, where another policy or other questions come before it
 Part = Literal["judge", "vlm"]  # the sections of the tree that name an endpoint
+WRITER = "policy.endpoint"  # the section of one that writes programs
 _LEAST_LEFT = 0.01  # weight beside that of the scene tests
 _OURS = ("model", "messages", "response_format", "stream", "n")  # fields of a request that mean what we read
 _SECRET = re.compile(
@@ -130,16 +131,9 @@ def _secret_key(value: JsonValue) -> str | None:
     return None
 
 
-class JudgeConfig(Endpoint):
-    """An endpoint that judges or sees, others beside it, and the gateway through which they are asked."""
+class GatewayConfig(Endpoint):
+    """An endpoint, and how its gateway goes about asking it."""
 
-    others: tuple[Endpoint, ...] = Field(
-        (), description="further judges that share the work with the first, or vote with it"
-    )
-    combine: Literal["share", "vote"] = Field(
-        "share",
-        description="share: each call goes to one judge; vote: each call goes to all, the majority counts",
-    )
     retries: int = Field(
         5,
         ge=0,
@@ -149,16 +143,28 @@ class JudgeConfig(Endpoint):
     patience_s: float = Field(
         3600,
         ge=0,
-        description="how long scoring waits for a judge that is down before a verdict is missing, seconds",
+        description="how long scoring and mining wait for a model that is down before an answer is missing, seconds",
     )
     first_in_flight: int = Field(64, ge=1, description="calls at a time with which a gateway replica starts")
     hedge: bool = Field(True, description="send a straggler a second time and take the first answer")
+    cache_dir: DiskPath | None = Field(
+        None, description="folder where answers are kept for ever; null = in the run's own folder"
+    )
+
+
+class JudgeConfig(GatewayConfig):
+    """An endpoint that judges or sees, others beside it, and the gateway through which they are asked."""
+
+    others: tuple[Endpoint, ...] = Field(
+        (), description="further judges that share the work with the first, or vote with it"
+    )
+    combine: Literal["share", "vote"] = Field(
+        "share",
+        description="share: each call goes to one judge; vote: each call goes to all, the majority counts",
+    )
     replicas: int = Field(1, ge=1, description="gateway replicas (Serve)")
     max_replicas: int | None = Field(
         None, ge=1, description="Serve adds gateways up to so many while calls wait; null = always `replicas`"
-    )
-    cache_dir: DiskPath | None = Field(
-        None, description="folder where answers are kept for ever; null = in the run's own folder"
     )
     noise: float = Field(0, ge=0, le=1, description="offline judge: share of verdicts that are turned round")
     delay_s: float = Field(
@@ -178,6 +184,37 @@ class JudgeConfig(Endpoint):
         for name, endpoint in self.endpoints(section).items():
             if endpoint.base_url is not None:
                 endpoint.access(name)
+
+
+class WriterConfig(GatewayConfig):
+    """A model behind an endpoint that writes plan and program in place of `policy.model`."""
+
+    timeout_s: float = Field(120, gt=0, description="longest time of one try, seconds")
+    hedge: bool = Field(
+        False, description="send a straggler a second time; a long reply is none, and would be paid twice"
+    )
+    merge_system: bool = Field(
+        True, description="system prompt and question in one user message; false: a system message apart"
+    )
+    use_n: bool = Field(
+        True,
+        description="ask for several samples in one call, as long as the endpoint takes `n`; false: a call each",
+    )
+    thinking_as: Literal["none", "chat_template", "reasoning_effort"] = Field(
+        "none",
+        description="how policy.thinking is told: as enable_thinking of the chat template (vLLM, SGLang), as "
+        "reasoning_effort none where it is off (Gemini), or not at all",
+    )
+
+    @model_validator(mode="after")
+    def _writes(self) -> Self:
+        if not self.base_url:
+            raise ValueError("base_url is missing: the address of the model that writes, as https://host/v1")
+        if self.answer_format != "auto":
+            raise ValueError("answer_format is for judges: a writer answers in tags")
+        if self.extra.get("seed") is not None:
+            raise ValueError("extra.seed would make all samples one: the caller says it (null: none is sent)")
+        return self
 
 
 # What belongs to an address, and what to the model behind it. All else is how any endpoint is asked.

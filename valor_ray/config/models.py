@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from valor_ray.config.judging import WriterConfig
 from valor_ray.config.section import DiskPath, Section
 from valor_ray.errors import ConfigError
 
@@ -19,7 +21,7 @@ ENGINE_OWNER = (
 
 
 class PolicyConfig(Section):
-    """The LLM that writes plan and program, behind vLLM."""
+    """The LLM that writes plan and program, behind vLLM or an endpoint."""
 
     model: str = Field(
         description="`tabletop:policy`, a hub id (owner/name, owner/name@revision) or a folder in Hugging Face format"
@@ -69,6 +71,25 @@ class PolicyConfig(Section):
     hang_s: float = Field(
         300, gt=0, description="an engine with work and no progress for so long is replaced, seconds"
     )
+
+    endpoint: WriterConfig | None = Field(
+        None,
+        description="a hosted model that writes in place of `model`, asked as judge and vlm are; no engine and no GPU "
+        "then, and nothing to train; null = vLLM with `model`",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_gpu_for_an_endpoint(cls, values: Any) -> Any:
+        """The profile beneath may have given the engine some."""
+        if isinstance(values, Mapping) and values.get("endpoint") is not None:
+            return {**values, "num_gpus": 0}
+        return values
+
+    @property
+    def writer(self) -> str:
+        """The name of the model that writes."""
+        return self.model if self.endpoint is None else self.endpoint.model
 
     @property
     def exact(self) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -87,11 +88,18 @@ class Config(Section):
 def described_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every dotted key that can be set, with its description."""
     for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from described_keys(kind, f"{prefix}{name}.")
-        else:
+        if (inner := _section(field.annotation)) is None:
             yield prefix + name, field.description or ""
+            continue
+        if field.description:
+            yield prefix + name, field.description
+        yield from described_keys(inner, f"{prefix}{name}.")
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, also where it may be null; None: it holds none."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:

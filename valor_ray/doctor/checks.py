@@ -15,12 +15,12 @@ from typing import Any
 
 import psutil
 
-from valor_ray.config.judging import JudgeConfig, Part
+from valor_ray.config.judging import WRITER, JudgeConfig, Part, WriterConfig
 from valor_ray.config.models import SHIPPED_PREFIX, resolve_model
 from valor_ray.config.tree import Config, described_keys, nearest_key
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ProgramError
-from valor_ray.runs.folder import public_settings
+from valor_ray.runs.folder import meaning, public_settings
 
 LOCK = Path(__file__).parents[2] / "requirements" / "cpu.lock"
 GPU_LOCK = LOCK.with_name("gpu.lock")
@@ -51,7 +51,11 @@ def examine(config: Config) -> Iterator[Check]:
     yield _disk()
     yield _shared_memory(config)
     yield _port(config)
-    for part in ("policy", "detector", "depth"):
+    if config.policy.endpoint is None:
+        yield _model("policy", config.policy.model)
+    else:
+        yield _writer(config.policy.endpoint)
+    for part in ("detector", "depth"):
         yield _model(part, getattr(config, part).model)
     yield _endpoint(config.judge, "judge")
     if config.vlm_part == "vlm":
@@ -66,8 +70,7 @@ def settings(config: Config, prefix: str = "") -> list[dict[str, Any]]:
     chosen = []
     for key, description in described_keys():
         if key.startswith(prefix):
-            section, _, name = key.partition(".")
-            chosen.append({"key": key, "value": values[section][name], "description": description})
+            chosen.append({"key": key, "value": meaning(values, [key])[key], "description": description})
     if not chosen:
         raise ConfigError(f"--settings {prefix}: no setting begins so. Nearest: {nearest_key(prefix)}.")
     return chosen
@@ -208,6 +211,16 @@ def _endpoint(config: JudgeConfig, part: Part) -> Check:
     except ConfigError as error:
         return Check(part, False, "; ".join(hosted), str(error))
     return Check(part, True, f"{'; '.join(hosted)}, its key is set")
+
+
+def _writer(endpoint: WriterConfig) -> Check:
+    """As `_endpoint`: `doctor.writer` calls."""
+    told = f"{endpoint.model} at {endpoint.address}"
+    try:
+        endpoint.access(WRITER)
+    except ConfigError as error:
+        return Check("writer", False, told, str(error))
+    return Check("writer", True, f"{told} writes the programs, its key is set")
 
 
 def _browser() -> Check:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from valor_ray import answer
-from valor_ray.answer import ProgramRunner, answer_of
+from valor_ray.answer import ProgramRunner, answer_of, tokens_of
 from valor_ray.config.judging import RewardConfig
 from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.ports import Policy
@@ -100,7 +100,7 @@ async def answer_selected(
     """
     start = time.monotonic()
     replies = await policy.generate(question, n=samples, seed=seed)
-    first = {reply.text: reply for reply in reversed(replies)}  # equal replies are run and judged once
+    first = {_said(reply): reply for reply in reversed(replies)}  # equal replies are run and judged once
     ran: dict[str, Answer] = {}
     judged: dict[str, Reward | str] = {}
 
@@ -115,22 +115,25 @@ async def answer_selected(
             judged[text] = str(error)  # there are still answers to choose from
 
     works = [partial(run, text) for text in first]
-    works += [partial(judge, text) for text in first if rewarding is not None]
+    works += [
+        partial(judge, text) for text, reply in first.items() if rewarding is not None and not reply.nothing
+    ]
     await each(works, _call, len(works))
     return _selected(
         select,
         [
-            replace(ran[reply.text], policy_version=reply.policy_version, tokens=_tokens(reply))
+            replace(ran[_said(reply)], policy_version=reply.policy_version, tokens=tokens_of(reply))
             for reply in replies
         ],
-        [judged.get(reply.text) for reply in replies],
+        [judged.get(_said(reply)) for reply in replies],
         [reward for reward in judged.values() if isinstance(reward, Reward)],
         time.monotonic() - start,
     )
 
 
-def _tokens(reply: Reply) -> tuple[int, int]:
-    return len(reply.prompt_ids), len(reply.token_ids)
+def _said(reply: Reply) -> str:
+    """Its text; of a writer that gave none, why."""
+    return reply.text or reply.nothing
 
 
 async def _call(work: Callable[[], Awaitable[None]]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mining
 import pytest
+from rough_endpoint import endpoint, said
 from s3 import bucket, s3_server  # noqa: F401
 
 from valor_ray.cli import main
@@ -89,6 +90,55 @@ def test_photographs_have_no_precision_and_a_failed_one_exits_1(tmp_path: Path, 
         and "labels by their names: answer" in captured.err
     )
     assert "7" not in [row.get("answer") for row in map(json.loads, (run / "phrases.jsonl").open())]
+
+
+WRITER = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "price_in": 1, "price_out": 10}
+
+
+def with_writer(**changes: object) -> list[str]:
+    settings = {**WRITER, "api_key_env": None, **changes}
+    return [
+        word
+        for key, value in settings.items()
+        for word in ("--set", f"policy.endpoint.{key}={json.dumps(value)}")
+    ]
+
+
+def test_a_writer_behind_an_endpoint_mines_and_is_paid_once(tmp_path: Path, capsys) -> None:
+    program = mining.reply('gd_detect(img_pth, "objects, red ball")')
+
+    async def write(n, body, request):
+        return said(program if body["seed"] % 2 else None, refusal=None if body["seed"] % 2 else "No.")
+
+    run = tmp_path / "run"
+    with endpoint(write) as rough:
+        given = [*words(run, "--in-process", *SMALL), *with_writer(base_url=rough.url)]
+        assert main(given) in (0, 1)
+        calls = rough.calls
+        (run / "phrases.jsonl").unlink()
+        capsys.readouterr()
+        assert main(given) in (0, 1)
+        assert rough.calls == calls == 4
+    statuses = {row["status"] for row in map(json.loads, (run / "phrases.jsonl").open())}
+    assert statuses <= {"ok", "refused"} and (run / "writer_cache").is_dir()
+    assert main([*words(run, "--in-process", *SMALL), *with_writer(model="other")]) == 2
+    assert (
+        "policy.endpoint.model m -> other"
+        in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]["message"]
+    )
+
+
+def test_the_plan_says_what_a_writer_would_cost(tmp_path: Path, capsys) -> None:
+    assert main([*words(tmp_path / "run", "--dry-run", *SMALL), *with_writer(max_cost_usd=0.001)]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["writer_calls"] == 4 and planned["writer_cost_usd_typical"] > 0
+    assert "more than policy.endpoint.max_cost_usd=0.001" in planned["writer_cost_assumes"]
+
+
+def test_a_writers_missing_key_is_said_before_anything_is_made(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("WRITER_KEY", raising=False)
+    assert main([*words(tmp_path / "run"), *with_writer(api_key_env="WRITER_KEY")]) == 2
+    assert "WRITER_KEY (named by policy.endpoint.api_key_env)" in capsys.readouterr().err
 
 
 def test_the_plan_does_nothing_and_counts_what_is_left(tmp_path: Path, policy: None, capsys) -> None:

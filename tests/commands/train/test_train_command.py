@@ -426,3 +426,12 @@ def test_replay_of_another_setting_exits_2(tmp_path: Path, capsys: pytest.Captur
     recorder.close()
     said = refused(capsys, *words(tmp_path / "run", "--replay", tmp_path / "old"))
     assert "9 replies" in said and "config.yaml" in said
+
+
+@pytest.mark.parametrize("mode", [(), ("--dry-run",), ("--in-process",), ("--rollouts-only",)])
+def test_a_writer_behind_an_endpoint_is_refused(tmp_path: Path, capsys, mode: tuple[str, ...]) -> None:
+    writer = ("--set", "policy.endpoint.base_url=http://host/v1", "--set", "policy.endpoint.model=gpt-4o")
+    assert main(["train", "reasoning", "--run", str(tmp_path / "run"), *mode, *writer]) == 2
+    said = capsys.readouterr().err
+    assert "gpt-4o at http://host/v1 cannot be trained" in said and "no log-probabilities" in said
+    assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from valor_ray.answer import MALFORMED
+from valor_ray.answer import MALFORMED, REFUSED
 from valor_ray.measure.marks import Metric, strict_mark
 from valor_ray.measure.paper_rules import PaperRule, paper_mark
 from valor_ray.records import ProgramStatus
@@ -111,7 +111,7 @@ class AnswerRow:
                 status=one.status,
                 failure=one.failure,
                 habits=one.habits,
-                well_formed=one.status != MALFORMED,
+                well_formed=one.status not in (MALFORMED, REFUSED),
                 select="",
                 samples=(),
             )
@@ -128,7 +128,7 @@ class AnswerRow:
         if self.unasked:
             return "service"
         if self.error is not None:
-            return self.failure or ("format" if self.status == MALFORMED else "program")
+            return self.failure or ("format" if self.status in (MALFORMED, REFUSED) else "program")
         return "right" if self.mark == 1 else "partly" if self.mark else "wrong"
 
     @property

@@ -88,7 +88,7 @@ def run(args: Namespace) -> int:
 
 def _models(config: Config) -> str:
     return (
-        f"Models: policy {config.policy.model}, detector {config.detector.model}, depth {config.depth.model}, "
+        f"Models: policy {config.policy.writer}, detector {config.detector.model}, depth {config.depth.model}, "
         f"VQA {config.vlm.model}."
     )
 

@@ -14,11 +14,23 @@ examples:
   valor serve                                  the shipped tiny models, on http://127.0.0.1:8000
   valor serve --profile gpu --port 9000        the paper's models
   valor serve --set policy.model=runs/first/weights/step-000080      a policy that you have trained
+  valor serve --profile hosted                 photographs with an API key and no GPU: a hosted model writes
   valor serve --profile judge.yaml             your own judge
   valor serve --follow runs/boxes              the detector that `valor train grounding --run runs/boxes` publishes:
                                                now, and whenever it publishes another, without a break
 
 {JUDGE_FILE}
+writer.yaml, another model that writes the programs (docs/design/writers.md; `valor doctor --profile writer.yaml`):
+  base: hosted
+  policy:
+    endpoint:
+      base_url: https://generativelanguage.googleapis.com/v1beta/openai/
+      model: gemini-2.5-flash
+      api_key_env: GEMINI_API_KEY
+      thinking_as: reasoning_effort
+      price_in: 0.30
+      price_out: 2.50
+
 Ctrl-C stops everything that was started. With RAY_ADDRESS set, the app runs on that cluster instead.
 """
 

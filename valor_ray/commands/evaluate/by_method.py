@@ -72,7 +72,7 @@ async def _setup(
     from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteVqa, Service
 
     url, token = at or ("http://nobody", None)
-    async with Service(url, token) as service, _writer(config) as writer:
+    async with Service(url, token) as service, _writer(config, args.out) as writer:
         patience_s = config.sandbox.tool_seconds / 2
 
         def eyes() -> Watched:
@@ -83,9 +83,15 @@ async def _setup(
 
 
 @asynccontextmanager
-async def _writer(config: Config) -> AsyncIterator[Policy | None]:
+async def _writer(config: Config, out: Path) -> AsyncIterator[Policy | None]:
     """policy.endpoint as a writer of whole prompts; None where it is not set."""
-    yield None
+    from valor_ray.wiring import policy
+
+    if config.policy.endpoint is None:
+        yield None
+        return
+    async with policy(config, out, whole=True) as writer:
+        yield writer
 
 
 @contextmanager

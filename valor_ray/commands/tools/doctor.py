@@ -16,6 +16,7 @@ EPILOG = """\
 examples:
   valor doctor
   valor doctor --profile judge.yaml        does your judge judge? two verdicts, a picture, tokens, price
+  valor doctor --profile hosted            does the writer write? one question, tags, tokens, price
   valor doctor --profile gpu --json        also GPUs, driver, RAM, disks, the model hub, keys
   valor doctor --profile gpu --run s3://bucket/runs/first
   valor doctor --set grounding.queries=photos/queries.jsonl    would `valor mine` take these?
@@ -40,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-calls",
         action="store_true",
-        help="do not try judge and VLM: some five calls each, less than a cent",
+        help="do not try judge and VLM (some five calls each, less than a cent) and policy.endpoint (one reply)",
     )
     add_profile(parser)
     add_json(parser)
@@ -58,6 +59,7 @@ def run(args: Namespace) -> int:
     from valor_ray.doctor.gpu import examine_gpu
     from valor_ray.doctor.judge import examine_judge
     from valor_ray.doctor.mining import examine_mining
+    from valor_ray.doctor.writer import examine_writer
     from valor_ray.queries.read import read_queries
 
     checks = []
@@ -66,6 +68,7 @@ def run(args: Namespace) -> int:
         examine_gpu(config, args.folder),
         examine_mining(config, read_queries),
         () if args.no_calls else examine_judge(config),
+        () if args.no_calls else examine_writer(config),
     ):
         checks.append(check)
         if not args.json:

@@ -56,8 +56,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from valor_ray.reasoning.planning.sizing.constants import FILE, read_constants
     from valor_ray.reasoning.planning.sizing.splits import plan_gpus
+    from valor_ray.writers.writer import refuse_to_train
 
     config = load_config(args)
+    refuse_to_train(config.policy)
     known = read_constants(args.card, args.constants or FILE)
     planned = plan_gpus(config, args.gpus, known, args.reply_tokens, args.prompt_tokens)
     if args.json:

@@ -58,8 +58,8 @@ RUN gets phrases.jsonl (every query with its program and phrases), images.jsonl 
 what each check said), missing.jsonl (pictures with boxes that have no verdict: asked again by the next run),
 failed.jsonl, audit.jsonl (boxes with known verdicts, slipped in), metrics.jsonl, pictures/ (those that SOURCE holds in
 itself), dataset/ (decisions.parquet, odvg.jsonl with label_map.json, coco.json), report.json, report.html. Answers are
-kept in RUN/vlm_cache (or in vlm.cache_dir): stop it anywhere, the same command goes on and pays nothing twice; further
-queries add to what is there.
+kept in RUN/vlm_cache (or in vlm.cache_dir), programs of policy.endpoint in RUN/writer_cache: stop it anywhere, the same
+command goes on and pays nothing twice; further queries add to what is there.
 Precision is measured afterwards, on rendered scenes only; nothing of it enters mining.
 `valor report RUN` makes the page again.
 
@@ -138,11 +138,14 @@ def mine_into(folder: Path, config: Config, *, in_process: bool) -> dict[str, An
 
     Raises as `grounding.mine.run.mine`, and ConfigError when the verifier's key is not set.
     """
+    from valor_ray.config.judging import WRITER
     from valor_ray.grounding.mine.run import mine
     from valor_ray.runs.folder import MINE, claimed
 
     start = time.monotonic()
     config.vlm.check_keys(config.vlm_part)
+    if config.policy.endpoint is not None:
+        config.policy.endpoint.access(WRITER)
     if config.vlm.base_url is None and config.grounding.queries is not None:
         _say(OFFLINE)
     with claimed(folder, MINE):

@@ -95,7 +95,10 @@ def run(args: Namespace) -> int:
     from valor_ray.config.judging import RULE_BASED
 
     interrupt_on_signals()
+    from valor_ray.writers.writer import refuse_to_train
+
     config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
+    refuse_to_train(config.policy)
     if args.replay is None and not args.dry_run:
         config.judge.check_keys("judge")
         if config.grpo.eval_questions and not args.rollouts_only:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -37,7 +36,7 @@ from valor_ray.runs.progress import Pace
 from valor_ray.runs.record_file import RecordFile, read_records
 
 if TYPE_CHECKING:
-    from valor_ray.models.vllm.policy import VllmPolicy
+    from valor_ray.ports import Policy
     from valor_ray.records import Query, Reply
 
 _HEAD = b'{"reply_id": '  # how a file of ours begins
@@ -79,7 +78,7 @@ def open_replies(out: Path) -> tuple[RecordFile, Counter[str]]:
 
 
 async def sample(
-    policy: VllmPolicy,
+    policy: Policy,
     queries: Sequence[Query],
     n: int,
     replies_file: RecordFile,
@@ -127,15 +126,10 @@ async def run(args: argparse.Namespace) -> int:
         todo = [query for query in queries if have[query.query_id] < args.n]
         if not todo:
             return 0
-        from valor_ray.models.vllm.policy import VllmPolicy
+        from valor_ray.wiring import policy
 
-        policy = VllmPolicy(config.policy)
-        try:
-            await policy.start()
-            return await sample(policy, todo, args.n, replies_file, have, args.concurrency)
-        finally:
-            policy.close()
-            gc.collect()  # vLLM's host is a cycle, and complains when the interpreter's end finds it
+        async with policy(config, args.out.parent) as writes:
+            return await sample(writes, todo, args.n, replies_file, have, args.concurrency)
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ _PROGRAMS = (
         f"policy.{name}"
         for name in ("model", "prompt", "thinking", "max_tokens", "temperature", "top_p", "top_k", "min_p")
     ),
+    *(f"policy.endpoint.{name}" for name in ("model", "extra", "merge_system", "thinking_as")),
 )
 _BOXES = (
     "detector.model", "detector.image_side", "detector.text_threshold",

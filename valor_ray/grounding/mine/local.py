@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -55,26 +54,23 @@ class _LocalMining:
         return "".join(f"{gateway.config.base_url} does not answer; waiting" for gateway in down)
 
     async def _programs(self, queries: Sequence[Query]) -> AsyncGenerator[Outcome, None]:
-        from valor_ray.models.vllm.policy import VllmPolicy
         from valor_ray.program.sandbox import Sandbox
+        from valor_ray.wiring import policy
 
         self._say("starting the policy in this process")
-        policy = VllmPolicy(self._config.policy)
-        try:
-            await policy.start()
-            async with Sandbox(self._config.sandbox) as sandbox:
-                work = partial(
-                    program_outcome,
-                    policy=policy,
-                    phrases_of=partial(program_phrases, sandbox=sandbox),
-                    seed=self._config.grounding.seed,
-                )
-                async with contextlib.aclosing(as_ready(queries, work, QUERIES_AT_ONCE)) as outcomes:
-                    async for outcome in outcomes:
-                        yield outcome
-        finally:
-            policy.close()
-            gc.collect()  # vLLM's engine is a cycle
+        async with (
+            policy(self._config, self._cache.parent) as writes,
+            Sandbox(self._config.sandbox) as sandbox,
+        ):
+            work = partial(
+                program_outcome,
+                policy=writes,
+                phrases_of=partial(program_phrases, sandbox=sandbox),
+                seed=self._config.grounding.seed,
+            )
+            async with contextlib.aclosing(as_ready(queries, work, QUERIES_AT_ONCE)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
 
     async def _pictures(self, orders: Sequence[Order]) -> AsyncGenerator[Outcome, None]:
         from valor_ray.models.grounding_dino.detector import GroundingDino

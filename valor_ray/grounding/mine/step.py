@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from valor_ray import images
-from valor_ray.answer import MALFORMED
+from valor_ray.answer import status_without_program
 from valor_ray.errors import ImageError
 from valor_ray.grounding.mine.phrases import ProgramPhrases
 from valor_ray.judges.boxes.checks import check_boxes
@@ -49,7 +49,9 @@ class ProgramRecord:
     image: str  # path or URL
     question: str
     reply: str  # the policy's text as it came
-    status: str  # of ProgramPhrases; "malformed" when the reply has no program
+    status: (
+        str  # of ProgramPhrases; "malformed" when the reply has no program, "refused" when a writer declined
+    )
     phrases: tuple[str, ...]
     unresolved: tuple[int, ...]  # lines of the program
     policy_version: str
@@ -69,7 +71,9 @@ async def write_program(query: Query, policy: Policy, phrases_of: PhrasesOf, see
     replies = await policy.generate(query.question, n=1, seed=int.from_bytes(own[:4], "big") >> 1)
     reply = replies[0]
     parsed = parse_reply(reply.text)
-    asked = await phrases_of(parsed.code) if parsed.well_formed else ProgramPhrases((), (), MALFORMED)
+    asked = ProgramPhrases((), (), status_without_program(reply))
+    if parsed.well_formed:
+        asked = await phrases_of(parsed.code)
     return ProgramRecord(
         query.query_id,
         query.image,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.errors import JudgeError, StorageError
+from valor_ray.judges.gateway.call.free_text import FreeText
 from valor_ray.records import JudgeRequest, Usage
 from valor_ray.runs.store.place import objects_of
 
@@ -70,6 +71,8 @@ def request_key(request: JudgeRequest, model: str, extra: Mapping[str, Any] | No
     extra: further fields of the request's body. Without any, the key is what it was before there were such fields.
     """
     parts = [model, request.head, request.version, _schema_text(request.schema)]
+    if isinstance(request, FreeText):
+        parts.append(f"sample {request.identity()}")
     if extra:
         parts.append(f"extra {json.dumps(extra, sort_keys=True)}")
     for message in request.messages:
@@ -155,7 +158,7 @@ class AnswerStore:
         except (OSError, sqlite3.Error) as error:
             raise JudgeError(
                 f"Cannot keep the judge's answers in {folder}: {error}. Free space or rights there, or choose "
-                "another folder with judge.cache_dir (vlm.cache_dir)."
+                "another folder with judge.cache_dir (vlm.cache_dir, policy.endpoint.cache_dir)."
             ) from error
 
     def _open(self) -> sqlite3.Connection:

@@ -10,17 +10,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from valor_ray.errors import JudgeError
+from valor_ray.judges.gateway.asked import Asked, Contents, Took
 from valor_ray.judges.gateway.call.answer import read_answer
 from valor_ray.judges.gateway.call.body import Form, Forms, request_body, tokens_in, tokens_of
 from valor_ray.judges.gateway.call.failures import GO_ON, explain, name_of
+from valor_ray.judges.gateway.call.free_text import Fields, FreeText, read_texts, text_body
 from valor_ray.judges.gateway.call.hedge import Hedge
 from valor_ray.judges.gateway.call.outcome import ENDPOINT_DOWN, HOPELESS, NO_ANSWER, HttpKind, HttpOutcome
+from valor_ray.judges.gateway.call.reply import EMPTY
 from valor_ray.judges.gateway.call.transport import Transport
 from valor_ray.judges.gateway.ledger import LedgerPort
 from valor_ray.judges.gateway.limits.admission import Admission
@@ -28,7 +30,7 @@ from valor_ray.judges.gateway.limits.spending import LimitReached, Purse
 from valor_ray.records import JudgeRequest, Usage
 
 if TYPE_CHECKING:
-    from valor_ray.config.judging import Endpoint, JudgeConfig
+    from valor_ray.config.judging import Endpoint, GatewayConfig
 
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
@@ -48,30 +50,6 @@ _COMPLETIONS = (
 )  # are paid for, also where nobody says how much
 
 
-@dataclass(frozen=True)
-class Asked:
-    """How a request ended."""
-
-    content: Mapping[str, Any] | None
-    outcome: str  # HttpKind, or "impatient"
-    missing: str  # why there is no content, for the user
-    usage: Usage  # of all tries
-    throttled: int  # tries that got 429
-    hedged: bool
-
-
-@dataclass
-class Took:
-    """What the answers of a gateway's life took."""
-
-    calls: int = 0
-    latency_s: float = 0.0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    usage_said: bool = True  # False: some completion did not say, and was estimated
-    forms: set[str] = field(default_factory=set)  # in which the schema was asked for
-
-
 @dataclass
 class _Work:
     """What happened to one request so far."""
@@ -79,6 +57,8 @@ class _Work:
     request: JudgeRequest
     form: Form
     started: float
+    n: int  # samples that are asked for together
+    names: dict[str, str]  # of the request's fields, as call.free_text.Fields
     body: bytes = b""
     tries: int = 0
     failures: int = 0
@@ -99,7 +79,7 @@ class EndpointCalls:
     def __init__(
         self,
         config: Endpoint,
-        settings: JudgeConfig,
+        settings: GatewayConfig,
         ledger: LedgerPort,
         section: str,
         owner: str,
@@ -114,6 +94,7 @@ class EndpointCalls:
             config, ledger, account, settings.first_in_flight, self._purse, self._on_spent
         )
         self._forms = Forms(config.answer_format)
+        self._fields = Fields()
         self._hedge = Hedge()
         self._answered = False  # whether the endpoint ever answered
         self._refused: tuple[str, int] = ("", 0)  # how it refused, and how often since it answered
@@ -144,9 +125,11 @@ class EndpointCalls:
         self.admission.close()
         await self._transport.close()
 
-    async def answer(self, request: JudgeRequest) -> Asked:
-        """Raises JudgeError when every call to this endpoint must fail (key, quota, model, address, limit)."""
-        work = _Work(request, self._forms.of(request.head), time.monotonic())
+    async def answer(self, request: JudgeRequest, n: int = 1) -> Asked:
+        """n: samples to ask for in one call, the request's and those after it. Raises JudgeError when every call to
+        this endpoint must fail (key, quota, model, address, limit)."""
+        form, names = self._forms.of(request.head), self._fields.names(request)
+        work = _Work(request, form, time.monotonic(), n, names)
         self._hedge.on_call()
         try:
             asked = await self._within_patience(work)
@@ -170,31 +153,35 @@ class EndpointCalls:
         patience = self._settings.patience_s if work.request.patience_s is None else work.request.patience_s
         try:
             async with asyncio.timeout(patience + 1e-3):
-                outcome, content = await self._until_answered(work)
+                outcome, (content, *others) = await self._until_answered(work)
         except TimeoutError:
             reason = f"The {name_of(self._section)} did not answer within {patience:g} s in all."
             if work.throttled:
                 reason += f" {self._explain(HttpOutcome(HttpKind.THROTTLED, status=429))}"
             return Asked(None, "impatient", reason, self._usage(work), work.throttled, work.hedged)
         why = "" if content is not None else self._explain(outcome)
-        return Asked(content, outcome.kind.value, why, self._usage(work), work.throttled, work.hedged)
+        usage = self._usage(work)
+        return Asked(content, outcome.kind.value, why, usage, work.throttled, work.hedged, tuple(others))
 
-    async def _until_answered(self, work: _Work) -> tuple[HttpOutcome, Mapping[str, Any] | None]:
+    async def _until_answered(self, work: _Work) -> tuple[HttpOutcome, Contents]:
         """Tries, with pauses, until there is an answer or the retries are used up."""
         while True:
             self.check()
-            work.body = request_body(work.request, self._config.model, self._config.extra, work.form)
+            work.body = self._body(work)
             await self.admission.enter()
-            outcome, content = self._read(work, await self._hedged(work))
-            if content is not None:
-                return outcome, content
+            outcome, contents = self._read(work, await self._hedged(work))
+            if contents[0] is not None:
+                return outcome, contents
             self.check()
+            if (names := self._without(work, outcome)) is not None:
+                work.names = names
+                continue
             if outcome.kind is HttpKind.UNSTRUCTURED:
                 if (again := self._other_form(work, outcome)) is not None:
-                    return again, None
+                    return again, (None,)
                 continue
             if outcome.kind in NO_ANSWER:
-                return outcome, None
+                return outcome, (None,)
             if outcome.kind is HttpKind.THROTTLED:
                 work.throttled += 1
             elif outcome.kind in ENDPOINT_DOWN:
@@ -204,20 +191,48 @@ class EndpointCalls:
                 work.broken += 1
                 work.form = Form(work.form.kind, True)  # what it did not heed it may read
             if work.failures > self._settings.retries or work.broken >= _BROKEN_TRIES:
-                return outcome, None
+                return outcome, (None,)
             longest = min(_FIRST_BACKOFF_S * 2 ** (work.failures + work.throttled), _LONGEST_BACKOFF_S)
             await self._pause((outcome.retry_after_s or 0) + random.uniform(0, longest))
 
-    def _read(self, work: _Work, outcome: HttpOutcome) -> tuple[HttpOutcome, Mapping[str, Any] | None]:
+    def _body(self, work: _Work) -> bytes:
+        request, config = work.request, self._config
+        if isinstance(request, FreeText):
+            return text_body(request, config.model, config.extra, work.names, work.n)
+        return request_body(request, config.model, config.extra, work.form)
+
+    def _without(self, work: _Work, outcome: HttpOutcome) -> dict[str, str] | None:
+        """The fields to try next, where a refusal names one that may be left out."""
+        rejected = outcome.kind is HttpKind.REJECTED
+        return self._fields.refused(work.names, outcome.text) if rejected else None
+
+    def _read(self, work: _Work, outcome: HttpOutcome) -> tuple[HttpOutcome, Contents]:
         """The answer; where there is none that can be read, an outcome that says so."""
+        if isinstance(work.request, FreeText):
+            return self._read_text(work, work.request, outcome)
         if outcome.kind is not HttpKind.ANSWERED:
-            return outcome, None
+            return outcome, (None,)
         content, why = read_answer(outcome, work.request.schema)
         if content is None:
-            return replace(outcome, kind=HttpKind.CUT if outcome.cut else HttpKind.BROKEN, text=why), None
+            return replace(outcome, kind=HttpKind.CUT if outcome.cut else HttpKind.BROKEN, text=why), (None,)
         self._forms.read(work.request.head, work.form)
         self.took.forms.add(work.form.kind)
-        return outcome, content
+        return outcome, (content,)
+
+    def _read_text(
+        self, work: _Work, request: FreeText, outcome: HttpOutcome
+    ) -> tuple[HttpOutcome, Contents]:
+        contents = read_texts(request, outcome, again=work.broken + 1 < _BROKEN_TRIES)
+        if outcome.kind is HttpKind.UNSTRUCTURED:  # there is no form that it could be asked in
+            return replace(outcome, kind=HttpKind.REJECTED), contents
+        if contents[0] is None and outcome.kind is HttpKind.ANSWERED:
+            return replace(outcome, kind=HttpKind.BROKEN, text=EMPTY), contents
+        if contents[0] is not None and (otherwise := self._fields.answered(work.names)):
+            self._say_once(
+                f"{self._section}: {self._config.model} at {self._config.address} does not take {otherwise}. "
+                f"{self._section}.extra can say so from the start."
+            )
+        return outcome, contents
 
     def _other_form(self, work: _Work, outcome: HttpOutcome) -> HttpOutcome | None:
         """Goes over to the next form for the schema; an outcome when there is none."""
@@ -316,12 +331,12 @@ class EndpointCalls:
             said = (outcome.prompt_tokens, outcome.completion_tokens)
             if said != (None, None):
                 await self.admission.settle((said[0] or 0) + (said[1] or 0))
-        if (error := self._hopeless(outcome)) is not None:
+        if (error := self._hopeless(work, outcome)) is not None:
             self._end(error)
         self.admission.pump()
         return outcome
 
-    def _hopeless(self, outcome: HttpOutcome) -> JudgeError | None:
+    def _hopeless(self, work: _Work, outcome: HttpOutcome) -> JudgeError | None:
         """Why every further call must fail, if this one says so."""
         if outcome.kind in _COMPLETIONS:
             self._answered, self._refused = True, ("", 0)
@@ -334,6 +349,8 @@ class EndpointCalls:
             )
         if outcome.kind is not HttpKind.REJECTED or outcome.status == 413:
             return None
+        if work.n > 1 or self._without(work, outcome) is not None:
+            return None  # there is another way to ask
         words, times = self._refused
         start = outcome.text[:_TOLD]
         self._refused = (start, times + 1 if words == start or outcome.status == 403 else 1)
@@ -376,7 +393,7 @@ class EndpointCalls:
             outcome.prompt_tokens if outcome.prompt_tokens is not None else tokens_of(work.request) * paid,
             outcome.completion_tokens
             if outcome.completion_tokens is not None
-            else tokens_in(outcome.text) * paid,
+            else sum(tokens_in(each.text) for each in (outcome, *outcome.others)) * paid,
         )
         work.prompt_tokens += tokens[0]
         work.completion_tokens += tokens[1]

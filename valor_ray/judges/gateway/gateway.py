@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import StoredAnswer, answer_of, request_key
-from valor_ray.judges.gateway.endpoint import Asked, EndpointCalls, Took
+from valor_ray.judges.gateway.asked import Asked, Took, apart
+from valor_ray.judges.gateway.call.outcome import HttpKind
+from valor_ray.judges.gateway.drawn import Draws, Fetch
+from valor_ray.judges.gateway.endpoint import EndpointCalls
 from valor_ray.judges.gateway.ledger import BUSY, CLAIM_S, LedgerPort
 from valor_ray.records import JudgeReply, JudgeRequest, Usage
 from valor_ray.runs.together import Together
 
 if TYPE_CHECKING:
-    from valor_ray.config.judging import Endpoint, JudgeConfig
+    from valor_ray.config.judging import Endpoint, GatewayConfig
 
 _log = logging.getLogger(__name__)
 _STORE_AFTER_S = 0.005  # answers that come together are stored together
@@ -51,15 +54,18 @@ class Gateway:
     def __init__(
         self,
         config: Endpoint,
-        settings: JudgeConfig,
+        settings: GatewayConfig,
         ledger: LedgerPort,
         api_key: str | None = None,
         observe: Callable[[CallEvent], None] | None = None,
         section: str = "judge",
+        *,
+        use_n: bool = False,
     ) -> None:
         """`api_key`: what to send, None: what `config.api_key_env` names. Raises ConfigError when that is not set.
 
         section: of the settings that `config` stands in, for messages: "judge", "vlm", "judge.others[0]".
+        use_n: several samples of one request (FreeText) are asked for in one call, if the endpoint takes it.
         """
         if config.base_url is None:
             raise JudgeError(
@@ -72,6 +78,7 @@ class Gateway:
         self._owner = uuid.uuid4().hex
         self._calls = EndpointCalls(config, settings, ledger, section, self._owner, api_key)
         self._flying: dict[str, asyncio.Task[JudgeReply]] = {}
+        self._draws = Draws(self._ask_endpoint, self._ask_together, self._say_no_n, use_n=use_n)
         self._storing = Together(self._store_together, _STORE_AFTER_S)
         self._renewing: asyncio.Task[None] | None = None
         self._warned = False
@@ -103,6 +110,7 @@ class Gateway:
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in tasks}
         claims = await self._ledger.claim(list(new), self._owner) if new else ()
         known: dict[str, JudgeReply] = {}
+        fetched: dict[str, bool] = {}  # key -> whether we hold the claim
         unused: list[str] = []  # claims that we hold and will not use
         for (key, request), claim in zip(new.items(), claims, strict=True):
             if claim is not None and claim != BUSY:
@@ -114,8 +122,8 @@ class Gateway:
                     # that one was told BUSY before we were told to ask: it waits for this claim
                     unused.append(key)
             else:
-                tasks[key] = self._flying[key] = asyncio.create_task(self._fetch(key, request, claim is None))
-                tasks[key].add_done_callback(partial(self._landed, key))
+                fetched[key] = claim is None
+        tasks |= self._start({key: new[key] for key in fetched}, fetched)
         if unused:
             await self._ledger.release(self._owner, unused)
         waiting = []
@@ -130,7 +138,20 @@ class Gateway:
             raise
         return [known[key] if key in known else next(answers) for key in keys]
 
+    def _start(
+        self, requests: Mapping[str, JudgeRequest], mine: Mapping[str, bool]
+    ) -> dict[str, asyncio.Task[JudgeReply]]:
+        """A task for each request that nobody of ours fetches yet. mine: whether we hold the claim."""
+        ways = self._draws.of({key: request for key, request in requests.items() if mine[key]})
+        tasks = {}
+        for key, request in requests.items():
+            way = ways.get(key) or partial(self._ask_endpoint, request)
+            tasks[key] = self._flying[key] = asyncio.create_task(self._fetch(key, request, mine[key], way))
+            tasks[key].add_done_callback(partial(self._landed, key))
+        return tasks
+
     async def close(self) -> None:
+        self._draws.close()
         for task in (self._renewing, *self._flying.values()):
             if task is not None:
                 task.cancel()
@@ -154,7 +175,7 @@ class Gateway:
         self._tell(request, "cached", answer.content, usage)
         return JudgeReply(answer.content, usage=usage)
 
-    async def _fetch(self, key: str, request: JudgeRequest, mine: bool) -> JudgeReply:
+    async def _fetch(self, key: str, request: JudgeRequest, mine: bool, way: Fetch) -> JudgeReply:
         """Ask the endpoint, or wait for another gateway that is asking the same."""
         if not mine:
             answer = await self._ledger.wait(key, self._owner)
@@ -162,7 +183,7 @@ class Gateway:
                 return self._cached(request, answer)
         stored = False
         try:
-            reply = await self._ask_endpoint(request)
+            reply = await way()
             if reply.content is not None:
                 await self._storing((key, answer_of(reply.content, self.config.model, reply.usage)))
                 self._calls.stored(reply.usage)
@@ -174,10 +195,30 @@ class Gateway:
 
     async def _ask_endpoint(self, request: JudgeRequest) -> JudgeReply:
         self._totals["calls"] += 1
-        asked = await self._calls.answer(request)
+        return self._reply(request, await self._calls.answer(request))
+
+    async def _ask_together(self, request: JudgeRequest, n: int) -> list[JudgeReply | None]:
+        """As drawn.Together: nothing of a call that is refused, which may be because of `n`."""
+        self._totals["calls"] += 1
+        asked = await self._calls.answer(request, n)
+        if asked.content is None and asked.outcome == HttpKind.REJECTED:
+            return []
+        failed = asked.content is None
+        return [
+            self._reply(request, part) if failed or part.content is not None else None
+            for part in apart(asked, n)[:n]
+        ]
+
+    def _reply(self, request: JudgeRequest, asked: Asked) -> JudgeReply:
         self._totals["missing"] += asked.content is None
         self._tell(request, asked.outcome, asked.content or {}, asked.usage, asked)
-        return JudgeReply(asked.content, asked.missing, asked.usage)
+        return JudgeReply(asked.content, asked.missing, asked.usage, asked.outcome)
+
+    def _say_no_n(self, why: str) -> None:
+        _log.warning(
+            "%s: %s at %s %s: each sample is asked for alone. %s.use_n=false saves the try.",
+            self._section, self.config.model, self.config.address, why, self._section,
+        )  # fmt: skip
 
     async def _store_together(self, answers: list[tuple[str, StoredAnswer]]) -> list[None]:
         warning = await self._ledger.store(self._owner, dict(answers))

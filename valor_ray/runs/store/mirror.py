@@ -38,7 +38,7 @@ _MOST_SMALL, _SMALL = 16, 4 * 2**20
 _AT_ONCE = 16
 _PIECE = 64 * 2**20  # bytes that are read before they are sent, so that what is sent is of one moment
 # Not mirrored: what lives for a start, and what its owners keep in the store by themselves.
-_ANYWHERE = ("lock", "ray_train", "judge_cache", "vlm_cache")
+_ANYWHERE = ("lock", "ray_train", "judge_cache", "vlm_cache", "writer_cache")
 _AT_THE_TOP = ("work", "samples", "published.json")
 
 

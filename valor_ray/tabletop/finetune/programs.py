@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from valor_ray.runs.record_file import read_records, replace_text
 from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, items
 from valor_ray.tabletop.replies.write import gold
 from valor_ray.tabletop.scenes import GROUNDING_LOOKS
+from valor_ray.wiring import policy
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -76,19 +76,19 @@ def greedy_replies(
 
     Raises ConfigError when the file is of other questions, PolicyError.
     """
-    policy = {name: getattr(config.policy, name) for name in _WRITES_WITH}
+    made_by = {name: getattr(config.policy, name) for name in _WRITES_WITH} | {"model": config.policy.writer}
     kept = list(read_records(path))
-    known = {row["query_id"]: row for row in kept if row.get("policy") == policy}
+    known = {row["query_id"]: row for row in kept if row.get("policy") == made_by}
     for question in asked:
         row = known.get(question.query_id)
         if row is not None and row["question"] != question.question:
             raise ConfigError(f"{path} holds replies to other questions. Remove it: it is made anew.")
     todo = [question for question in asked if question.query_id not in known]
     if todo:
-        say(f"{len(todo)} replies of {config.policy.model}, once")
-        texts = asyncio.run(_sampled(config, [question.question for question in todo]))
+        say(f"{len(todo)} replies of {config.policy.writer}, once")
+        texts = asyncio.run(_sampled(config, [question.question for question in todo], path.parent))
         rows = [
-            {"query_id": question.query_id, "question": question.question, "policy": policy, "reply": text}
+            {"query_id": question.query_id, "question": question.question, "policy": made_by, "reply": text}
             for question, text in zip(todo, texts, strict=True)
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,19 +97,13 @@ def greedy_replies(
     return {question.query_id: known[question.query_id]["reply"] for question in asked}
 
 
-async def _sampled(config: Config, asked: Sequence[str]) -> list[str]:
-    from valor_ray.models.vllm.policy import VllmPolicy
-
-    policy = VllmPolicy(config.policy.model_copy(update={"temperature": 0.0}))
+async def _sampled(config: Config, asked: Sequence[str], folder: Path) -> list[str]:
+    greedy = config.policy.model_copy(update={"temperature": 0.0})
     texts = [""] * len(asked)
+    async with policy(config.model_copy(update={"policy": greedy}), folder) as writes:
 
-    async def one(place: int) -> None:
-        texts[place] = (await policy.generate(asked[place]))[0].text
+        async def one(place: int) -> None:
+            texts[place] = (await writes.generate(asked[place], seed=SEED))[0].text
 
-    try:
-        await policy.start()
         await each(range(len(asked)), one, _AT_ONCE)
-    finally:
-        policy.close()
-        gc.collect()  # vLLM's engine is a cycle
     return texts

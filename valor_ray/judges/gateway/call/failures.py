@@ -15,7 +15,7 @@ GO_ON = "What is recorded stays: the same command goes on from there."
 def explain(outcome: HttpOutcome, config: Endpoint, section: str) -> str:
     """One message for a try that gave no usable answer.
 
-    section: of the settings that the endpoint stands in: "judge", "vlm", "judge.others[0]".
+    section: of the settings that the endpoint stands in: "judge", "vlm", "judge.others[0]", "policy.endpoint".
     """
     named = name_of(section)
     where = f"the {named} at {config.address}"
@@ -44,6 +44,11 @@ def explain(outcome: HttpOutcome, config: Endpoint, section: str) -> str:
                 f"the limit ({section}.extra: max_tokens or max_completion_tokens), or have it think less "
                 "(reasoning_effort)."
             )
+        case HttpKind.BROKEN if named == "writer":
+            return (
+                f"The writer {config.model!r} at {config.address} gave no completion: {outcome.text}. Check "
+                f"{section}.base_url: most addresses end in /v1."
+            )
         case HttpKind.BROKEN:
             return (
                 f"The {named} {config.model!r} at {config.address} did not keep to the answer format: {outcome.text}. "
@@ -55,7 +60,7 @@ def explain(outcome: HttpOutcome, config: Endpoint, section: str) -> str:
 
 def name_of(section: str) -> str:
     """What messages call whoever stands in a section of the settings."""
-    return "VLM" if section.startswith("vlm") else "judge"
+    return {"vlm": "VLM", "policy": "writer"}.get(section.partition(".")[0].partition("[")[0], "judge")
 
 
 def _instead(section: str) -> str:
@@ -97,6 +102,8 @@ def _advice(outcome: HttpOutcome, config: Endpoint, section: str) -> str:
             )
         case HttpKind.FAILED:
             return f"it failed. See its log.{said}"
+    if outcome.status == 413 and name_of(section) == "writer":
+        return f"the question is too long for it. Shorten it.{said}"
     if outcome.status == 413:
         pictures = section.partition(".")[0]
         return f"the picture is too large for it. Lower {pictures}.max_side or {pictures}.jpeg_quality.{said}"

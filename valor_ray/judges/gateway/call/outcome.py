@@ -52,3 +52,6 @@ class HttpOutcome:
     completion_tokens: int | None = None
     place: str = ""  # of an answer: where in the reply its text stood, "message.content"
     cut: bool = False  # an answer that ended at the token limit
+    others: tuple[
+        HttpOutcome, ...
+    ] = ()  # further choices, where `n` asked for some; all tokens stand in the first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from valor_ray.judges.gateway.call.complaint import DETAIL, Complaint, complaint, kind_of, plain
@@ -12,7 +13,9 @@ from valor_ray.judges.gateway.call.waiting import retry_after
 from valor_ray.untrusted.decode import DecodeError, Limits, decode
 
 MAX_REPLY = 1 << 20  # bytes of a reply that are read
+EMPTY = "an empty reply"
 _LIMITS = Limits(max_bytes=MAX_REPLY, half_pairs="replace", repeated_names="last")
+_MOST_CHOICES = 256
 _MOST_TOKENS = 10_000_000  # no model takes more: a larger number is none
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 _FILTERED = {
@@ -69,7 +72,21 @@ def _completion(reply: Any, headers: Mapping[str, str]) -> HttpOutcome:
         return HttpOutcome(HttpKind.BROKEN, "a reply that is no chat completion (no JSON object)", 200)
     tokens = _tokens(reply.get("usage"))
     choices = reply.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    first, *further = choices if isinstance(choices, list) and choices else ({},)
+    outcome = _choice(reply, first if isinstance(first, dict) else {}, headers, tokens)
+    others = [choice for choice in further[:_MOST_CHOICES] if isinstance(choice, dict)]
+    if not others:
+        return outcome
+    return replace(outcome, others=tuple(_choice(reply, choice, headers, (None, None)) for choice in others))
+
+
+def _choice(
+    reply: Mapping[str, Any],
+    choice: Mapping[str, Any],
+    headers: Mapping[str, str],
+    tokens: tuple[int | None, int | None],
+) -> HttpOutcome:
+    """One of a completion's; {}: it has none."""
     if choice.get("error") or (reply.get("error") and not choice):
         return _error(complaint(choice if choice.get("error") else reply), 200, headers, tokens)
     finish = {
@@ -99,7 +116,7 @@ def _answer(
     if refusal and (not text or place.split(".")[-1] in _THINKING):
         return HttpOutcome(HttpKind.REFUSED, plain(str(refusal))[:DETAIL], 200, None, *tokens)
     if not text:
-        kind, words = (HttpKind.CUT, "nothing") if cut else (HttpKind.BROKEN, "an empty reply")
+        kind, words = (HttpKind.CUT, "nothing") if cut else (HttpKind.BROKEN, EMPTY)
         return HttpOutcome(kind, words, 200, None, *tokens)
     return HttpOutcome(HttpKind.ANSWERED, text, 200, None, *tokens, place, cut)
 

@@ -94,7 +94,8 @@ class Transport:
         text = outcome.text
         for secret in self._secrets:
             text = text.replace(secret, "…")
-        return outcome if text == outcome.text else replace(outcome, text=text)
+        others = tuple(map(self._without_secrets, outcome.others))
+        return outcome if text == outcome.text and not others else replace(outcome, text=text, others=others)
 
 
 def completions_url(base_url: str) -> str:
