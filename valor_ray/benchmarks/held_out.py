@@ -97,18 +97,10 @@ class HeldOut:
     @asynccontextmanager
     async def _chain(self, policy: Policy, eyes: OpenEyes) -> AsyncIterator[AnswerFn]:
         """Everything that answering needs, and the function that answers with it."""
-        config, part = self._config, self._config.vlm_part
-        async with (
-            judging(config.vlm, vlm_cache(self._folder), part) as vlm,
-            eyes() as seeing,
-            Sandbox(config.sandbox) as sandbox,
-        ):
-            remembering, vqa = _Remembered(seeing, self._seen), VqaJudge(vlm, config.vlm, part)
-            patience_s = config.sandbox.tool_seconds / 2
-            chain = Chain(policy, remembering, remembering, vqa, sandbox, patience_s)
+        async with chain_of(self._config, self._folder, policy, eyes, self._seen) as chain:
 
             async def one(query: Query) -> Kept:
-                picture = images.load(Path(query.image), config.images)
+                picture = images.load(Path(query.image), self._config.images)
                 seed = int(hashlib.sha256(query.query_id.encode()).hexdigest()[:8], 16) % 2**31
                 return await ask(query.question, picture, chain, seed=seed)
 
@@ -125,6 +117,25 @@ class HeldOut:
         if report.unasked > MOST_UNASKED * report.n:
             raise ServiceError(f"{failed}. The same command asks these again.")
         say(f"{failed} and count as wrong")
+
+
+@asynccontextmanager
+async def chain_of(
+    config: Config, folder: Path, policy: Policy, eyes: OpenEyes, seen: dict[Any, Any]
+) -> AsyncIterator[Chain]:
+    """All that answering needs, in this process, for as long as the block lasts.
+
+    folder: of the answers of VQA. seen: what the eyes have seen, kept for further blocks.
+    """
+    part = config.vlm_part
+    async with (
+        judging(config.vlm, vlm_cache(folder), part) as vlm,
+        eyes() as seeing,
+        Sandbox(config.sandbox) as sandbox,
+    ):
+        remembering, vqa = _Remembered(seeing, seen), VqaJudge(vlm, config.vlm, part)
+        patience_s = config.sandbox.tool_seconds / 2
+        yield Chain(policy, remembering, remembering, vqa, sandbox, patience_s)
 
 
 async def _nobody(query: Query) -> Kept:

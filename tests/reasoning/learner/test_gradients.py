@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import checked_step as checked
@@ -66,6 +67,29 @@ def test_micro_batches_by_tokens_have_the_same_loss_and_gradient(
     assert loss < TOLERANCE and gradient < TOLERANCE
     for figure in ("loss", "grad_norm", "kl", "entropy", "clip_share", "ratio_mean", "ratio_max"):
         assert step.record[figure] == pytest.approx(one_step[0].record[figure], rel=TOLERANCE), figure
+
+
+class _Examples(checked.Source):
+    """The same replies as examples: whoever wrote them, each is to become likelier."""
+
+    def rows(self, step: int) -> list[Rollout]:
+        return [replace(row, logprobs=(), advantage=1.0) for row in super().rows(step)]
+
+
+@pytest.mark.parametrize("cut", ["grpo.micro_batch=2", "grpo.micro_batch_tokens=40"])
+def test_rows_without_log_probabilities_are_learnt_by_maximum_likelihood(
+    cut: str, policy: Path, tmp_path: Path
+) -> None:
+    """The gradient is that of -log p a token, each reply's mean, however far the learner is from who wrote them."""
+    (step,) = checked.run_learner(checked.settings(policy, cut), tmp_path / "run", _Examples())
+    by_the_learner = [
+        replace(row, logprobs=tuple(hand.logprobs(LEARNER, row, SETTING.temperature)), advantage=1.0)
+        for row in checked.stale_rows()
+    ]
+    loss, gradient = hand.loss_and_gradient(LEARNER, START, by_the_learner, SETTING)
+    assert step.loss == pytest.approx(loss, rel=TOLERANCE)
+    assert hand.deviation(gradient, step.gradient) < TOLERANCE
+    assert step.record["ratio_max"] == 1 and step.record["clip_share"] == 0
 
 
 def test_record_has_the_figures_by_hand(one_step: tuple[checked.Step, checked.Source]) -> None:

@@ -155,6 +155,30 @@ def test_every_section_of_a_finished_run_has_its_data(tmp_path: Path) -> None:
     assert report["steps"] == 40 and report["by_family"]["count"]["significantly_worse"]
 
 
+def test_controls_stand_on_the_page_and_their_words_cannot_write_html(tmp_path: Path) -> None:
+    assert "valor controls --run" in write_train_page(tmp_path).read_text()
+    row = {
+        "name": f"base, greedy {EVIL}", "control": "base_greedy", "right": 55.16, "right_ci": [50.8, 59.4],
+        "over_base": 12.5, "over_base_ci": [9.1, 15.9], "seen": 70.2, "note": EVIL,
+    }  # fmt: skip
+    (tmp_path / "controls.json").write_text(json.dumps({"rows": [row], "note": f"504 questions {EVIL}"}))
+    page = write_train_page_again(tmp_path).read_text()
+    assert "<script>alert" not in page and "<img" not in page
+    for said in (
+        "right, %",
+        "55.2",
+        "50.8 – 59.4",
+        "over base",
+        "+12.5",
+        "+9.1 … +15.9",
+        "seen wordings",
+        "504 questions",
+    ):
+        assert said in page
+    (tmp_path / "controls.json").write_text('[{"rows": 3}')
+    assert "valor controls --run" in write_train_page_again(tmp_path).read_text()
+
+
 def test_replies_reasons_and_names_cannot_write_html(tmp_path: Path) -> None:
     folder = make_run(tmp_path, steps=2, text=EVIL, questions=12)
     row = {"step": 4, "n": 5, "accuracy": 0.5, "ci": [0, 1], "by_family": {EVIL: {"n": 5, "right": 2}}}

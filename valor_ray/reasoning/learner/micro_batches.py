@@ -27,6 +27,8 @@ def micro_batches(
     `total` rows are filled up with rows whose masks are 0.
     Tensors: prompt_ids, prompt_mask (micro, P), left-padded; completion_ids, completion_mask, old_per_token_logps
     (micro, C), right-padded; advantages, fresh (micro,). What is in a micro-batch does not depend on `world`.
+    Rows without log-probabilities are examples, whoever wrote them: old_per_token_logps is not there then, trl takes
+    every ratio for 1, and an advantage of 1 makes its loss that of maximum likelihood.
     """
     if len(rows) > total or total % (micro * world):
         raise ValueError(
@@ -93,10 +95,11 @@ def _tensors(rows: Sequence[tuple[Rollout, int] | None], pad_id: int) -> dict[st
         prompt_mask[i, width - before :] = 1
         completion_ids[i, :after] = torch.tensor(rollout.token_ids)
         completion_mask[i, :after] = 1
-        behaviour[i, :after] = torch.tensor(rollout.logprobs)
+        if rollout.logprobs:
+            behaviour[i, :after] = torch.tensor(rollout.logprobs)
         advantages[i] = rollout.advantage
         fresh[i] = lag == 0
-    return {
+    made = {
         "prompt_ids": prompt_ids,
         "prompt_mask": prompt_mask,
         "completion_ids": completion_ids,
@@ -105,3 +108,6 @@ def _tensors(rows: Sequence[tuple[Rollout, int] | None], pad_id: int) -> dict[st
         "advantages": advantages,
         "fresh": fresh,
     }
+    if any(row is not None and row[0].token_ids and not row[0].logprobs for row in rows):
+        del made["old_per_token_logps"]
+    return made

@@ -67,14 +67,14 @@ class TokenFigures:
 def token_figures(
     logps: torch.Tensor, entropies: torch.Tensor, batch: Mapping[str, torch.Tensor], clip: float
 ) -> TokenFigures:
-    """Of one micro-batch. logps, entropies: the learner's, (rows, C)."""
+    """Of one micro-batch. logps, entropies: the learner's, (rows, C). Of examples every ratio is 1."""
     import torch
 
     mask = batch["completion_mask"].bool()
     reference = batch.get("ref_per_token_logps")
     if not mask.any():
         return TokenFigures(0, 0.0, 0.0, 0.0, 0.0, None if reference is None else 0.0)
-    log_ratio = logps - batch["old_per_token_logps"]
+    log_ratio = logps - batch.get("old_per_token_logps", logps)
     ratio = torch.exp(log_ratio[mask])
     advantage = batch["advantages"].unsqueeze(1).expand_as(log_ratio)[mask]
     cut = ((ratio < 1 - clip) & (advantage < 0)) | ((ratio > 1 + clip) & (advantage > 0))

@@ -73,13 +73,16 @@ class TrainFolder:
         for folder in (self.samples, self.weights, self.checkpoints.part.parent):
             folder.mkdir(exist_ok=True)
         if self.config.exists():
-            before = saved_settings(self.config, "--run", {"grpo": GrpoConfig, "reward": RewardConfig})
-            changed = changes(_meaning(before), _meaning(config.model_dump(mode="json")))
-            if changed:
-                raise ConfigError(
-                    f"--run {self.path} was started with other settings ({changed}). Give them again, or another --run."
-                )
+            self.check(config)
         save_settings(self.config, config)
+
+    def check(self, config: Config) -> None:
+        """Raises ConfigError naming what differs from the settings that decide what the run in here computes."""
+        before = saved_settings(self.config, "--run", {"grpo": GrpoConfig, "reward": RewardConfig})
+        if changed := changes(_meaning(before), _meaning(config.model_dump(mode="json"))):
+            raise ConfigError(
+                f"--run {self.path} was started with other settings ({changed}). Give them again, or another --run."
+            )
 
     def shards(self, config: Config) -> int:
         """Assignments that each step is split into, as the first start had it (schedule.shards_of).

@@ -49,7 +49,10 @@ class RunningHost(Protocol):
     Each method waits for its own work; `learn` for all steps that are left.
     """
 
-    policy: Policy  # as the service answers, for evaluation
+    @property
+    def policy(self) -> Policy:
+        """As the service answers, for evaluation."""
+        ...
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that uses `policy` to its end."""

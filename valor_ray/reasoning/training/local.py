@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
     from valor_ray.models.vllm.policy import VllmPolicy
     from valor_ray.reasoning.learner.ports import Leave, StepBatch
-    from valor_ray.reasoning.reward import Rewarder
+    from valor_ray.reasoning.reward import Rewarding
     from valor_ray.reasoning.training.buffer import RolloutBuffer
     from valor_ray.reasoning.training.schedule import Assignment
     from valor_ray.wiring import Eyes
@@ -41,12 +41,16 @@ class LocalTrainHost:
     Entering waits for vLLM to start; leaving waits for all of them to end.
     """
 
+    def __init__(self, rewarding: Rewarding | None = None) -> None:
+        """rewarding: rewards that come from elsewhere than the judges of the settings, which are not started then."""
+        self._rewarding = rewarding
+
     @contextlib.contextmanager
     def running(self, config: Config, folder: TrainFolder, say: Callable[[str], None]) -> Iterator[_LocalRun]:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="rollouts", daemon=True)
         thread.start()
-        parts = _parts(config, folder)
+        parts = _parts(config, folder, self._rewarding)
         try:
             say("starting vLLM in this process")
             policy, rewarder = asyncio.run_coroutine_threadsafe(parts.__aenter__(), loop).result()
@@ -61,7 +65,9 @@ class LocalTrainHost:
 
 
 @contextlib.asynccontextmanager
-async def _parts(config: Config, folder: TrainFolder) -> AsyncIterator[tuple[VllmPolicy, Rewarder]]:
+async def _parts(
+    config: Config, folder: TrainFolder, rewarding: Rewarding | None
+) -> AsyncIterator[tuple[VllmPolicy, Rewarding]]:
     from valor_ray.models.vllm.policy import VllmPolicy
     from valor_ray.program.sandbox import Sandbox
     from valor_ray.reasoning.local_rewarder import local_rewarder
@@ -70,6 +76,9 @@ async def _parts(config: Config, folder: TrainFolder) -> AsyncIterator[tuple[Vll
     policy = VllmPolicy(config.policy, config.grpo.lora_rank)
     try:
         await policy.start()
+        if rewarding is not None:
+            yield policy, rewarding
+            return
         async with judging(config.judge, folder.cache) as judge, Sandbox(config.sandbox) as sandbox:
             yield policy, local_rewarder(config.reward, judge, sandbox)
     finally:
@@ -83,7 +92,7 @@ class _LocalRun:
         folder: TrainFolder,
         loop: asyncio.AbstractEventLoop,
         policy: VllmPolicy,
-        rewarder: Rewarder,
+        rewarder: Rewarding,
     ) -> None:
         self.policy = policy
         self._config, self._loop = config, loop

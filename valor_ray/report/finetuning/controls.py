@@ -1,10 +1,14 @@
-"""The control table: the same learner and as many steps on other sets, one row a control.
+"""The control table of a run of either training, one row a control.
 
 controls.json: {"rows": [ROW, …], "note": str}; "rows" may be an object of named rows, the whole file a bare list.
+Of `valor train grounding`:
 ROW = {"name": str, "ap50", "ap50_ci": [low, high],          # on the held-out scenes, points
        "gain", "gain_ci": [low, high],                       # of AP50 over the start weights, paired
        "over_verified", "over_verified_ci": [low, high],     # AP50 less that of the run's own way, paired
        "map", "general_map", "alpha", "pictures", "boxes", "steps", "minutes", "seeds", "note": str}
+Of `valor train reasoning` (shares of right answers, points):
+ROW = {"name": str, "right", "right_ci", "over_base", "over_base_ci", "over_greedy", "over_greedy_ci", "over_trained",
+       "over_trained_ci", "seen", "unseen", "well_formed", "calls", "note": str}
 Any number, short text or list of numbers under another name becomes a column too; NAME_ci is the interval of NAME.
 """
 
@@ -23,6 +27,14 @@ from valor_ray.report.kit.templates import as_text, cut
 
 MOST_ROWS, _MOST_COLUMNS = 40, 14
 _TITLES = {  # in this order, then others
+    "right": "right, %",
+    "over_base": "over base",
+    "over_greedy": "over greedy base",
+    "over_trained": "over trained",
+    "seen": "seen wordings",
+    "unseen": "unseen wordings",
+    "well_formed": "well formed, %",
+    "calls": "judge calls a question",
     "ap50": "AP50",
     "gain": "gain",
     "over_verified": "over verified",
@@ -37,8 +49,8 @@ _TITLES = {  # in this order, then others
     "seeds": "seeds",
     "seed": "seed",
 }
-_CHANGES = {"gain", "over_verified"}
-_POINTS = {"ap50", "map", "general_map", "held_back_ap50"}
+_CHANGES = {"gain", "over_verified", "over_base", "over_greedy", "over_trained"}
+_POINTS = {"ap50", "map", "general_map", "held_back_ap50", "right", "seen", "unseen", "well_formed"}
 _CONSTANT = {"steps", "minutes", "seed", "seeds"}  # said once where all agree
 _NONE = "–"
 _NAMES = ("name", "control")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from valor_ray.report.finetuning.controls import control_table
 from valor_ray.report.kit.curves import NOTHING
 from valor_ray.report.kit.plots import short
 from valor_ray.report.kit.rows import number
@@ -88,6 +89,7 @@ def _write(folder: Path, run: TrainRecords, stopped: str | None) -> Path:
         headline=headline(run, summary),
         tiles=dict(_tiles(summary)),
         families=families(summary),
+        controls=control_table(run.controls),
         panels=list(panels(run, summary)),
         scenes=browsed.scenes,
         oracle=rule_based(folder),

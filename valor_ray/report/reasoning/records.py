@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class TrainRecords:
     last: Marks  # of the last one; empty while there is only one
     config: dict[str, Any]
     queries: int  # that its steps ask
+    controls: dict[str, Any]  # controls.json; empty without
 
 
 def read_train(folder: Path) -> TrainRecords:
@@ -39,6 +41,7 @@ def read_train(folder: Path) -> TrainRecords:
         last=_marks(folder, steps[-1]) if len(steps) > 1 else {},
         config=settings(folder),
         queries=sum(1 for _ in rows_of(folder / "queries.jsonl")),
+        controls=_controls(folder),
     )
 
 
@@ -55,6 +58,15 @@ def settings(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return config if isinstance(config, dict) else {}
+
+
+def _controls(folder: Path) -> dict[str, Any]:
+    """What `valor controls` has written; empty when it cannot be read."""
+    try:
+        held = json.loads((folder / "controls.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _marks(folder: Path, step: int) -> Marks:

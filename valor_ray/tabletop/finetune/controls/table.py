@@ -167,11 +167,11 @@ def _of_part(part: str, low: float, high: float) -> str:
     return f"{part} shows no sure worth here." if high >= 0 else ""
 
 
-def table_text(record: Mapping[str, Any]) -> str:
-    """For a terminal; a gain with its interval."""
-    rows = [["", *(title for title, _, _ in _COLUMNS)]]
+def table_text(record: Mapping[str, Any], columns: Sequence[tuple[str, str, int]] = _COLUMNS) -> str:
+    """For a terminal; a change with its interval. columns: title, key, decimals."""
+    rows = [["", *(title for title, _, _ in columns)]]
     rows += [
-        [row["name"], *(_cell(row, key, digits) for _, key, digits in _COLUMNS)] for row in record["rows"]
+        [row["name"], *(_cell(row, key, digits) for _, key, digits in columns)] for row in record["rows"]
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
@@ -191,7 +191,7 @@ def _cell(row: Mapping[str, Any], key: str, digits: int) -> str:
     value, interval = row.get(key), row.get(f"{key}_ci")
     if value is None:
         return "–"
-    sign = "+" if key in ("gain", "over_verified") else ""
+    sign = "+" if key == "gain" or key.startswith("over_") else ""
     said = f"{value:{sign}.{digits}f}"
     return (
         said if not interval else f"{said} [{interval[0]:{sign}.{digits}f}, {interval[1]:{sign}.{digits}f}]"

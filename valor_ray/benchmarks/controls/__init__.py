@@ -1,0 +1,1 @@
+"""Controls of a run of `valor train reasoning`: what its gain is worth. For evaluation only."""

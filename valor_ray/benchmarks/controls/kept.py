@@ -1,0 +1,80 @@
+"""What was found out about replies, kept on disk: a record a question and reply, whoever wrote the reply."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from valor_ray.errors import ServiceError
+from valor_ray.runs.at_once import each as each_of
+from valor_ray.runs.record_file import RecordFile, cut_torn_line, read_records
+
+MOST_FAILED = 0.01  # share of what is asked that may fail for reasons of its own
+_SAY_EVERY = 500
+
+Found = Callable[
+    [str, str], Awaitable[Mapping[str, Any] | str]
+]  # (query_id, reply) -> a record, or why there is none
+
+
+def reply_key(query_id: str, reply: str) -> str:
+    """16 hex digits."""
+    return hashlib.sha256(json.dumps([query_id, reply]).encode()).hexdigest()[:16]
+
+
+def settings_key(settings: Mapping[str, Any]) -> str:
+    """8 hex digits of settings that decide what is found out."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def known(path: Path) -> dict[str, dict[str, Any]]:
+    """reply_key -> record."""
+    cut_torn_line(path)
+    return {row["key"]: row for row in read_records(path)}
+
+
+async def find_out(
+    path: Path,
+    pairs: Sequence[tuple[str, str]],
+    found: Found,
+    at_once: int,
+    what: str,
+    say: Callable[[str], None],
+) -> None:
+    """Ask about the pairs (query_id, reply) that `path` has nothing of, `at_once` at a time; each is kept as it comes.
+
+    what: they are, for messages. Raises ServiceError when more than MOST_FAILED gave nothing: the same command asks
+    these again; StorageError.
+    """
+    held = known(path)
+    todo = {key: pair for pair in pairs if (key := reply_key(*pair)) not in held}
+    if not todo:
+        return
+    say(f"{len(todo)} {what}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, failed = 0, Counter[str]()
+    with closing(RecordFile(path, keep=True)) as file:
+
+        async def one(item: tuple[str, tuple[str, str]]) -> None:
+            nonlocal done
+            key, pair = item
+            record = await found(*pair)
+            done += 1
+            if isinstance(record, str):
+                failed[record] += 1
+            else:
+                file.append({"key": key, **record})
+            if done % _SAY_EVERY == 0:
+                say(f"{done} of {len(todo)} {what}")
+
+        await each_of(todo.items(), one, at_once)
+    if failed.total() > MOST_FAILED * len(todo):
+        reason = failed.most_common(1)[0][0]
+        raise ServiceError(
+            f"{failed.total()} of {len(todo)} {what} failed ({reason}). The same command asks these again."
+        )
