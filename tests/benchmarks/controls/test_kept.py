@@ -44,3 +44,6 @@ def test_one_in_a_hundred_may_fail(tmp_path: Path) -> None:
     path = tmp_path / "kept.jsonl"
     find(path, [("q", str(n)) for n in range(100)], fails="4")
     assert len(known(path)) == 99
+    assert find(path, [("q", str(n)) for n in range(100)], fails="4") == [
+        ("q", "4")
+    ]  # of all of them, still one

@@ -231,11 +231,11 @@ def in_process(
     run: Path, config: Config, model: Model, monkeypatch: pytest.MonkeyPatch, rewarder: Any = by_token
 ) -> dict[str, Any]:
     @asynccontextmanager
-    async def parts(config: Config, folder: TrainFolder) -> AsyncIterator[Any]:
-        yield model, rewarder
+    async def parts(config: Config, folder: TrainFolder, rewarding: Any) -> AsyncIterator[Any]:
+        yield model, rewarding
 
     monkeypatch.setattr(train_local, "_parts", parts)
-    return train(run, config, QUERIES, LocalTrainHost(), None, say=quiet)
+    return train(run, config, QUERIES, LocalTrainHost(rewarder), None, say=quiet)
 
 
 @pytest.mark.parametrize("lag", [0, 1])

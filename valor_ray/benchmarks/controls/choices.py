@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 OF = 8  # replies that are chosen among
 _AT_ONCE = 96
+_MOST_MISSING = (
+    0.1  # share of the replies that may have no score: a judge may decline, and they come after all others
+)
 Scores = Mapping[str, Mapping[str, Any]]  # reply_key -> {"score": 0..1 or None, "calls", "cost_usd"}
 
 
@@ -69,7 +72,8 @@ async def scored(
                 calls, cost = sum(one.tries for one in used), sum(one.cost_usd for one in used)
                 return {"score": said.value, "calls": calls, "cost_usd": cost}
 
-            await find_out(path, pairs, found, _AT_ONCE, f"replies to be scored by {select.value}", say)
+            what = f"replies to be scored by {select.value}"
+            await find_out(path, pairs, found, _AT_ONCE, what, say, _MOST_MISSING)
         held = known(path)
     return held
 

@@ -45,11 +45,12 @@ async def find_out(
     at_once: int,
     what: str,
     say: Callable[[str], None],
+    most_failed: float = MOST_FAILED,
 ) -> None:
     """Ask about the pairs (query_id, reply) that `path` has nothing of, `at_once` at a time; each is kept as it comes.
 
-    what: they are, for messages. Raises ServiceError when more than MOST_FAILED gave nothing: the same command asks
-    these again; StorageError.
+    what: they are, for messages. Raises ServiceError when a larger share of `pairs` than `most_failed` gave nothing;
+    the same command asks these again, as it does fewer, of which is said why. Raises StorageError.
     """
     held = known(path)
     todo = {key: pair for pair in pairs if (key := reply_key(*pair)) not in held}
@@ -73,8 +74,9 @@ async def find_out(
                 say(f"{done} of {len(todo)} {what}")
 
         await each_of(todo.items(), one, at_once)
-    if failed.total() > MOST_FAILED * len(todo):
-        reason = failed.most_common(1)[0][0]
-        raise ServiceError(
-            f"{failed.total()} of {len(todo)} {what} failed ({reason}). The same command asks these again."
-        )
+    if not failed:
+        return
+    reason = f"{failed.total()} of {len(todo)} {what} failed ({failed.most_common(1)[0][0]})"
+    if failed.total() > most_failed * len({reply_key(*pair) for pair in pairs}):
+        raise ServiceError(f"{reason}. The same command asks these again.")
+    say(reason)
