@@ -72,7 +72,7 @@ class Method:
 
     def check(self, config: Config, api_questions: Path | None = None) -> None:
         """Raises ConfigError for what the settings lack, before anything is started."""
-        if self.writes and getattr(config.policy, "endpoint", None) is None:
+        if self.writes and config.policy.endpoint is None:
             raise ConfigError(
                 f"--method {self.name} needs a writer that follows a prompt, and policy.model is none (the shipped one "
                 "knows the tabletop's questions alone): set policy.endpoint. Without it this method is not measured."
