@@ -16,6 +16,7 @@ ROOMS = (
     "deployments",
     "valor_ray.benchmarks",
     "valor_ray.tabletop",  # the offline world: knows all that is below; law 8 guards who may know it
+    "valor_ray.stopping",
     "valor_ray.asking",
     "valor_ray.selecting",
     "valor_ray.reasoning.planning",
@@ -69,7 +70,7 @@ TRUTH = {
     f"valor_ray.tabletop.{name}"
     for name in (
         *("scenes", "render", "questions", "sample_questions", "replies", "dataset", "gold_check"),
-        *("wordings", "truth_of_programs", "measure_scenes", "mining", "finetune"),
+        *("wordings", "truth_of_programs", "measure_scenes", "measure_stopping", "mining", "finetune"),
     )
 } | {name for name in HOUSE if name.startswith("valor_ray.benchmarks.")}
 # Who imports these can reach everything: they find the commands by name, and a command may evaluate.
@@ -84,6 +85,7 @@ PROTECTED = (
     "valor_ray.answer",
     "valor_ray.asking",
     "valor_ray.selecting",
+    "valor_ray.stopping",
     "valor_ray.tools",
     "valor_ray.images",
     "valor_ray.decoding",

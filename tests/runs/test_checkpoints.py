@@ -15,7 +15,7 @@ def checkpoints(tmp_path: Path) -> FolderCheckpoints:
     return FolderCheckpoints(tmp_path)
 
 
-def keep(checkpoints: FolderCheckpoints, step: int, text: str, newest: int, every: int | None = None) -> None:
+def keep(checkpoints: FolderCheckpoints, step: int, text: str, newest: int, *every: int) -> None:
     written = checkpoints.part / f"checkpoint-{step}"
     written.mkdir(parents=True)
     (written / "model").write_text(text)
@@ -36,7 +36,7 @@ def test_first_and_newest_checkpoints_are_kept(checkpoints: FolderCheckpoints) -
 
 def test_one_in_so_many_steps_stays(checkpoints: FolderCheckpoints) -> None:
     for step in range(2, 14, 2):
-        keep(checkpoints, step, "", newest=1, every=6)
+        keep(checkpoints, step, "", 1, 6)
     assert names(checkpoints) == ["step-000002", "step-000006", "step-000012"]
 
 

@@ -5,10 +5,9 @@ This is evaluation: the only thing that meets their answers. Training gets figur
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from valor_ray import images
 from valor_ray.asking.kept import Kept
 from valor_ray.asking.question import Chain, ask
+from valor_ray.asking.remembered import Remembered
 from valor_ray.benchmarks.data import own, tabletop
 from valor_ray.benchmarks.figures import EvalReport
 from valor_ray.benchmarks.runner import ANSWERS, AnswerFn, evaluate, unanswered
@@ -23,9 +23,9 @@ from valor_ray.errors import ConfigError, ServiceError
 from valor_ray.judges.vqa import VqaJudge
 from valor_ray.ports import Policy
 from valor_ray.program.sandbox import Sandbox
-from valor_ray.records import DepthMap, Detection, Picture, Query
+from valor_ray.records import Query
 from valor_ray.runs.record_file import read_records
-from valor_ray.wiring import Eyes, OpenEyes, judging, vlm_cache
+from valor_ray.wiring import OpenEyes, judging, vlm_cache
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
@@ -56,7 +56,7 @@ class HeldOut:
             except ConfigError as error:
                 raise ConfigError(f"grpo.eval_questions={questions}: {error}") from error
         self.queries, self._truths = own.load(data, questions)
-        self._seen: dict[Any, Any] = {}
+        self.seen: dict[Any, Any] = {}  # what eyes have said, for whoever else looks at these pictures
 
     async def ask(self, policy: Policy, eyes: OpenEyes, step: int, say: Any) -> dict[str, Any]:
         """The evaluation record of version `step`; answers go to folder/step-N.
@@ -97,7 +97,7 @@ class HeldOut:
     @asynccontextmanager
     async def _chain(self, policy: Policy, eyes: OpenEyes) -> AsyncIterator[AnswerFn]:
         """Everything that answering needs, and the function that answers with it."""
-        async with chain_of(self._config, self._folder, policy, eyes, self._seen) as chain:
+        async with chain_of(self._config, self._folder, policy, eyes, self.seen) as chain:
 
             async def one(query: Query) -> Kept:
                 picture = images.load(Path(query.image), self._config.images)
@@ -133,35 +133,10 @@ async def chain_of(
         eyes() as seeing,
         Sandbox(config.sandbox) as sandbox,
     ):
-        remembering, vqa = _Remembered(seeing, seen), VqaJudge(vlm, config.vlm, part)
+        remembering, vqa = Remembered(seeing, seen), VqaJudge(vlm, config.vlm, part)
         patience_s = config.sandbox.tool_seconds / 2
         yield Chain(policy, remembering, remembering, vqa, sandbox, patience_s)
 
 
 async def _nobody(query: Query) -> Kept:
     raise AssertionError(f"{query.query_id} has an answer")  # only a run that has all answers asks nobody
-
-
-class _Remembered:
-    """ports.Detector and ports.Depth that look at a picture once."""
-
-    def __init__(self, eyes: Eyes, seen: dict[Any, Any]) -> None:
-        self._eyes, self._seen = eyes, seen
-        self._looking: dict[Any, asyncio.Lock] = defaultdict(asyncio.Lock)  # questions share pictures
-
-    async def detect(
-        self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
-    ) -> list[Detection]:
-        key = (picture.key, tuple(phrases), box_threshold)
-        async with self._looking[key]:
-            if key not in self._seen:
-                self._seen[key] = await self._eyes.detector.detect(
-                    picture, phrases, box_threshold=box_threshold
-                )
-        return list(self._seen[key])
-
-    async def depth(self, picture: Picture) -> DepthMap:
-        async with self._looking[picture.key]:
-            if picture.key not in self._seen:
-                self._seen[picture.key] = await self._eyes.depth.depth(picture)
-        return self._seen[picture.key]

@@ -1,4 +1,4 @@
-"""Settings of training the policy."""
+"""Settings of training the policy, and of choosing among its checkpoints."""
 
 from __future__ import annotations
 
@@ -144,6 +144,25 @@ class GrpoConfig(Section):
     def learner_seed(self) -> int:
         """`seed` as numpy's and torch's global generators take it: 32 bits."""
         return self.seed % 2**32
+
+
+class StoppingConfig(Section):
+    """Which checkpoint of `valor train reasoning` is to be taken, by signals that need no label. Ours."""
+
+    every: int | None = Field(
+        None,
+        ge=1,
+        description="checkpoints of every so many steps are kept and compared; null = those of grpo.eval_every",
+    )
+    questions: int = Field(96, ge=0, description="questions asked of each of them; 0 = nothing is chosen")
+    queries: str | None = Field(
+        None,
+        description="what is asked, a source as of grpo.queries, kept apart from it; null = the held-out questions, "
+        "without their answers",
+    )
+    samples: int = Field(4, ge=2, description="replies to a question, whose answers may agree")
+    temperature: float = Field(0.7, gt=0, description="of these replies")
+    judged: int = Field(1, ge=0, description="of a question's replies, how many the text heads judge")
 
 
 def learn_on_cpu() -> None:

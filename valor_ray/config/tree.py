@@ -21,7 +21,7 @@ from valor_ray.config.judging import JudgeConfig, Part, RewardConfig, as_judge
 from valor_ray.config.models import DepthConfig, DetectorConfig, PolicyConfig
 from valor_ray.config.section import Section
 from valor_ray.config.service import AnswerConfig, ImageConfig, RayConfig, SandboxConfig, ServerConfig
-from valor_ray.config.training import GrpoConfig
+from valor_ray.config.training import GrpoConfig, StoppingConfig
 from valor_ray.errors import ConfigError
 
 
@@ -36,6 +36,7 @@ class Config(Section):
     sandbox: SandboxConfig = SandboxConfig()
     reward: RewardConfig = RewardConfig()
     grpo: GrpoConfig = GrpoConfig()
+    stopping: StoppingConfig = StoppingConfig()
     grounding: GroundingConfig = GroundingConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     images: ImageConfig = ImageConfig()
@@ -68,6 +69,12 @@ class Config(Section):
         """Whether any part of serving or training has GPUs."""
         parts = (self.policy, self.detector, self.depth, self.grpo, self.finetune)
         return any(part.num_gpus > 0 for part in parts)
+
+    @property
+    def kept_every(self) -> tuple[int, ...]:
+        """Checkpoints of multiples of these steps stay: they are evaluated, or may be chosen."""
+        chosen = self.stopping.every if self.stopping.questions else None
+        return tuple(every for every in (self.grpo.eval_every, chosen) if every is not None)
 
     @classmethod
     def load(cls, profile: str = "local", overrides: Sequence[str] = ()) -> Self:

@@ -22,16 +22,16 @@ METRICS = "metrics.jsonl"  # in a checkpoint: the metrics records of the steps t
 
 @dataclass(frozen=True)
 class Keep:
-    """Which checkpoints stay: the first, the `newest`, one in `every` steps; but no more than fit into `most_bytes`."""
+    """Which checkpoints stay: the first, the `newest`, multiples of `every`; but no more than fit into `most_bytes`."""
 
     newest: int
-    every: int | None = None
+    every: tuple[int, ...] = ()
     most_bytes: float | None = None  # the newest one stays however large it is
 
     def forgotten(self, sizes: Mapping[int, int]) -> list[int]:
         """Of checkpoints (step -> bytes), the steps of those that go."""
         steps = sorted(sizes)
-        gone = [step for step in steps[1 : -self.newest] if self.every is None or step % self.every]
+        gone = [step for step in steps[1 : -self.newest] if all(step % every for every in self.every)]
         left = [step for step in steps if step not in gone]
         while (
             self.most_bytes is not None

@@ -134,7 +134,10 @@ class Engine:
     def _step(self, work: TrainWork, step: int) -> None:
         work.step_done(metrics(step))
         if step % EVERY == 0:
-            work.folder.checkpoints.checkpoint(step).mkdir()
+            made = work.folder.checkpoints.checkpoint(step)
+            made.mkdir()
+            for name in ("model.safetensors", "config.json", "trainer_state.json", "optimizer.pt"):
+                (made / name).write_text(f"{name} {step}")
 
 
 class Evaluation:
@@ -154,6 +157,36 @@ class Evaluation:
         }  # fmt: skip
 
 
+class Signals:
+    """choice.StopSignals with made-up figures; the version `best` is to be taken; may die at one."""
+
+    asked = "these"
+
+    def __init__(self, log: list[str], best: int, dies_at: int | None = None) -> None:
+        self.log, self.best, self.dies_at = log, best, dies_at
+
+    async def measure(self, sampler: Any, eyes: Any, steps: Any, carry: Any, record: Any, say: Any) -> None:
+        assert sampler == "the policy" and eyes() == "the eyes of the host"
+        for step in steps:
+            carry(step)
+            self.log.append(f"signals {step}")
+            if step == self.dies_at:
+                raise Killed
+            record({"step": step, "asked": self.asked})
+
+    def choose(self, records: Any, kl: Any, alarm: str) -> dict[str, Any]:
+        self.log.append(f"choose among {[row['step'] for row in records]}")
+        signals = [{"step": row["step"], "kl": kl[row["step"]]} for row in records]
+        return {
+            "step": self.best,
+            "why": "so",
+            "score": 0.5,
+            "by": ["agreement"],
+            "over_last": {},
+            "signals": signals,
+        }
+
+
 def start(
     run: Path,
     *overrides: str,
@@ -161,6 +194,8 @@ def start(
     evaluate: bool = True,
     dies_at: int | None = None,
     learner: bool = True,
+    best: int | None = None,
+    signals_die_at: int | None = None,
     **host: Any,
 ) -> tuple[dict[str, Any] | None, Engine]:
     """One start of a run: its report (None when it was killed) and the host that it had."""
@@ -174,6 +209,7 @@ def start(
             Evaluation(made.log, dies_at) if evaluate else None,
             say=([] if said is None else said).append,
             learner=learner,
+            signals=None if best is None else Signals(made.log, best, signals_die_at),
         )
     except Killed:
         return None, made
@@ -423,6 +459,48 @@ def test_checkpoints_on_the_way_are_asked_when_training_is_over(tmp_path: Path) 
         "start", "evaluate 0", "learn",
         "carry 2", "evaluate 2", "carry 4", "evaluate 4", "carry 6", "evaluate 6", "end",
     ]  # fmt: skip
+
+
+def test_the_checkpoint_to_take_is_chosen_before_the_truth_is_asked(tmp_path: Path) -> None:
+    report, host = start(tmp_path, "grpo.eval_every=2", "stopping.every=4", best=4)
+    assert host.log == [
+        "start", "signals 0", "evaluate 0", "learn", "carry 2", "signals 2", "carry 4", "signals 4", "carry 6",
+        "signals 6", "choose among [0, 2, 4, 6]",
+        "carry 2", "evaluate 2", "carry 4", "evaluate 4", "carry 6", "evaluate 6", "end",
+    ]  # fmt: skip
+    assert report is not None and (report["take"]["step"], report["take"]["weights"]) == (4, "chosen")
+    assert [row["kl"] for row in report["take"]["signals"]] == [None, 0.0125, 0.0125, 0.0125]
+    files = {path.name: path.read_text() for path in (tmp_path / "chosen").iterdir()}
+    assert files == {
+        "model.safetensors": "model.safetensors 4",
+        "config.json": "config.json 4",
+        "step": "4\n",
+    }
+    assert "Which checkpoint to take" in (tmp_path / "report.html").read_text()
+
+
+def test_a_choice_that_was_killed_goes_on_and_one_that_is_made_is_not_made_again(tmp_path: Path) -> None:
+    settled = ("stopping.every=2", "grpo.eval_questions=0")
+    assert start(tmp_path, *settled, evaluate=False, best=2, signals_die_at=4)[0] is None
+    _, host = start(tmp_path, *settled, evaluate=False, best=2)
+    assert host.log == [
+        "start",
+        "carry 4",
+        "signals 4",
+        "carry 6",
+        "signals 6",
+        "choose among [0, 2, 4, 6]",
+        "end",
+    ]
+    report, host = start(tmp_path, *settled, evaluate=False, best=2)
+    assert host.log == [] and report is not None and report["take"]["step"] == 2
+
+
+def test_a_run_that_stops_before_its_end_has_a_checkpoint_to_take(tmp_path: Path) -> None:
+    report, host = start(tmp_path, "stopping.every=2", best=0, stop_at=3)
+    assert host.log[-4:] == ["carry 2", "signals 2", "choose among [0, 2]", "end"]
+    assert report is not None and report["stopped"] and report["take"]["weights"] is None
+    assert not (tmp_path / "chosen").exists()
 
 
 def test_a_run_of_adapters_is_measured_by_those_and_says_what_is_slow_for_them(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from valor_ray.benchmarks.held_out import HeldOut
     from valor_ray.config.tree import Config
     from valor_ray.records import Query
+    from valor_ray.stopping.held_back import HeldBackQuestions
 
 DATA = "data"  # in the run folder: rendered scenes
 _APART = ("checkpoints", "weights")  # at a URL the learner brings them there, from whatever machine it is on
 EVALUATION = "evaluation"  # in the run folder: held-out questions and their answers
+SIGNALS = (
+    "signals"  # in the run folder: what the versions reply to questions kept apart, for the choice of one
+)
 HELP = "Improve the policy by GRPO on judged rewards, without labels."
 EPILOG = f"""\
 examples:
@@ -42,7 +46,8 @@ examples:
   valor train reasoning --run runs/short --set grpo.steps=10 --set grpo.max_lag=0
   valor train reasoning --run runs/again --replay runs/first            the learner alone, on recorded rollouts
   ray job submit -- python -m jobs.train_reasoning --run /shared/run    on a cluster, with the same options
-  valor serve --set policy.model=runs/first/weights/step-000080         use what was trained
+  valor serve --set policy.model=runs/first/chosen                      use the checkpoint that was chosen
+  valor serve --set policy.model=runs/first/weights/step-000080         or the last one
 
 SOURCE is a file of rows (query_id, question, image: JSON, CSV, parquet, Arrow, packed or not), a folder, or
 hf:OWNER/NAME (docs/design/queries.md has all names that are known); without it tabletop scenes are rendered:
@@ -54,7 +59,8 @@ Without it tabletop questions are asked, whatever is trained on; none at all: --
 
 RUN gets config.yaml, rollouts.jsonl (every reply once, with its rewards and reasons), metrics.jsonl, tensorboard/,
 evaluation.jsonl (held-out questions before and after), weights/ (the newest, Hugging Face format, to be used),
-checkpoints/ (to go on from), report.html.
+checkpoints/ (to go on from), signals.jsonl and chosen/ (the checkpoint to take, by signals that need no label:
+`valor doctor --settings stopping`), report.html.
 Stop it anywhere; the same command goes on: nothing recorded is sampled or judged again.
 
 {JUDGE_FILE}
@@ -150,13 +156,16 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
         if config.grpo.eval_questions and not args.rollouts_only:
             held_out = _held_out(args, config)
         _check_apart(queries, held_out, config)
+        signals = _signals(args, config, queries, held_out)
     if args.in_process:
         host: Any = LocalTrainHost()
     else:
         from deployments.reasoning import RayTrainHost
 
-        host = RayTrainHost(evaluated=held_out is not None, learns=not args.rollouts_only)
-    return train(args.folder, config, queries, host, held_out, say=_say, learner=not args.rollouts_only)
+        looks = held_out is not None or signals is not None
+        host = RayTrainHost(evaluated=looks, learns=not args.rollouts_only)
+    learner = not args.rollouts_only
+    return train(args.folder, config, queries, host, held_out, say=_say, learner=learner, signals=signals)
 
 
 def _rule_based(config: Config) -> bool:
@@ -222,6 +231,30 @@ def _held_out(args: Namespace, config: Config) -> HeldOut:
         raise ConfigError(f"--eval-data {error}") from error
 
 
+def _signals(
+    args: Namespace, config: Config, queries: Sequence[Query], held_out: HeldOut | None
+) -> HeldBackQuestions | None:
+    """What the checkpoints are compared by; None where nothing is to be chosen, or there are no questions for it."""
+    from valor_ray.queries.apart import check_apart
+    from valor_ray.queries.read import read_queries
+    from valor_ray.stopping.held_back import HeldBackQuestions
+
+    if not config.stopping.questions or args.rollouts_only:
+        return None
+    folder = args.folder / SIGNALS
+    if config.stopping.queries is not None:
+        pictures = folder / "pictures"
+        asked = read_queries(config.stopping.queries, say=_say, setting="stopping.queries", pictures=pictures)
+        check_apart(queries, [(query.query_id, query.question, query.image) for query in asked])
+        return HeldBackQuestions(config, folder, asked)
+    if held_out is None:
+        _say(
+            "no checkpoint will be chosen: without held-out questions that needs stopping.queries (no answers)"
+        )
+        return None
+    return HeldBackQuestions(config, folder, held_out.queries, held_out.seen)
+
+
 def _check_apart(queries: Sequence[Query], held_out: HeldOut | None, config: Config) -> None:
     """Raises ConfigError when a training query is an evaluation question, or an example of the prompts."""
     from valor_ray.benchmarks.reserved import check_reserved
@@ -249,16 +282,24 @@ def _show(report: dict[str, Any], args: Namespace) -> None:
         show(f"   gain {report['gain']:+.3f} [{low:+.3f}, {high:+.3f}]", end="")
     if report.get("cut"):
         show(f"\ncut at the limit {report['cut']:.1%} of the replies (grpo.max_tokens)", end="")
+    if take := report.get("take"):
+        show(f"\ntake step {take['step']}: {take['why']}", end="")
     show(f"\npage: {shown(args.folder.resolve())}/report.html")
     if report.get("stopped"):
         show(f"stopped: {report['stopped']}")
     if url_of(args.folder) is not None:
         show(f"weights: {shown(args.folder)}/weights, Hugging Face format")
-    elif (weights := newest_weights(args.folder)) is not None:
+    elif (weights := _to_use(args.folder, report) or newest_weights(args.folder)) is not None:
         own = [word for word in args.overrides if word.startswith("policy.") and "policy.model=" not in word]
         words = ["" if args.profile == "local" else f" --profile {shlex.quote(args.profile)}"]
         words += [f" --set {shlex.quote(word)}" for word in (*own, f"policy.model={weights.resolve()}")]
         show(f"use it: valor serve{''.join(words)}   (the same with valor eval)")
+
+
+def _to_use(folder: Path, report: Mapping[str, Any]) -> Path | None:
+    """The chosen weights; None where none are, or the start policy is."""
+    weights = (report.get("take") or {}).get("weights")
+    return folder / weights if weights else None
 
 
 def _say(line: str) -> None:

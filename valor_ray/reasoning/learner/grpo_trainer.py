@@ -347,12 +347,12 @@ class ValorGrpoTrainer(GRPOTrainer):
             return
         step, grpo = int(written.name.rpartition("-")[2]), self._config.grpo
         most = None if grpo.keep_gib is None else grpo.keep_gib * 2**30
-        self._checkpoints.keep(written, step, Keep(grpo.keep_checkpoints, grpo.eval_every, most))
+        self._checkpoints.keep(written, step, Keep(grpo.keep_checkpoints, self._config.kept_every, most))
         self._source.checkpointed(step)
 
     def _is_evaluated(self, step: int) -> bool:
-        every = self._config.grpo.eval_every
-        return step == self.args.max_steps or (every is not None and step % every == 0)
+        """Or may be chosen."""
+        return step == self.args.max_steps or any(step % every == 0 for every in self._config.kept_every)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """HF's hook for the weights of a checkpoint. With grpo.fsdp they come with the optimizer, in parts."""

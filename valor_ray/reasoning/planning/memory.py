@@ -199,8 +199,9 @@ def checkpoint_bytes(shape: Shape, config: Config) -> int:
 def disk_bytes(shape: Shape, config: Config, steps: int) -> int:
     """Most that the run folder takes: checkpoints that stay, one in work, publications, exports, rollouts."""
     grpo = config.grpo
-    evaluated = 1 + (0 if grpo.eval_every is None else steps // grpo.eval_every)
-    kept = grpo.keep_checkpoints + 3 + (0 if grpo.eval_every is None else steps // grpo.eval_every)
+    compared = len({step for every in config.kept_every for step in range(every, steps + 1, every)})
+    evaluated = 1 + compared
+    kept = grpo.keep_checkpoints + 3 + compared
     made = 2 + steps // grpo.save_every
     apart = grpo.fsdp or grpo.lora_rank is not None or grpo.ema  # checkpoints do not hold what is evaluated
     exports = evaluated * _EXPORT * shape.parameters if apart else 0

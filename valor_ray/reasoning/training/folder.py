@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -53,6 +54,10 @@ class TrainFolder:
         self.metrics = path / "metrics.jsonl"  # a line a step
         self.evaluation = path / "evaluation.jsonl"
         self.audit = path / "audit.jsonl"
+        self.signals = path / "signals.jsonl"  # a line a version: what its replies are worth, without labels
+        self.signals_work = path / "signals"  # their replies, and what judges said of these
+        self.take = path / "take.json"  # the version to take by these
+        self.chosen = path / "chosen"  # its model
         self.weights = path / "weights"
         self.checkpoints = checkpoints_at(path / "checkpoints")
         self.cache = path / "judge_cache"
@@ -112,8 +117,11 @@ class TrainFolder:
         """Bring the records to where a checkpoint of `step` can go on: later metrics are made again."""
         cut_torn_line(self.rollouts)
         known = self._cut_torn_assignment()
-        for path in (self.metrics, self.evaluation):
+        for path in (self.metrics, self.evaluation, self.signals):
             keep_records(path, lambda record: bool(record["step"] <= step))
+        for later in self.signals_work.glob("step-*"):
+            if int(later.name.removeprefix("step-")) > step:
+                shutil.rmtree(later)
         keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
         samples_at(self.samples).forget_all({assignment_name(*assignment) for assignment in known})
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from valor_ray.ports import Policy
+from valor_ray.ports import Policy, Sampler
 from valor_ray.reasoning.reward import Rewarding
 from valor_ray.reasoning.training.buffer import RolloutBuffer
 from valor_ray.reasoning.training.rollout import KeptSamples, RolloutResult, roll_out
@@ -16,7 +16,6 @@ from valor_ray.records import Sampling
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
-    from valor_ray.ports import Sampler
     from valor_ray.reasoning.learner.learn import LearnerEnd
     from valor_ray.reasoning.training.folder import TrainFolder
     from valor_ray.reasoning.training.schedule import Assignment
@@ -42,6 +41,10 @@ class TrainWork:
     learner: bool = True  # False: rollouts only
 
 
+class SampledPolicy(Policy, Sampler, Protocol):
+    """Both ways to ask the engines of a run."""
+
+
 class RunningHost(Protocol):
     """A host whose parts are up: policy replicas, judge and sandbox answer.
 
@@ -50,8 +53,8 @@ class RunningHost(Protocol):
     """
 
     @property
-    def policy(self) -> Policy:
-        """As the service answers, for evaluation."""
+    def policy(self) -> SampledPolicy:
+        """As the service answers, for evaluation; in batches, for the choice of a checkpoint."""
         ...
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:

@@ -1,6 +1,6 @@
 """`valor train reasoning` from queries to report; what carries the work (Ray, or this process) is a TrainHost.
 
-    train: go back to the newest checkpoint ─► evaluate version 0 ─► host.learn: the steps ─► evaluate the last ─► page
+    train: go back to the newest checkpoint ─► evaluate version 0 ─► host.learn: the steps ─► choose, evaluate ─► page
 
 Step s makes version s of the policy out of version s - 1. Who does what, in which process, and what it waits for:
 
@@ -41,6 +41,7 @@ from valor_ray.models.vllm.prompting import check_fitting
 from valor_ray.ports import Policy
 from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, check_transfer, learn, say_slow
 from valor_ray.reasoning.learner.models import start_model
+from valor_ray.reasoning.training.choice import Choice, StopSignals
 from valor_ray.reasoning.training.cut_replies import CutReplies
 from valor_ray.reasoning.training.folder import Recorder, TrainFolder
 from valor_ray.reasoning.training.host import RunningHost, TrainHost, TrainWork
@@ -76,11 +77,13 @@ def train(
     *,
     say: Say,
     learner: bool = True,
+    signals: StopSignals | None = None,
 ) -> dict[str, Any]:
     """Train until all steps are made, going on where the folder stands; returns the report.
 
     Called by the command, in the driver; waits for all that the picture above shows, and is what a kill cuts short.
-    evaluation: asked before the first and after the last step. learner: False takes rollouts only.
+    evaluation: asked before the first and after the last step. learner: False takes rollouts only. signals: by which a
+    checkpoint is chosen without labels; None: none is.
     Raises ConfigError for what the user must change, JudgeError, PolicyError, ServiceError, StorageError.
     """
     check_shape(config.grpo)
@@ -98,7 +101,7 @@ def train(
         folder.prepare(config)
         folder.keep_queries(queries)
         plan = list(assignments(queries, config.grpo, folder.shards(config), config.reward.audit_every))
-        state = _State(folder, config, steps, say)
+        state = _State(folder, config, steps, say, signals if learner else None)
         state.go_back(learner)
         if learner:
             say_slow(config.grpo, say)
@@ -130,7 +133,10 @@ def replay(run: Path, config: Config, source: Replay, *, say: Say) -> dict[str, 
 class _State:
     """One start of a run, whose folder is locked: what is done already, what is to do."""
 
-    def __init__(self, folder: TrainFolder, config: Config, steps: int, say: Say) -> None:
+    def __init__(
+        self, folder: TrainFolder, config: Config, steps: int, say: Say, signals: StopSignals | None = None
+    ) -> None:
+        self.choice = Choice(folder, config, signals, say)
         self.folder, self.config, self.steps, self.say = folder, config, steps, say
         self.done = 0  # updates that the newest checkpoint holds
         self.recorded: list[RolloutResult] = []  # of steps that the learner has yet to make
@@ -176,17 +182,25 @@ class _State:
         ]
 
     def finished(self, evaluation: Evaluation | None) -> bool:
-        return self.done >= self.steps and (evaluation is None or self.evaluated(self.steps))
+        asked = evaluation is None or self.evaluated(self.steps)
+        return self.done >= self.steps and asked and not self.choice.missing(self.steps)
 
     def work(
         self, running: RunningHost, todo: Sequence[Assignment], evaluation: Evaluation | None, learner: bool
     ) -> LearnerEnd | None:
-        """Evaluate, learn, evaluate: of these what no earlier start has done."""
+        """Evaluate, learn, choose, evaluate: of these what no earlier start has done.
+
+        The choice is made before the weights that it is among are asked for the truth.
+        """
         if learner and self.done == 0:
+            self.choice.measure_start(running)
             self._evaluate(running, evaluation, 0)
         end: LearnerEnd | None = None
         if todo or (learner and self.done < self.steps):
             end = self._learn(running, todo, learner)
+        if learner:
+            self.choice.measure(running, self.folder.checkpoints.newest(), self._carried)
+            self.choice.write()
         if learner and (end is None or end.stopped is None):
             for step in self._measured():
                 self._evaluate(running, evaluation, step)

@@ -20,6 +20,7 @@ from valor_ray.report.reasoning.panels import panels
 from valor_ray.report.reasoning.records import TrainRecords, read_train
 from valor_ray.report.reasoning.rollouts import browse
 from valor_ray.report.reasoning.summary import summarise
+from valor_ray.report.reasoning.take import TITLES, versions
 from valor_ray.runs.record_file import replace_text
 
 PAGE, REPORT = "report.html", "report.json"  # in the run folder
@@ -91,9 +92,11 @@ def _write(folder: Path, run: TrainRecords, stopped: str | None) -> Path:
         families=families(summary),
         controls=control_table(run.controls),
         panels=list(panels(run, summary)),
+        versions=list(versions(summary["take"])),
         scenes=browsed.scenes,
         oracle=rule_based(folder),
         parts={name: [card(row) for row in rows] for name, rows in browsed.parts.items() if rows},
+        version_titles=TITLES,
         nothing=NOTHING,
     )
     replace_text(folder / REPORT, json.dumps(summary, indent=1) + "\n")

@@ -12,6 +12,7 @@ import yaml
 
 from valor_ray.report.kit.rows import by_step, number, rows_of
 
+SIGNALS = ("score", "agreement", "scenes", "text", "reward", "well_formed", "answered", "kl")
 Marks = dict[str, tuple[str, bool]]  # query_id -> family, whether the answer was right
 
 
@@ -27,6 +28,9 @@ class TrainRecords:
     config: dict[str, Any]
     queries: int  # that its steps ask
     controls: dict[str, Any]  # controls.json; empty without
+    take: dict[str, Any] | None = (
+        None  # the version to take, chosen without labels (take.json); None: none is
+    )
 
 
 def read_train(folder: Path) -> TrainRecords:
@@ -42,6 +46,7 @@ def read_train(folder: Path) -> TrainRecords:
         config=settings(folder),
         queries=sum(1 for _ in rows_of(folder / "queries.jsonl")),
         controls=_controls(folder),
+        take=_take(folder),
     )
 
 
@@ -67,6 +72,23 @@ def _controls(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return held if isinstance(held, dict) else {}
+
+
+def _take(folder: Path) -> dict[str, Any] | None:
+    """Whole, or none: a choice without its reasons is none."""
+    try:
+        take = json.loads((folder / "take.json").read_text(encoding="utf-8"))
+        table = [
+            {"step": int(row["step"]), **{name: number(row, name) for name in SIGNALS}}
+            for row in take["signals"]
+        ]
+        return {
+            "step": int(take["step"]), "why": str(take["why"]), "score": number(take, "score"),
+            "by": [str(name) for name in take["by"]], "over_last": take["over_last"],
+            "weights": take["weights"] if isinstance(take["weights"], str) else None, "signals": table,
+        }  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _marks(folder: Path, step: int) -> Marks:

@@ -54,6 +54,7 @@ def summarise(run: TrainRecords, browsed: Browsed) -> dict[str, Any]:
         "by_family": _families(run),
         "judge_truth": _judge_truth(run),
         "audit": browsed.audit,
+        "take": run.take,
     }
     if summary["well_formed"] is None:
         summary["well_formed"] = _mean(steps[-_ENDS:], "well_formed")
