@@ -43,6 +43,12 @@ def test_a_run_at_its_end(run: Path) -> None:
     weights = source.weights()
     assert weights[BASE].model == "tabletop:policy"
     assert weights[TRAINED].model == str(run / "checkpoints" / "step-000004")
+    for name in ("chosen", "checkpoints/step-000004"):
+        (run / name).mkdir(exist_ok=True)
+        (run / name / "config.json").write_text("{}")
+    assert "chosen" not in source.weights()  # the last ones
+    (run / "chosen" / "config.json").write_text('{"other": 1}')
+    assert source.weights()["chosen"].model == str(run / "chosen")
     alone = source.alone
     assert (alone.grpo.steps, alone.grpo.workers, alone.grpo.trackers) == (4, 1, ())
     assert alone.reward.audit_every == 0

@@ -24,7 +24,7 @@ from valor_ray.benchmarks.controls.ceiling import gold_replies
 from valor_ray.benchmarks.controls.choices import OF, Scores, calls_a_question, scored, taken
 from valor_ray.benchmarks.controls.kept import reply_key
 from valor_ray.benchmarks.controls.replies import Replies, Wanted, sampled
-from valor_ray.benchmarks.controls.source import BASE, TRAINED, Source, Weights
+from valor_ray.benchmarks.controls.source import BASE, CHOSEN, TRAINED, Source, Weights
 from valor_ray.benchmarks.controls.table import COLUMNS, Asked, Row, by_look, parts, table_record
 from valor_ray.benchmarks.results.row import Sample
 from valor_ray.errors import ConfigError
@@ -43,6 +43,7 @@ _TEMPERATURE = 0.7  # the paper's, where the run's policy is greedy
 _TITLES = {
     BASE: "base",
     TRAINED: "trained",
+    CHOSEN: "chosen without labels",
     fine_tuning.NAME: "fine-tuned on full reward",
     random_rewards.NAME: "random rewards",
 }

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Say = Callable[[str], None]
 
-BASE, TRAINED = "base", "trained"
+BASE, TRAINED, CHOSEN = "base", "trained", "chosen"
 EVALUATION = "evaluation"  # in the run folder, as `valor train reasoning` makes it
 _FILES = (
     ".safetensors",
@@ -138,13 +138,20 @@ class Source:
         return held if isinstance(held, Mapping) else {}
 
     def weights(self) -> dict[str, Weights]:
-        """The policy that training began with, and the last one that it made. Raises ConfigError: adapters alone."""
+        """The policy that training began with, the last one, and the one that the run names, where it is another.
+
+        Raises ConfigError: adapters alone.
+        """
         last = self.folder.checkpoints.policy_weights(self.steps)
         if read_adapters(last) is not None:
             raise ConfigError(
                 f"{last} holds adapters alone, of a run that ended before its last step: nothing whole to measure."
             )
-        return {BASE: Weights(BASE, self.config.policy.model), TRAINED: Weights(TRAINED, str(last))}
+        made = {BASE: Weights(BASE, self.config.policy.model), TRAINED: Weights(TRAINED, str(last))}
+        chosen = Weights(CHOSEN, str(self.path / "chosen"))
+        if (self.path / "chosen" / "config.json").exists() and chosen.digest != made[TRAINED].digest:
+            made[CHOSEN] = chosen
+        return made
 
     @cached_property
     def spent(self) -> Spent:
@@ -172,11 +179,12 @@ class Source:
 
     @property
     def alone(self) -> Config:
-        """The settings of a training in this process, which no tracker, audit or evaluation follows."""
+        """The settings of a training in this process, which no tracker, audit, choice or evaluation follows."""
         off = {"workers": 1, "trackers": (), "wandb_project": None, "eval_questions": 0, "eval_every": None}
         return self.config.model_copy(
             update={
                 "grpo": self.config.grpo.model_copy(update={"steps": self.steps, **off}),
                 "reward": self.config.reward.model_copy(update={"audit_every": 0}),
+                "stopping": self.config.stopping.model_copy(update={"questions": 0}),
             }
         )
