@@ -37,7 +37,7 @@ def test_replies_are_asked_for_once_and_only_those_that_lack(
 ) -> None:
     sampled: list[list[str]] = []
 
-    async def policy(config: Any, asked: list[str]) -> list[str]:
+    async def policy(config: Any, asked: list[str], folder: Path) -> list[str]:
         sampled.append(asked)
         return [f"reply to {each}" for each in asked]
 
@@ -57,7 +57,7 @@ def test_replies_of_another_policy_or_prompt_are_asked_for_and_kept_beside(
 ) -> None:
     sampled: list[str] = []
 
-    async def policy(config: Config, asked: list[str]) -> list[str]:
+    async def policy(config: Config, asked: list[str], folder: Path) -> list[str]:
         sampled.append(f"{config.policy.model} {config.policy.prompt}")
         return [sampled[-1] for _ in asked]
 
