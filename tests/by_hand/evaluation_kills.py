@@ -1,4 +1,9 @@
-"""`valor eval` on a real Ray: kill -9 of driver, then worker, then policy; every question once, none lost."""
+"""By hand: `valor eval` on a real Ray: kill -9 of driver, then worker, then policy; every question once, none lost.
+
+    python -m pytest -m slow tests/by_hand/evaluation_kills.py
+
+About three minutes.
+"""
 
 import json
 import os
