@@ -102,7 +102,8 @@ def test_held_out_questions_get_the_same_answers_on_ray_as_in_one_process(tmp_pa
     asked = {}
     for name, options in (("ray", ()), ("near", ("--in-process",))):
         folder = tmp_path / name
-        settings = ["grpo.steps=1", "grpo.eval_questions=24"]  # of the offline judge, which can do VQA
+        # of the offline judge, which can do VQA
+        settings = ["grpo.steps=1", "grpo.eval_questions=24", "stopping.questions=0"]
         run = runs.Run(folder, settings, *options)
         run.finish()
         assert [record["step"] for record in runs.records(folder / "evaluation.jsonl")] == [0, 1]
