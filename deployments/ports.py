@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from deployments.failures import ours_as_raised
 from valor_ray.config.judging import Part
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
+from valor_ray.ports import Turn
 from valor_ray.records import DepthMap, Detection, JudgeReply, JudgeRequest, Picture, Reply, Sampling
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between asking replicas that cannot be reached
@@ -26,8 +27,12 @@ class RemotePolicy:
         """patient: `generate` waits minutes for a replica that is being replaced, as a job may and a user may not."""
         self._handle, self._ask = handle, _persistent if patient else _once
 
-    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
-        return await self._ask("policy", lambda: self._handle.generate.remote(question, n, seed), PolicyError)
+    async def generate(
+        self, question: str, *, n: int = 1, seed: int | None = None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
+        return await self._ask(
+            "policy", lambda: self._handle.generate.remote(question, n, seed, tuple(turns)), PolicyError
+        )
 
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling

@@ -36,6 +36,7 @@ ROOMS = (
     "valor_ray.wiring",
     "valor_ray.doctor",
     "valor_ray.answer",
+    "valor_ray.repairs",
     "valor_ray.writers",
     "valor_ray.judges.boxes",
     "valor_ray.judges",
@@ -83,6 +84,7 @@ DOORS = {
 # The rooms that work without labels: answering, rewards, GRPO, and what carries them.
 PROTECTED = (
     "valor_ray.answer",
+    "valor_ray.repairs",
     "valor_ray.asking",
     "valor_ray.selecting",
     "valor_ray.stopping",

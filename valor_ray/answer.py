@@ -13,6 +13,7 @@ from valor_ray.errors import QuestionError
 from valor_ray.ports import Policy
 from valor_ray.program.parse import parse_reply
 from valor_ray.records import Answer, ParsedReply, Picture, ProgramResult, ProgramStatus, Reply, ToolCall
+from valor_ray.repairs import NONE, Repairs, Tried, repaired
 from valor_ray.tools import ToolHost
 
 MALFORMED = "malformed"  # Answer.status of a reply without exactly one plan and one answer block
@@ -57,26 +58,38 @@ async def answer(
     tools: ToolHost,
     *,
     seed: int | None = None,
+    repairs: Repairs = NONE,
 ) -> Answer:
-    """Sample one reply, parse it, run its program with live tools.
+    """Sample one reply, parse it, run its program with live tools; as often as `repairs` allows, anew where it failed.
 
     A malformed reply runs nothing. What goes wrong in reply or program stands in `Answer.error`: it is a result, not
     an exception. Raises PolicyError when there is no reply at all.
     """
     start = time.monotonic()
+
+    async def run(reply: Reply) -> Tried:
+        return await tried(reply, picture, sandbox, tools, start)
+
     reply = (await policy.generate(question, n=1, seed=seed))[0]
-    return await answer_of(reply, picture, sandbox, tools, start)
+    return await repaired(await run(reply), question, policy, run, repairs, seed)
 
 
 async def answer_of(
     reply: Reply, picture: Picture, sandbox: ProgramRunner, tools: ToolHost, start: float
 ) -> Answer:
     """What a reply's program answers. start: time.monotonic() from which on its seconds count."""
+    return (await tried(reply, picture, sandbox, tools, start)).answer
+
+
+async def tried(
+    reply: Reply, picture: Picture, sandbox: ProgramRunner, tools: ToolHost, start: float
+) -> Tried:
+    """`answer_of`, with what its writer can be told."""
     parsed = parse_reply(reply.text)
     if reply.nothing or not parsed.well_formed:
-        return _malformed(reply, parsed, time.monotonic() - start)
+        return Tried(_malformed(reply, parsed, time.monotonic() - start), _wrong(reply, parsed))
     result = await sandbox.run(parsed.code, tools, (picture.width, picture.height))
-    return Answer(
+    answer = Answer(
         answer=result.answer,
         plan=parsed.plan,
         code=parsed.code,
@@ -87,7 +100,9 @@ async def answer_of(
         status=result.status.value,
         policy_version=reply.policy_version,
         tokens=tokens_of(reply),
+        cost_usd=reply.cost_usd,
     )
+    return Tried(answer, result.error or "", result.line)
 
 
 def tokens_of(reply: Reply) -> tuple[int, int]:
@@ -101,7 +116,9 @@ def status_without_program(reply: Reply) -> str:
 
 
 def to_json(answer: Answer) -> dict[str, Any]:
-    """The public shape of an answer: exactly the keys of `valor ask --json` and `/v1/answer`."""
+    """The public shape of an answer: exactly the keys of `valor ask --json` and `/v1/answer`.
+
+    `attempts` only of a reply that was written anew, `unrepaired` only of one that was to be and was not."""
     return {
         "answer": finite(answer.answer),
         "plan": answer.plan,
@@ -109,7 +126,24 @@ def to_json(answer: Answer) -> dict[str, Any]:
         "trace": [_call(call) for call in answer.trace],
         "error": answer.error,
         "seconds": round(answer.seconds, 3),
+        **attempts_of(answer),
     }
+
+
+def attempts_of(answer: Answer) -> dict[str, Any]:
+    """`attempts` and `unrepaired`, where there are any."""
+    attempts = [
+        {
+            "error": one.error,
+            "reply": one.reply,
+            "plan": one.plan,
+            "code": one.code,
+            "trace": [_call(call) for call in one.trace],
+        }
+        for one in answer.earlier
+    ]
+    said = {"attempts": attempts, "unrepaired": answer.unrepaired}
+    return {key: value for key, value in said.items() if value}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
@@ -143,7 +177,21 @@ def _malformed(reply: Reply, parsed: ParsedReply, seconds: float) -> Answer:
         status=status,
         policy_version=reply.policy_version,
         tokens=tokens_of(reply),
+        cost_usd=reply.cost_usd,
     )
+
+
+def _wrong(reply: Reply, parsed: ParsedReply) -> str:
+    """Of a malformed reply, for its writer; "" of one that was declined."""
+    if status_without_program(reply) == REFUSED:
+        return ""
+    why = "the reply holds no text" if reply.nothing else str(parsed.error)
+    cut = (
+        "; it was cut at the limit of tokens, so write a shorter one"
+        if reply.finish_reason == "length"
+        else ""
+    )
+    return f"{why}{cut}. Nothing was run"
 
 
 def status_of(shown: Mapping[str, Any]) -> str:

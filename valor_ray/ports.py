@@ -6,6 +6,7 @@ What stands behind one (a model in this process, a Serve handle, an HTTP endpoin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from valor_ray.records import (
@@ -37,15 +38,28 @@ def version_of(result: object) -> str:
     return result.version if isinstance(result, Versioned) else ""
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A reply that failed, and what its writer is told: how the conversation about a question goes on."""
+
+    reply: str  # not empty
+    request: str  # what went wrong, and what is wanted now
+
+
 class Policy(Protocol):
     """The LLM that writes plan and program. It sees the question, never the picture.
 
-    Called by `answer`, once for each question; any number of calls may wait at a time.
+    Called by `answer`, once for each question and once more for each repair; any number of calls may wait at a time.
     Waits for the engine, which samples for all callers together.
     """
 
-    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
-        """Sample n replies to one question. Raises QuestionError or PolicyError."""
+    async def generate(
+        self, question: str, *, n: int = 1, seed: int | None = None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
+        """Sample n replies to one question, or to the last of `turns`, which follow it.
+
+        Raises PolicyError; QuestionError when this question or conversation cannot be taken, as one that is too long.
+        """
         ...
 
 

@@ -139,7 +139,12 @@ class Answer:
     reply: str = ""  # the policy's text as it came
     status: str = ""  # ProgramStatus, or "malformed" when the reply was not well formed
     policy_version: str = ""
-    tokens: tuple[int, int] = (0, 0)  # of the policy's prompt and of its reply
+    tokens: tuple[int, int] = (0, 0)  # of the policy's prompt and of its reply; those of `earlier` too
+    cost_usd: float = 0.0  # of these replies, by an endpoint's prices
+    earlier: tuple[Answer, ...] = ()  # replies that failed and were written anew, in order; each by itself
+    unrepaired: str = (
+        ""  # why the failure was not repaired; "": it was none, or repairs had come to their end
+    )
 
 
 class Head(StrEnum):

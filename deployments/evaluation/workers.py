@@ -41,6 +41,7 @@ class Order:
     seed: int
     samples: int
     select: Select
+    repairs: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ class AnswerWorker(PoolWorker):
                 seed=order.seed,
                 samples=order.samples,
                 select=order.select,
+                repairs=order.repairs,
             )
         except ValorError as error:
             return Replied(query.query_id, None, time.monotonic() - began, str(error))

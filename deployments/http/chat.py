@@ -31,6 +31,7 @@ class Chat:
     usage: bool  # end a stream with the tokens
     samples: int | None = None
     select: str | None = None
+    repairs: int | None = None
 
 
 def models() -> dict[str, Any]:
@@ -57,7 +58,15 @@ def read(body: bytes) -> Chat:
     question, image = _user_content(asked.messages)
     usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
     return Chat(
-        question, image, asked.seed, bool(asked.trace), bool(asked.stream), usage, asked.samples, asked.select
+        question,
+        image,
+        asked.seed,
+        bool(asked.trace),
+        bool(asked.stream),
+        usage,
+        asked.samples,
+        asked.select,
+        asked.repairs,
     )
 
 

@@ -31,10 +31,12 @@ from deployments.http.schema.fields import (
 )
 from valor_ray import images
 from valor_ray.answer import ProgramRunner, answer, check_question, to_json
+from valor_ray.asking.watched import Watched
 from valor_ray.config.tree import Config
 from valor_ray.ports import Depth, Detector, Policy, Vqa, version_of
 from valor_ray.reasoning.reward import Rewarding
 from valor_ray.records import Answer, DepthMap, Picture
+from valor_ray.repairs import Repairs
 from valor_ray.report.kit.depth_colours import colour_depth
 from valor_ray.selecting.select import Select, answer_selected
 from valor_ray.selecting.select import to_json as selected_to_json
@@ -66,6 +68,9 @@ class Wish(Protocol):
     @property
     def select(self) -> str | None: ...
 
+    @property
+    def repairs(self) -> int | None: ...
+
 
 @dataclass(frozen=True)
 class Door:
@@ -83,16 +88,31 @@ class Door:
     async def ask(self, picture: Picture, question: str, wish: Wish) -> tuple[Answer, dict[str, Any]]:
         """The answer, and what is shown of it. Raises RequestError."""
         samples, select = self._selection(wish)
+        most = self._repairs(wish)
         parts = self.parts
-        tools = LiveTools(picture, parts.detector, parts.depth, parts.judge)
+        patience_s = self.config.sandbox.tool_seconds / 2
+        watched = Watched(parts.detector, parts.depth, parts.judge, patience_s)
+        tools = LiveTools(picture, watched, watched, watched)
+        repairs = Repairs(most, lambda: watched.failure)
         if samples == 1:
-            one = await answer(question, picture, parts.policy, parts.sandbox, tools, seed=wish.seed)
+            one = await answer(
+                question, picture, parts.policy, parts.sandbox, tools, seed=wish.seed, repairs=repairs
+            )
             return one, to_json(one)
         selected = await answer_selected(
             question, picture, parts.policy, parts.sandbox, tools,
             samples=samples, select=select, rewarding=parts.rewarding.get(select), seed=wish.seed,
+            repairs=repairs,
         )  # fmt: skip
         return selected.answer, selected_to_json(selected)
+
+    def _repairs(self, wish: Wish) -> int:
+        own = self.config.answer
+        repairs = own.repairs if wish.repairs is None else wish.repairs
+        if repairs > own.max_repairs:
+            message = f"`repairs` must be at most {own.max_repairs} here (answer.max_repairs)."
+            raise RequestError(400, "request", message, param="repairs")
+        return repairs
 
     def _selection(self, wish: Wish) -> tuple[int, Select]:
         own = self.config.answer

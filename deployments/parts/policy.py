@@ -16,6 +16,7 @@ from valor_ray.config.models import PolicyConfig
 from valor_ray.errors import PolicyError, ServiceError
 from valor_ray.models.vllm.policy import VllmPolicy
 from valor_ray.models.vllm.seats import Seats
+from valor_ray.ports import Turn
 from valor_ray.records import Reply, Sampling
 from valor_ray.runs.publications import Checksums, Publication
 
@@ -55,9 +56,11 @@ class PolicyDeployment:
             await self._policy.load_weights(Path(news.folder), news.version)
         return Loaded(await self._policy.score(news.probe), received)
 
-    async def generate(self, question: str, n: int, seed: int | None) -> list[Reply]:
-        """n replies to one question. Raises PolicyError."""
-        return await self._policy.generate(question, n=n, seed=seed)
+    async def generate(
+        self, question: str, n: int, seed: int | None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
+        """n replies to one question, or to the last of `turns` (ports.Policy). Raises QuestionError, PolicyError."""
+        return await self._policy.generate(question, n=n, seed=seed, turns=turns)
 
     async def sample(
         self, questions: Sequence[str], n: int, seed: int, sampling: Sampling, since: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
@@ -10,6 +11,7 @@ from ray import serve
 from deployments.actors.judge_ledger import RemoteLedger, open_judge_ledger
 from deployments.metrics.judging import JudgeMetrics
 from valor_ray.config.models import PolicyConfig
+from valor_ray.ports import Turn
 from valor_ray.records import Reply
 from valor_ray.writers.request import not_sent
 from valor_ray.writers.writer import open_writer
@@ -38,9 +40,11 @@ class WriterDeployment:
         self._writer = open_writer(config, ledger, self._metrics.observe, patient=patient)
         self._reporting = asyncio.create_task(self._report())
 
-    async def generate(self, question: str, n: int, seed: int | None) -> list[Reply]:
-        """n replies to one question. Raises QuestionError, PolicyError."""
-        return await self._writer.generate(question, n=n, seed=seed)
+    async def generate(
+        self, question: str, n: int, seed: int | None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
+        """n replies to one question, or to the last of `turns` (ports.Policy). Raises QuestionError, PolicyError."""
+        return await self._writer.generate(question, n=n, seed=seed, turns=turns)
 
     async def status(self) -> dict[str, Any]:
         ledger = await self._ledger.status.remote(self._folder)

@@ -14,6 +14,7 @@ from valor_ray.asking.kept import Kept
 from valor_ray.asking.question import Chain, ask
 from valor_ray.errors import JudgeError, ServiceError, ValorError
 from valor_ray.images import from_array
+from valor_ray.ports import Turn
 from valor_ray.records import (
     DepthMap,
     Detection,
@@ -39,8 +40,12 @@ class Policy:
     texts: tuple[str, ...]
     seed: int | None = None
 
-    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
+    async def generate(
+        self, question: str, *, n: int = 1, seed: int | None = None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
         self.seed = seed
+        if turns:
+            return [Reply(says("mended"), (8,), (), "v1", "stop", (1, 2, 3), cost_usd=0.25)]
         return [Reply(text, (5, 6, 7), (), "v1", "stop", (1, 2)) for text in self.texts[:n]]
 
 
@@ -85,21 +90,23 @@ class Eyes:
         return "red"
 
 
-def asked(eyes: Eyes, *texts: str, select: Select = Select.VOTE) -> Kept:
+def asked(eyes: Eyes, *texts: str, select: Select = Select.VOTE, repairs: int = 0) -> Kept:
     async def rewarding(question: str, reply: str) -> Reward:
         return Reward(0.75, {}, {})
 
     chain = Chain(
         Policy(texts), eyes, eyes, eyes, Runner(), 10.0, None if select is Select.VOTE else rewarding
     )
-    return asyncio.run(ask("What?", PICTURE, chain, seed=3, samples=len(texts), select=select))
+    return asyncio.run(
+        ask("What?", PICTURE, chain, seed=3, samples=len(texts), select=select, repairs=repairs)
+    )
 
 
 def test_one_reply_is_kept_with_what_it_took() -> None:
     kept = asked(Eyes(), says("gd_detect"))
     assert json.loads(json.dumps(kept)) == {
         "answer": "seen", "error": None, "status": "ok", "failure": None, "habits": [],
-        "well_formed": True, "tokens": [2, 3], "tools": 1,
+        "well_formed": True, "tokens": [2, 3], "tools": 1, "writer_cost_usd": 0.0,
     }  # fmt: skip
 
 
@@ -110,6 +117,34 @@ def test_candidates_tell_how_each_went_and_tokens_are_of_all() -> None:
         (None, ["no_tool"], 0.75), ("format", ["refuses"], 0.75), (None, [], 0.75),
     ]  # fmt: skip
     assert kept["selection"]["select"] == "judge"
+
+
+def test_a_repaired_reply_is_kept_with_its_attempts_and_what_they_took() -> None:
+    kept = asked(Eyes(), "I cannot see it", repairs=2)
+    assert (kept["answer"], kept["status"], kept["habits"], kept["tokens"]) == (
+        "mended",
+        "ok",
+        ["no_tool"],
+        [5, 4],
+    )
+    (first,) = kept["attempts"]
+    assert (first["status"], first["failure"]) == ("malformed", "format") and "<plan>" in first["error"]
+    assert (
+        kept["repairs"] == {"calls": 1, "tokens": [3, 1], "cost_usd": 0.25}
+        and kept["writer_cost_usd"] == 0.25
+    )
+    several = asked(Eyes(), says("seen"), "no", says("seen"), "no", repairs=1)
+    assert several["repairs"] == {"calls": 2, "tokens": [6, 2], "cost_usd": 0.5} and several["tokens"] == [
+        8,
+        14,
+    ]
+    assert [len(one.get("attempts", ())) for one in several["candidates"]] == [0, 1, 0, 1]
+    assert "repairs" not in asked(Eyes(), says("seen"), repairs=2)
+
+
+def test_a_failed_part_is_left_unrepaired_and_the_question_open() -> None:
+    with pytest.raises(ServiceError, match="gone"):
+        asked(Eyes(ServiceError("gone")), says("gd_detect"), repairs=2)
 
 
 @pytest.mark.parametrize("tool", ["gd_detect", "depth", "vqa or red"])

@@ -203,6 +203,25 @@ def test_a_stream_s_replies_are_rows_once_in_any_order_and_a_resumed_one_asks_th
     assert streamed(tmp_path, [], asked) == replace(again, seconds=0.0) and len(asked) == 5
 
 
+def test_what_repairs_brought_stands_in_rows_and_report_and_a_kill_asks_nothing_again(tmp_path: Path) -> None:
+    failed = {"status": "error", "failure": "program", "error": "NameError"}
+    took = {"calls": 1, "tokens": [7, 3], "cost_usd": 0.25}
+    told = {"attempts": [failed], "repairs": took, "writer_cost_usd": 0.5}
+    still = {**failed, "answer": None, "unrepaired": "it is too long", "well_formed": True}
+    replies = {"q0": kept("no", **told), "q1": kept(7, **told), "q2": kept("red"), "q3": still}
+    report = run(Service(**replies), tmp_path, asking=Asking(repairs=2))
+    mended = report.repairs
+    assert mended is not None and (report.accuracy, mended.without, mended.gain) == (0.5, 0.25, 0.25)
+    counted = (mended.failed, mended.retried, mended.repaired, mended.right, mended.replies)
+    assert counted == (3, 2, 2, 1, 4) and (mended.calls, mended.tokens, mended.cost_usd) == (2, (14, 6), 0.5)
+    assert mended.replies_a_question == 1.5 and mended.ci[0] <= 0.25 <= mended.ci[1]
+    assert report.used is not None and (report.used.replies, report.used.writer_cost_usd) == (6, 1.0)
+    rows = {row["query_id"]: row for row in map(json.loads, (tmp_path / ANSWERS).read_text().splitlines())}
+    assert rows["q0"]["attempts"] == [failed] and rows["q3"]["unrepaired"] == "it is too long"
+    assert run(Service(), tmp_path, asking=Asking(repairs=2)).repairs == mended
+    assert run(Service(q0="no", q1=2, q2="red", q3=30), tmp_path / "none").repairs is None
+
+
 def test_a_stream_that_ends_early_is_said(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"3 of 4 questions came back from no worker.*The same command"):
         streamed(tmp_path, [Replied("q0", kept("no"), 1.0)], [])

@@ -35,6 +35,7 @@ def test_same_settings_go_on_with_the_same_commit(tmp_path: Path) -> None:
         (Asking(8, "vote"), (), "select judge -> vote"),
         (Asking(8), (), "select judge -> None"),
         (Asking(8, "judge", 1), (), "seed 0 -> 1"),
+        (Asking(8, "judge", repairs=2), (), "repairs 0 -> 2"),
         (EIGHT, ("policy.temperature=0.9",), r"policy\.temperature 0\.7 -> 0\.9"),
         (EIGHT, ("judge.base_url=http://me:secret@host/v1",), r"judge\.base_url None -> http://host/v1"),
         (EIGHT, ("reward.logic=0.2", "reward.syntax=0.2"), r"reward\.syntax 0\.1 -> 0\.2"),

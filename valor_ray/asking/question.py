@@ -11,6 +11,7 @@ from valor_ray.errors import ServiceError
 from valor_ray.ports import Depth, Detector, Policy, Vqa
 from valor_ray.reasoning.reward import Rewarding
 from valor_ray.records import Picture
+from valor_ray.repairs import Repairs
 from valor_ray.selecting.select import Select, answer_selected
 from valor_ray.tools import LiveTools
 
@@ -38,8 +39,9 @@ async def ask(
     seed: int,
     samples: int = 1,
     select: Select = Select.VOTE,
+    repairs: int = 0,
 ) -> Kept:
-    """What is kept of the answer.
+    """What is kept of the answer. repairs: times that a reply whose program failed is written anew.
 
     Called by the workers of `valor eval` and by held-out evaluation. Waits for policy, tools and judges. A failure of
     reply or program stands in the record. Raises PolicyError when there is no reply, ServiceError when detector, depth
@@ -47,13 +49,15 @@ async def ask(
     """
     watched = Watched(chain.detector, chain.depth, chain.vqa, chain.patience_s)
     tools = LiveTools(picture, watched, watched, watched)
+    mending = Repairs(repairs, lambda: watched.failure)
     if samples == 1:
-        record = kept_answer(await answer(question, picture, chain.policy, chain.sandbox, tools, seed=seed))
+        one = await answer(question, picture, chain.policy, chain.sandbox, tools, seed=seed, repairs=mending)
+        record = kept_answer(one)
     else:
         record = kept_selected(
             await answer_selected(
                 question, picture, chain.policy, chain.sandbox, tools,
-                samples=samples, select=select, rewarding=chain.rewarding, seed=seed,
+                samples=samples, select=select, rewarding=chain.rewarding, seed=seed, repairs=mending,
             )
         )  # fmt: skip
     if watched.failure is not None:

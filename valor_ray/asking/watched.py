@@ -25,7 +25,7 @@ class Watched:
 
     async def vqa(self, picture: Picture, question: str) -> str:
         try:
-            return await self._judge.vqa(picture, question)
+            return await self._waited("judge", self._judge.vqa(picture, question))
         except JudgeError as error:
             self.failure = f"The judge failed: {error}"
             raise
@@ -43,12 +43,16 @@ class Watched:
         return await self._looked("depth model", self._depth.depth(picture))
 
     async def _looked(self, part: str, look: Awaitable[T]) -> T:
-        began = time.monotonic()
         try:
-            return await look
+            return await self._waited(part, look)
         except ValorError as error:
             self.failure = f"The {part} failed: {error}"
             raise
+
+    async def _waited(self, part: str, look: Awaitable[T]) -> T:
+        began = time.monotonic()
+        try:
+            return await look
         except asyncio.CancelledError:  # the sandbox has a limit for waiting, too
             if (waited := time.monotonic() - began) > self._patience_s:
                 self.failure = f"The {part} gave no answer for {waited:.0f} s"

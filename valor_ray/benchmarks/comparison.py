@@ -91,7 +91,8 @@ def _read(folder: Path) -> Asked:
         raise ConfigError(f"{folder} holds no answers. `{EVAL.command}` with that --out goes on.")
     saved = saved_settings(folder)
     known = {key: saved[key] for key in Asking().record() if key in saved}
-    settings = {"samples": 1, "select": None, "method": "valor", **known, **(saved.get("settings") or {})}
+    early = {"samples": 1, "select": None, "method": "valor", "repairs": 0}  # were not saved once
+    settings = {**early, **known, **(saved.get("settings") or {})}
     return Asked(folder, str(saved.get("benchmark") or "tabletop"), rows, settings)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from valor_ray.benchmarks.results.gain import Gain, gain_of
+from valor_ray.benchmarks.results.repairs import Mended, mended_of
 from valor_ray.benchmarks.results.row import AnswerRow
 from valor_ray.measure.answers import number
 from valor_ray.measure.bootstrap import Marked, interval, macro_interval
@@ -36,6 +37,10 @@ class Used:
     judge_calls: int  # to choose among samples
     cost_usd: float  # of these
     seconds: float  # of all questions, those asked at a time added up
+    replies: int = 0  # of the policy: samples and repairs
+    writer_cost_usd: float = (
+        0.0  # of these, by an endpoint's prices; 0 where a reply was kept from before, or not told
+    )
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class EvalReport:
     failed: dict[str, int] = field(default_factory=dict)  # by status; of several answers each is counted
     samples: int = 1  # of a question
     selection: Gain | None = None  # where one answer was chosen of them
+    repairs: Mended | None = None  # where replies whose programs failed were written anew
     kinds: dict[str, int] = field(default_factory=dict)  # how the answers ended (AnswerRow.kind)
     habits: dict[str, int] = field(
         default_factory=dict
@@ -99,6 +105,7 @@ def report_of(benchmark: str, rows: Sequence[AnswerRow], seconds: float, macro: 
         failed=dict(Counter(row.status or "error" for row in answers if row.error is not None)),
         samples=max((len(row.samples) or 1 for row in rows), default=1),
         selection=gain_of(rows),
+        repairs=mended_of(rows),
         kinds=total.kinds,
         habits=dict(Counter(habit for row in answers for habit in row.habits)),
         used=_used(rows),
@@ -136,6 +143,8 @@ def _used(rows: Sequence[AnswerRow]) -> Used:
         judge_calls=sum(row.calls for row in rows),
         cost_usd=round(sum(row.cost_usd for row in rows), 6),
         seconds=round(sum(row.seconds for row in rows), 1),
+        replies=sum((len(row.samples) or 1) + row.repair_calls for row in rows if not row.unasked),
+        writer_cost_usd=round(sum(row.writer_cost_usd for row in rows), 6),
     )
 
 

@@ -177,8 +177,23 @@ def _row(query: Query, truth: Truth, replied: Replied, asking: Asking) -> Answer
         habits=tuple(reply.get("habits", ())),
         tokens=tuple(reply.get("tokens", (0, 0))),
         tools=reply.get("tools", 0),
+        writer_cost_usd=reply.get("writer_cost_usd", 0.0),
+        **_repairs_of(reply, asking),
     )
     return _with_samples(row, reply, asking).marked()
+
+
+def _repairs_of(reply: Mapping[str, Any], asking: Asking) -> dict[str, Any]:
+    """The row's fields about repairs."""
+    took = reply.get("repairs") or {}
+    return {
+        "repairs": asking.repairs,
+        "attempts": tuple(reply.get("attempts", ())),
+        "unrepaired": reply.get("unrepaired", ""),
+        "repair_calls": took.get("calls", 0),
+        "repair_tokens": tuple(took.get("tokens", (0, 0))),
+        "repair_cost_usd": took.get("cost_usd", 0.0),
+    }
 
 
 def _with_samples(row: AnswerRow, reply: Mapping[str, Any], asking: Asking) -> AnswerRow:
@@ -192,6 +207,7 @@ def _with_samples(row: AnswerRow, reply: Mapping[str, Any], asking: Asking) -> A
             score=one.get("score") if asking.select else None,
             failure=one.get("failure") or "",
             habits=tuple(one.get("habits", ())),
+            attempts=tuple(one.get("attempts", ())),
         )
         for one in reply["candidates"]
     )
@@ -211,6 +227,8 @@ def _with_samples(row: AnswerRow, reply: Mapping[str, Any], asking: Asking) -> A
         status="" if answered else row.status,
         failure="" if answered else row.failure,
         habits=(),
+        attempts=(),
+        unrepaired="",
     )
 
 

@@ -45,6 +45,7 @@ class Asking:
     select: str = ""  # how one answer is taken of them; "": each is an answer of its own
     seed: int = 0  # of the run
     method: str = "valor"  # of benchmarks.methods
+    repairs: int = 0  # times that a reply whose program failed is written anew
 
     def record(self) -> dict[str, Any]:
         """As benchmark.json has it, and `valor compare` shows it."""
@@ -88,6 +89,7 @@ def asked_before(
         "samples": 1,
         "select": None,
         "method": "valor",
+        "repairs": 0,
         **saved,
         **(saved.get("settings") or {}),
     }  # some were not saved once

@@ -36,9 +36,10 @@ def ask(
     samples: int | None = None,
     select: str | None = None,
     seed: int | None = None,
+    repairs: int | None = None,
 ) -> dict[str, Any]:
     """One question about a picture file: {answer, plan, code, trace, error, seconds}; of several samples also
-    {selection, candidates}. None: as the server is set.
+    {selection, candidates}, of a reply that was repaired {attempts}. None: as the server is set.
 
     Raises ImageError when the file cannot be read, ServiceError when there is no server, Refused when it refuses.
     """
@@ -52,7 +53,7 @@ def ask(
     if len(data) > _MOST_BYTES:
         raise ImageError(f"{image} has more than {_MOST_BYTES:,} bytes. Scale the picture down first.")
     encoded = base64.b64encode(data).decode("ascii")
-    wishes = {"samples": samples, "select": select, "seed": seed}
+    wishes = {"samples": samples, "select": select, "seed": seed, "repairs": repairs}
     body: dict[str, Any] = {"image": encoded, "question": question}
     body |= {name: value for name, value in wishes.items() if value is not None}
     return post(url, "/v1/answer", body, token=token, timeout_s=timeout_s)

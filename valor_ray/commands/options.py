@@ -65,7 +65,7 @@ def add_json(parser: ArgumentParser) -> None:
 
 
 def add_selection(parser: ArgumentParser) -> None:
-    """Add `--samples`, `--select` and `--seed`, which the server checks."""
+    """Add `--samples`, `--select`, `--repairs` and `--seed`, which the server checks."""
     parser.add_argument(
         "--samples",
         type=positive,
@@ -80,8 +80,21 @@ def add_selection(parser: ArgumentParser) -> None:
         help="how it is taken: what most programs answer (vote, the default), the reply that the judges like best, or "
         "a program that answers as a judge does in made-up scenes",
     )
+    add_repairs(parser, "as the server is set, which is 0")
     parser.add_argument(
         "--seed", type=int, default=None, metavar="S", help="of the sampling: 0 to 2147483647 (default: any)"
+    )
+
+
+def add_repairs(parser: ArgumentParser, default: str) -> None:
+    """Add `--repairs`. default: said in the help, where it is not given."""
+    parser.add_argument(
+        "--repairs",
+        type=whole,
+        default=None,
+        metavar="K",
+        help="up to K times, give a reply whose program failed back to its writer with error and trace (default: "
+        f"{default}; most: answer.max_repairs)",
     )
 
 
@@ -140,6 +153,13 @@ def local_path(text: str) -> Path:
 
 # for the help of run folders
 RUN_AT = "a folder, or a URL such as s3://bucket/runs/first (docs/design/object-store.md)"
+
+
+def whole(text: str) -> int:
+    """argparse type: a whole number of at least 0."""
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def positive(text: str) -> int:

@@ -97,6 +97,13 @@ class AnswerConfig(Section):
         "best; scenes = a program that answers as a judge does in made-up scenes",
     )
     max_samples: int = Field(16, ge=1, description="most replies that a caller may ask for")
+    repairs: int = Field(
+        0,
+        ge=0,
+        description="times that a reply whose program failed goes back to its writer with the error; each is a further "
+        "call of the policy; paper: 0",
+    )
+    max_repairs: int = Field(4, ge=0, description="most repairs that a caller may ask for")
 
 
 class ServerConfig(Section):

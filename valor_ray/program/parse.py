@@ -34,10 +34,15 @@ def parse_reply(text: str) -> ParsedReply:
         return ParsedReply(plan="", code="", error=str(reason))
 
 
-def _after_thinking(text: str) -> str:
-    """Chat templates may open the thinking block themselves, so a lone </think> ends one too; drafts stay behind it."""
+def without_thinking(text: str) -> str:
+    """What stands behind the last </think>: chat templates may open the block themselves, so a lone one ends it too."""
     ends = [thought.end() for thought in _THOUGHT.finditer(text)]
-    text = text[ends[-1] :] if ends else text
+    return text[ends[-1] :] if ends else text
+
+
+def _after_thinking(text: str) -> str:
+    """Drafts stay behind."""
+    text = without_thinking(text)
     first = _TAG.search(text)
     if _THINKING.search(text, 0, first.start() if first else len(text)):
         raise _Malformed("the <think> block is not closed")

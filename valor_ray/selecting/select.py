@@ -17,12 +17,13 @@ from functools import partial
 from typing import Any
 
 from valor_ray import answer
-from valor_ray.answer import ProgramRunner, answer_of, tokens_of
+from valor_ray.answer import ProgramRunner, attempts_of, tokens_of, tried
 from valor_ray.config.judging import RewardConfig
 from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.ports import Policy
 from valor_ray.reasoning.reward import Rewarding
 from valor_ray.records import Answer, Head, Picture, Reply, Reward
+from valor_ray.repairs import NONE, Repairs, Run, Tried, repaired
 from valor_ray.runs.at_once import each
 from valor_ray.selecting.agreement import votes
 from valor_ray.tools import ToolHost
@@ -60,10 +61,16 @@ class Selected:
 
     @property
     def answer(self) -> Answer:
-        """The chosen candidate's, with the seconds and the sampled tokens of all."""
-        chosen = self.candidates[self.chosen].answer
-        sampled = sum(one.answer.tokens[1] for one in self.candidates)
-        return replace(chosen, seconds=self.seconds, tokens=(chosen.tokens[0], sampled))
+        """The chosen candidate's, with the seconds, sampled tokens and cost of all. Their first prompt is one."""
+        answers = [one.answer for one in self.candidates]
+        chosen = answers[self.chosen]
+        prompts = first_of(chosen).tokens[0] + sum(one.tokens[0] - first_of(one).tokens[0] for one in answers)
+        return replace(
+            chosen,
+            seconds=self.seconds,
+            tokens=(prompts, sum(one.tokens[1] for one in answers)),
+            cost_usd=sum(one.cost_usd for one in answers),
+        )
 
 
 def reward_for(select: Select, weights: RewardConfig) -> RewardConfig | None:
@@ -92,43 +99,88 @@ async def answer_selected(
     select: Select,
     rewarding: Rewarding | None = None,
     seed: int | None = None,
+    repairs: Repairs = NONE,
 ) -> Selected:
-    """Sample `samples` replies, run each different program once, choose.
+    """Sample `samples` replies, run each different program once, repair each reply that failed, choose.
 
-    rewarding: of `reward_for`; wanted for judge and scenes. Judges that fail leave the choice to the votes, and the
-    candidates say so. Called by the front door, once a question. Raises PolicyError when there is no reply at all.
+    rewarding: of `reward_for`; wanted for judge and scenes, which see a repaired reply as it is in the end. Judges that
+    fail leave the choice to the votes, and the candidates say so. Called by the front door, once a question. Raises
+    PolicyError when there is no reply at all.
     """
     start = time.monotonic()
     replies = await policy.generate(question, n=samples, seed=seed)
     first = {_said(reply): reply for reply in reversed(replies)}  # equal replies are run and judged once
-    ran: dict[str, Answer] = {}
-    judged: dict[str, Reward | str] = {}
+    ran: dict[str, Tried] = {}
+    judges = _Judges(question, rewarding)
 
-    async def run(text: str) -> None:
-        ran[text] = await answer_of(first[text], picture, sandbox, tools, start)
+    async def run(reply: Reply) -> Tried:
+        return await tried(reply, picture, sandbox, tools, start)
 
-    async def judge(text: str) -> None:
-        assert rewarding is not None
-        try:
-            judged[text] = await rewarding(question, text)
-        except (JudgeError, ServiceError) as error:
-            judged[text] = str(error)  # there are still answers to choose from
+    async def run_once(text: str) -> None:
+        ran[text] = await run(first[text])
 
-    works = [partial(run, text) for text in first]
-    works += [
-        partial(judge, text) for text, reply in first.items() if rewarding is not None and not reply.nothing
-    ]
+    works = [partial(run_once, text) for text in first]
+    if not repairs.most:
+        works += [partial(judges.hear, text) for text, reply in first.items() if not reply.nothing]
     await each(works, _call, len(works))
+    tries = [_as_sampled(ran[_said(reply)], reply) for reply in replies]
+    answers = await _all_repaired(tries, question, policy, run, repairs, seed)
+    if repairs.most:
+        texts = {one.reply for one in answers if one.reply}
+        await each(texts, judges.hear, max(len(texts), 1))
     return _selected(
         select,
-        [
-            replace(ran[_said(reply)], policy_version=reply.policy_version, tokens=tokens_of(reply))
-            for reply in replies
-        ],
-        [judged.get(_said(reply)) for reply in replies],
-        [reward for reward in judged.values() if isinstance(reward, Reward)],
+        answers,
+        [judges.said.get(one.reply) for one in answers],
+        [reward for reward in judges.said.values() if isinstance(reward, Reward)],
         time.monotonic() - start,
     )
+
+
+class _Judges:
+    """Hear each different reply once. `said`: by reply; a text says why there is no reward."""
+
+    def __init__(self, question: str, rewarding: Rewarding | None) -> None:
+        self._question, self._rewarding = question, rewarding
+        self.said: dict[str, Reward | str] = {}
+
+    async def hear(self, reply: str) -> None:
+        if self._rewarding is None:
+            return
+        try:
+            self.said[reply] = await self._rewarding(self._question, reply)
+        except (JudgeError, ServiceError) as error:
+            self.said[reply] = str(error)  # there are still answers to choose from
+
+
+async def _all_repaired(
+    tries: Sequence[Tried], question: str, policy: Policy, run: Run, repairs: Repairs, seed: int | None
+) -> list[Answer]:
+    """Equal replies are repaired each for itself: each by a seed of its own."""
+    answers = [one.answer for one in tries]
+
+    async def repair(number: int) -> None:
+        own = None if seed is None else (seed + number) % _SEEDS
+        answers[number] = await repaired(tries[number], question, policy, run, repairs, own)
+
+    await each(range(len(tries)), repair, len(tries))
+    return answers
+
+
+_SEEDS = 2**31
+
+
+def _as_sampled(one: Tried, reply: Reply) -> Tried:
+    """How an equal reply went, as that of this one."""
+    own = replace(
+        one.answer, policy_version=reply.policy_version, tokens=tokens_of(reply), cost_usd=reply.cost_usd
+    )
+    return replace(one, answer=own)
+
+
+def first_of(one: Answer) -> Answer:
+    """Of the reply that was sampled first, before it was repaired."""
+    return one.earlier[0] if one.earlier else one
 
 
 def _said(reply: Reply) -> str:
@@ -226,6 +278,7 @@ def to_json(selected: Selected) -> dict[str, Any]:
                 "error": one.answer.error,
                 "plan": one.answer.plan,
                 "code": one.answer.code,
+                **attempts_of(one.answer),
             }
             for one in selected.candidates
         ],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.judges.gateway.call.free_text import FreeText
-from valor_ray.models.vllm.prompting import chat
+from valor_ray.models.vllm.prompting import after, chat
+from valor_ray.ports import Turn
 
 if TYPE_CHECKING:
     from valor_ray.config.judging import WriterConfig
@@ -26,8 +27,10 @@ def writer_request(
     sample: int,
     patience_s: float | None,
     whole: bool = False,
+    turns: Sequence[Turn] = (),
 ) -> FreeText:
-    """A sample of a program for a question. config.endpoint must be set. whole: the question is a whole prompt."""
+    """A sample of a program for a question, or of one that is wanted in the last of `turns`. config.endpoint must be
+    set. whole: the question is a whole prompt."""
     assert config.endpoint is not None
     messages = [{"role": "user", "content": question}] if whole else chat(question, config.prompt)
     if config.endpoint.merge_system and not whole:
@@ -36,7 +39,7 @@ def writer_request(
     return FreeText(
         head=HEAD,
         version=_VERSION,
-        messages=tuple(messages),
+        messages=(*messages, *after(turns)),
         schema=_ANY_TEXT,
         patience_s=patience_s,
         fields=sampling_fields(config, config.endpoint),

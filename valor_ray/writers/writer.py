@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.config.judging import WRITER
 from valor_ray.errors import ConfigError, JudgeError, PolicyError, QuestionError
 from valor_ray.judges.gateway.gateway import CallEvent, Gateway
+from valor_ray.ports import Turn
 from valor_ray.records import Reply
 from valor_ray.writers.request import sent_extra, writer_request
 
@@ -39,7 +40,9 @@ class EndpointWriter:
         self._model = endpoint.model
         self._patience_s = None if patient else endpoint.timeout_s * (endpoint.retries + 1)
 
-    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
+    async def generate(
+        self, question: str, *, n: int = 1, seed: int | None = None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
         """n replies; a refusal is one, too (`nothing` says why). Without a seed they are new ones each time.
 
         Raises QuestionError when the endpoint refuses this request, PolicyError when it cannot be asked.
@@ -53,6 +56,7 @@ class EndpointWriter:
                 sample=sample,
                 patience_s=self._patience_s,
                 whole=self._whole,
+                turns=turns,
             )
             for sample in range(n)
         ]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.http.schema.fields import Samples, Seed, Select
+from deployments.http.schema.fields import Repairs, Samples, Seed, Select
 
 ROLES = ("user", "system", "developer", "assistant", "tool", "function")
 
@@ -48,6 +48,7 @@ class ChatRequest(BaseModel):
     )
     samples: Samples = None
     select: Select = None
+    repairs: Repairs = None
     n: Literal[1] | None = Field(None, description="1 or left out: one question has one answer here")
     response_format: ResponseFormat | None = Field(
         None, description='{"type": "text"} or left out: answers follow no schema'

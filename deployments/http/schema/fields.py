@@ -38,6 +38,14 @@ Select = Annotated[
     Literal["vote", "judge", "scenes"] | None,
     Field(description="vote, judge or scenes: how the answer is taken of several samples"),
 ]
+Repairs = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        le=1000,
+        description="a whole number from 0: so many times a reply whose program failed is written anew",
+    ),
+]
 
 
 class Request(BaseModel):
@@ -52,6 +60,7 @@ class AnswerRequest(Request):
     seed: Seed = None
     samples: Samples = None
     select: Select = None
+    repairs: Repairs = None
 
 
 class DetectRequest(Request):
@@ -96,7 +105,24 @@ class Selection(BaseModel):
     cost_usd: float
 
 
-class Candidate(BaseModel):
+class Attempt(BaseModel):
+    error: str = Field(description="why there was no answer")
+    reply: str = Field(description="the policy's text")
+    plan: str
+    code: str
+    trace: list[Call]
+
+
+class Repaired(BaseModel):
+    attempts: list[Attempt] | None = Field(
+        None, description="only with `repairs`: replies that failed and were written anew, in order"
+    )
+    unrepaired: str | None = Field(
+        None, description="only with `repairs`: why a failed reply was not repaired"
+    )
+
+
+class Candidate(Repaired):
     answer: Any
     votes: int = Field(description="candidates that answer the same, itself included; 0 without an answer")
     score: float | None = Field(
@@ -108,7 +134,7 @@ class Candidate(BaseModel):
     code: str
 
 
-class AnswerReply(BaseModel):
+class AnswerReply(Repaired):
     answer: Any = Field(description="what the program answers: any JSON value; null with `error`")
     plan: str
     code: str

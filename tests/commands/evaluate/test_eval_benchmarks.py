@@ -38,6 +38,14 @@ def url() -> Iterator[str]:
                 }
                 selection = {"select": asked["select"], "samples": samples, "calls": 5, "cost_usd": 0.5}
                 reply |= {"candidates": [one] * samples, "selection": selection}
+            if asked["repairs"] and answer is True:
+                failed = {
+                    "error": "The program ended with status timeout: slow",
+                    "reply": "",
+                    "plan": "",
+                    "code": "",
+                }
+                reply["attempts"] = [failed | {"trace": []}] * asked["repairs"]
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(reply).encode())
@@ -129,6 +137,29 @@ def test_samples_without_a_choice_and_a_choice_without_samples(
     assert "policy.temperature is 0, so that all 2 samples are the same" in capsys.readouterr().err
 
 
+def test_what_repairs_brought_is_said_and_shown_and_what_cannot_be_is_refused(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_set("blink", tmp_path / "data")
+    assert main(words("blink", tmp_path, url, "--repairs", "2")) == 0
+    said = capsys.readouterr().out
+    assert "repairs: 2 of 3 first replies failed, 2 were written anew, 2 of these answer, " in said
+    assert "4 calls, 0 tokens, $0.0000; 2.33 replies a question" in said
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "gain of repairs" in page and "status timeout: slow ▸ " in page
+    for wrong, words_of_it in (
+        (("--repairs", "5"), "--repairs 5: at most 4 (answer.max_repairs)"),
+        (("--repairs", "1", "--method", "direct"), "--repairs is of --method valor"),
+        (("--repairs", "1"), "repairs 2 -> 1"),
+    ):
+        assert main(words("blink", tmp_path, url, *wrong)) == 2
+        assert words_of_it in capsys.readouterr().err
+    for nonsense in ("-1", "two", "1.5"):
+        with pytest.raises(SystemExit):
+            main(words("blink", tmp_path, url, "--repairs", nonsense))
+        assert "is not a whole number of at least 0" in capsys.readouterr().err
+
+
 def test_without_a_server_the_questions_go_to_ray_with_seeds_and_stdout_is_the_report_s_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,11 +176,11 @@ def test_without_a_server_the_questions_go_to_ray_with_seeds_and_stdout_is_the_r
     monkeypatch.setattr(RayEvalHost, "replies", replies)
     write_set("blink", tmp_path / "data")
     command = ["eval", "blink", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--json"]
-    assert main([*command, "--samples", "2", "--select", "scenes", "--seed", "5"]) == 0
+    assert main([*command, "--samples", "2", "--select", "scenes", "--seed", "5", "--repairs", "1"]) == 0
     out = capsys.readouterr()
     report = json.loads(out.out)
     assert (report["n"], report["selection"]["calls"]) == (3, 6) and "A worker died" in out.err
-    assert {(order.samples, order.select) for order in asked} == {(2, "scenes")}
+    assert {(order.samples, order.select, order.repairs) for order in asked} == {(2, "scenes", 1)}
     assert len({order.seed for order in asked}) == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from deployments.evaluation.workers import AnswerWorker, Apps, Order, PictureRea
 from valor_ray.asking.kept import Replied
 from valor_ray.config.tree import Config
 from valor_ray.errors import ImageError, PolicyError
+from valor_ray.ports import Turn
 from valor_ray.records import Detection, Query, Reply
 from valor_ray.selecting.select import Select
 
@@ -30,9 +32,11 @@ class Handle:
         self.__dict__ = {name: SimpleNamespace(remote=method) for name, method in methods.items()}
 
 
-async def generate(question: str, n: int, seed: int | None) -> list[Reply]:
+async def generate(question: str, n: int, seed: int | None, turns: Sequence[Turn] = ()) -> list[Reply]:
     if "refused" in question:
         raise PolicyError("the policy does not answer")
+    if "fail first" in question and not turns:
+        return [Reply("no blocks", (1,), (0.0,), "v", "stop", (1, 2))]
     return [Reply(TEXT + " " * (seed or 0), (1,), (0.0,), "v", "stop", (1, 2))] * n
 
 
@@ -61,8 +65,10 @@ def work(worker: AnswerWorker, *orders: Order) -> list[Replied]:
     return [pickle.loads(each) for each in asyncio.run(go())]
 
 
-def order(name: str, image: Path, question: str = "How many cups?", samples: int = 1) -> Order:
-    return Order(Query(name, question, str(image)), 3, samples, Select.VOTE)
+def order(
+    name: str, image: Path, question: str = "How many cups?", samples: int = 1, repairs: int = 0
+) -> Order:
+    return Order(Query(name, question, str(image)), 3, samples, Select.VOTE, repairs)
 
 
 def picture(path: Path, width: int) -> Path:
@@ -81,11 +87,14 @@ def test_a_block_s_questions_are_answered_and_failures_stay_with_their_own(
         order("refused", there, "refused?"),
         order("long", there, "?" * 5000),
         order("three", there, samples=3),
+        order("mended", there, "fail first", repairs=1),
     )
     kept = {reply.query_id: reply.kept for reply in replies}
     assert kept["one"] is not None and kept["three"] is not None
     assert (kept["one"]["answer"], kept["one"]["tools"], kept["one"]["tokens"]) == (40, 1, [2, 1])
     assert [one["answer"] for one in kept["three"]["candidates"]] == [40, 40, 40]
+    mended = kept["mended"]
+    assert mended is not None and (mended["answer"], mended["attempts"][0]["status"]) == (40, "malformed")
     why = {reply.query_id: reply.why for reply in replies if reply.kept is None}
     assert list(why) == ["gone", "refused", "long"]
     assert (

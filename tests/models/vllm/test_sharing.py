@@ -45,7 +45,7 @@ def test_batches_share_the_engine_on_a_gpu_and_have_it_alone_on_a_cpu(
         policy = VllmPolicy(Config.load("local", [f"policy.num_gpus={gpus}"]).policy)
         engine = Engine()
         monkeypatch.setattr(policy, "_engine", engine)
-        monkeypatch.setattr(policy, "_fitting_prompt", lambda question: [1, 2, 3])
+        monkeypatch.setattr(policy, "_fitting_prompt", lambda question, turns=(): [1, 2, 3])
         sampling = Sampling(1.0, 1.0, 10)
         calls = [
             asyncio.create_task(policy.sample(["Why?"], n=1, seed=seed, sampling=sampling))

@@ -16,6 +16,7 @@ from valor_ray.benchmarks.results.row import AnswerRow, Sample
 from valor_ray.benchmarks.truth import Truth
 from valor_ray.config.judging import JudgeConfig
 from valor_ray.errors import ServiceError
+from valor_ray.ports import Turn
 from valor_ray.records import Query, Reply
 from valor_ray.tabletop.finetune.detections import weights_of
 from valor_ray.wiring import eyes
@@ -38,7 +39,9 @@ class _Says:
 
     text: str
 
-    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
+    async def generate(
+        self, question: str, *, n: int = 1, seed: int | None = None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
         return [Reply(self.text, (), (), "", "stop")] * n
 
 

@@ -21,6 +21,7 @@ class Sample:
     score: float | None = None  # 0..1 by judge or scenes; None: not asked, or a verdict is missing
     failure: str = ""  # asking.conduct.Failure
     habits: Sequence[str] = ()  # asking.conduct.Habit
+    attempts: Sequence[Mapping[str, Any]] = ()  # as of AnswerRow
 
     @property
     def answered(self) -> bool:
@@ -61,13 +62,25 @@ class AnswerRow:
     habits: Sequence[str] = ()  # asking.conduct.Habit
     tokens: Sequence[int] = (0, 0)  # of the policy's prompt, and of all its replies; 0: not told
     tools: int = 0  # calls of tools, by the programs of all samples
+    repairs: int = 0  # times that a reply whose program failed was to be written anew
+    attempts: Sequence[
+        Mapping[str, Any]
+    ] = ()  # replies that failed and were: {status, failure, error} in order
+    unrepaired: str = ""  # why the last was not
+    repair_calls: int = 0  # of the policy, for all samples
+    repair_tokens: Sequence[int] = (0, 0)  # of `tokens`, those of these calls
+    repair_cost_usd: float = 0.0  # of `writer_cost_usd`, that of these calls
+    writer_cost_usd: float = (
+        0.0  # of all replies of an endpoint; 0 where they were kept from before, or not told
+    )
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> AnswerRow:
         """A line as it was written. Raises TypeError when it is none."""
-        whole = {name: tuple(record[name]) for name in ("options", "habits", "tokens") if name in record}
+        whole = {name: tuple(record[name]) for name in _TUPLES if name in record}
         samples = [
-            Sample(**{**each, "habits": tuple(each.get("habits", ()))}) for each in record.get("samples", ())
+            Sample(**{**each, **{name: tuple(each.get(name, ())) for name in ("habits", "attempts")}})
+            for each in record.get("samples", ())
         ]
         return cls(**{**record, **whole, "samples": tuple(samples)})
 
@@ -114,6 +127,7 @@ class AnswerRow:
                 well_formed=one.status not in (MALFORMED, REFUSED),
                 select="",
                 samples=(),
+                attempts=one.attempts,
             )
             for one in self.samples
         ]
@@ -134,3 +148,6 @@ class AnswerRow:
     @property
     def cluster(self) -> str:
         return self.picture or self.query_id
+
+
+_TUPLES = ("options", "habits", "tokens", "attempts", "repair_tokens")

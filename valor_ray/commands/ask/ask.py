@@ -15,6 +15,7 @@ EPILOG = """\
 examples:
   valor ask photo.png "How many red boxes are there?"
   valor ask photo.png "How many red boxes are there?" --samples 8 --select judge
+  valor ask photo.png "How many red boxes are there?" --repairs 2
 
 Exit code 0: there is an answer; 1: there is none (its `error` says why); 2: wrong usage or settings.
 """
@@ -44,6 +45,7 @@ def run(args: Namespace) -> int:
         token=_token(args.token_env),
         samples=args.samples,
         select=args.select,
+        repairs=args.repairs,
         seed=args.seed,
     )
     if args.json:
@@ -63,6 +65,10 @@ def _token(variable: str | None) -> str | None:
 
 def _show(result: dict[str, Any]) -> None:
     """The answer alone on stdout; how it came about on stderr."""
+    for number, one in enumerate(result.get("attempts", ()), 1):
+        show(f"reply {number} failed: {one['error']}", file=sys.stderr)
+        if one["code"]:
+            show(f"{_indented(one['code'])}\n", file=sys.stderr)
     if result["plan"]:
         show(f"plan\n{_indented(result['plan'])}\n\nprogram\n{_indented(result['code'])}\n", file=sys.stderr)
     for call in result["trace"]:
@@ -76,6 +82,8 @@ def _show(result: dict[str, Any]) -> None:
         show(_candidate(one, number == result["selection"]["chosen"]), file=sys.stderr)
     if "selection" in result:
         show(f"  {_of_selection(result['selection'])}", file=sys.stderr)
+    if "unrepaired" in result:
+        show(f"  not repaired: {result['unrepaired']}", file=sys.stderr)
     if result["error"]:
         show(f"valor ask: {result['error']}", file=sys.stderr)
     else:

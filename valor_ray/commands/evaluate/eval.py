@@ -14,6 +14,7 @@ from valor_ray.commands.options import (
     RUN_AT,
     add_json,
     add_profile,
+    add_repairs,
     load_config,
     local_path,
     positive,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from valor_ray.asking.kept import Replied
     from valor_ray.benchmarks.figures import EvalReport
     from valor_ray.benchmarks.reading.pictures import Pictures
+    from valor_ray.benchmarks.results.repairs import Mended
     from valor_ray.benchmarks.results.row import AnswerRow
     from valor_ray.benchmarks.runner import AnswerFn, Progress
     from valor_ray.benchmarks.settings import Asking
@@ -75,6 +77,7 @@ examples:
   valor eval own --data scenes/ --url http://127.0.0.1:8000 --out runs/own
   valor eval tabletop --out runs/best --samples 8 --select judge           of eight replies the best by the judge
   valor eval tabletop --out runs/eight --samples 8                         eight answers a question, each an eighth
+  valor eval tabletop --out runs/mended --repairs 2                        a failed program goes back to its writer
   valor eval tabletop --out runs/direct --method direct                    the VLM alone, without programs
   valor compare runs/base runs/trained                                     two runs on the same questions
 
@@ -134,6 +137,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=("vote", "judge", "scenes"),
         help="take one answer of them, as `valor ask` does (without it each of the N is an answer of its own)",
     )
+    add_repairs(parser, "answer.repairs, which is 0")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of the sampling: another one, other replies (0)"
     )
@@ -220,6 +224,11 @@ def _asking(args: Namespace, config: Config) -> Asking:
     own = config.answer
     samples = args.samples or own.samples
     select = args.select or (own.select if args.samples is None and own.samples > 1 else "")
+    repairs = own.repairs if args.repairs is None else args.repairs
+    if repairs > own.max_repairs:
+        raise ConfigError(
+            f"--repairs {repairs}: at most {own.max_repairs} (answer.max_repairs). Give fewer, or raise the setting."
+        )
     if select and samples == 1:
         raise ConfigError(f"--select {select} chooses among several samples: give --samples N, 2 or more.")
     if samples > 1 and config.policy.temperature == 0 and args.url is None:
@@ -235,8 +244,10 @@ def _asking(args: Namespace, config: Config) -> Asking:
 
         if samples > 1:
             raise ConfigError(f"--samples is of --method valor: {args.method} gives one answer a question.")
+        if repairs:
+            raise ConfigError(f"--repairs is of --method valor: {args.method} has its own way with failures.")
         method(args.method).check(config, args.api_questions)
-    return Asking(samples, select, args.seed, args.method)
+    return Asking(samples, select, args.seed, args.method, repairs)
 
 
 def _said_of(args: Namespace, asking: Asking) -> dict[str, Any]:
@@ -302,7 +313,10 @@ def _on_ray(args: Namespace, config: Config, pictures: Pictures, asking: Asking)
         from deployments.evaluation.host import RayEvalHost
         from deployments.evaluation.workers import Order
 
-        orders = [Order(query, asking.seed_of(query.query_id), asking.samples, select) for query in queries]
+        orders = [
+            Order(query, asking.seed_of(query.query_id), asking.samples, select, asking.repairs)
+            for query in queries
+        ]
         host = RayEvalHost(config, args.out, pictures.local, args.concurrency, _say)
         with closing(host.replies(orders)) as stream:
             yield from stream
@@ -350,8 +364,9 @@ def _asker(url: str, token: str | None, pictures: Pictures, asking: Asking) -> A
             query.question,
             url=url,
             token=token,
-            timeout_s=_PATIENCE_S + _PATIENCE_A_SAMPLE_S * asking.samples,
+            timeout_s=_PATIENCE_S + _PATIENCE_A_SAMPLE_S * asking.samples * (1 + asking.repairs),
             samples=asking.samples,
+            repairs=asking.repairs,
             select=asking.select or "vote",
             seed=asking.seed_of(query.query_id),
         )
@@ -378,15 +393,27 @@ def _show(report: EvalReport) -> None:
             f"{100 * gain.gain:+.1f} [{100 * gain.ci[0]:+.1f}, {100 * gain.ci[1]:+.1f}] points; any right "
             f"{gain.best_possible:.1%}; {gain.calls} judge calls, ${gain.cost_usd:.4f}"
         )
+    if report.repairs is not None:
+        _show_repairs(report.repairs)
     if report.rmse is not None:
         show(f"RMSE of the answers that are numbers: {report.rmse:.2f}")
     show(f"answers: {_counted(report.kinds)}" + (f"; {_counted(report.habits)}" if report.habits else ""))
     if (used := report.used) is not None and any(used.tokens):
         show(
-            f"{used.tokens[0]:,} prompt and {used.tokens[1]:,} reply tokens, {used.tool_calls:,} tool calls, "
-            f"{used.seconds / max(report.n, 1):.1f} s a question"
+            f"{used.replies:,} replies, {used.tokens[0]:,} prompt and {used.tokens[1]:,} reply tokens, "
+            f"{used.tool_calls:,} tool calls, {used.seconds / max(report.n, 1):.1f} s a question"
         )
     show(f"{report.failures} without an answer; {report.seconds:.0f} s")
+
+
+def _show_repairs(mended: Mended) -> None:
+    show(
+        f"repairs: {mended.failed} of {mended.replies} first replies failed, {mended.retried} were written anew, "
+        f"{mended.repaired} of these answer, {mended.right} right; {mended.accuracy:.1%}, the same without repairs "
+        f"{mended.without:.1%}; gain {100 * mended.gain:+.1f} [{100 * mended.ci[0]:+.1f}, {100 * mended.ci[1]:+.1f}] "
+        f"points; {mended.calls} calls, {sum(mended.tokens):,} tokens, ${mended.cost_usd:.4f}; "
+        f"{mended.replies_a_question:.2f} replies a question"
+    )
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -25,6 +25,7 @@ from valor_ray.models.vllm.prompting import fitting_prompt, prompt_ids
 from valor_ray.models.vllm.turns import Turns
 from valor_ray.models.vllm.watch import Watch
 from valor_ray.models.vllm.weights import check_shapes, check_weights
+from valor_ray.ports import Turn
 from valor_ray.records import START_VERSION, Reply, Sampling
 from valor_ray.runs.publications import Checksums, Transfer
 
@@ -146,8 +147,8 @@ class VllmPolicy:
         """Token ids of the chat prompt, the same in training and at inference."""
         return prompt_ids(question, self._tokenizer, self.config)
 
-    def _fitting_prompt(self, question: str) -> list[int]:
-        return fitting_prompt(question, self._tokenizer, self.config)
+    def _fitting_prompt(self, question: str, turns: Sequence[Turn] = ()) -> list[int]:
+        return fitting_prompt(question, self._tokenizer, self.config, turns)
 
     def _params(self, sampling: Sampling, prompt: Sequence[int], n: int, seed: int | None) -> Any:
         from vllm import SamplingParams
@@ -167,10 +168,13 @@ class VllmPolicy:
             output_kind=RequestOutputKind.FINAL_ONLY,  # STACK: needed for n > 1
         )
 
-    async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
-        """Sample n replies. Raises QuestionError when the question does not fit, PolicyError when the engine fails."""
+    async def generate(
+        self, question: str, *, n: int = 1, seed: int | None = None, turns: Sequence[Turn] = ()
+    ) -> list[Reply]:
+        """Sample n replies. Raises QuestionError when question or conversation do not fit, PolicyError when the engine
+        fails."""
         self._check_usable()
-        prompt = self._fitting_prompt(question)
+        prompt = self._fitting_prompt(question, turns)
         with self._watch.working(), _engine_errors():
             async with self._turns.shared(), self._requests() as requests:
                 requests.append(await self._add(prompt, self._params(self._own, prompt, n, seed)))

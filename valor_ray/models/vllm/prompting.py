@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import ConfigError, QuestionError
+from valor_ray.ports import Turn
 from valor_ray.tools import system_prompt
 
 if TYPE_CHECKING:
@@ -14,15 +15,26 @@ if TYPE_CHECKING:
 LEAST_REPLY = 16  # tokens; a question that leaves fewer is refused
 
 
-def chat(question: str, name: str) -> list[dict[str, str]]:
-    """Messages for one question. `name`: "short" (the tabletop policy's) or "full" (the tools' whole API)."""
-    return [{"role": "system", "content": system_prompt(name)}, {"role": "user", "content": question}]
+def chat(question: str, name: str, turns: Sequence[Turn] = ()) -> list[dict[str, str]]:
+    """Messages for one question, and how it went on. `name`: "short" (the tabletop policy's) or "full" (the tools'
+    whole API)."""
+    asked = [{"role": "system", "content": system_prompt(name)}, {"role": "user", "content": question}]
+    return asked + after(turns)
 
 
-def prompt_ids(question: str, tokenizer: Any, config: PolicyConfig) -> list[int]:
+def after(turns: Sequence[Turn]) -> list[dict[str, str]]:
+    """The messages that follow the question's."""
+    return [
+        {"role": role, "content": text}
+        for turn in turns
+        for role, text in (("assistant", turn.reply), ("user", turn.request))
+    ]
+
+
+def prompt_ids(question: str, tokenizer: Any, config: PolicyConfig, turns: Sequence[Turn] = ()) -> list[int]:
     """Token ids of the chat prompt, the same in training and at inference. tokenizer: of transformers."""
     text = tokenizer.apply_chat_template(
-        chat(question, config.prompt),
+        chat(question, config.prompt, turns),
         add_generation_prompt=True,
         tokenize=False,
         enable_thinking=config.thinking,
@@ -30,10 +42,21 @@ def prompt_ids(question: str, tokenizer: Any, config: PolicyConfig) -> list[int]
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def fitting_prompt(question: str, tokenizer: Any, config: PolicyConfig) -> list[int]:
-    """`prompt_ids`. Raises QuestionError when they leave no room for a reply."""
-    ids = prompt_ids(question, tokenizer, config)
-    if config.max_model_len - len(ids) < LEAST_REPLY:
+def fitting_prompt(
+    question: str, tokenizer: Any, config: PolicyConfig, turns: Sequence[Turn] = ()
+) -> list[int]:
+    """`prompt_ids`. Raises QuestionError when they leave no room for a reply; of a conversation, for one as long as the
+    last was."""
+    ids = prompt_ids(question, tokenizer, config, turns)
+    room = config.max_model_len - len(ids)
+    if turns:
+        last = len(tokenizer(turns[-1].reply, add_special_tokens=False)["input_ids"])
+        if room <= (least := min(max(LEAST_REPLY, last), config.max_tokens)):
+            raise QuestionError(
+                f"The conversation takes {len(ids)} of the policy's {config.max_model_len} tokens, which leaves no "
+                f"room for a reply of {least}. Raise policy.max_model_len."
+            )
+    elif room < LEAST_REPLY:
         raise QuestionError(
             f"The question takes {len(ids)} of the policy's {config.max_model_len} tokens, which leaves no room for a "
             "reply. Shorten it, or raise policy.max_model_len."

@@ -84,6 +84,16 @@ def _tiles(report: Mapping[str, Any]) -> dict[str, str]:
         tiles["the same samples, singly"] = _percent(gain["single"])
         tiles[f"gain of choosing [{100 * low:+.1f}, {100 * high:+.1f}]"] = f"{100 * gain['gain']:+.1f}"
         tiles[f"judge calls, ${gain['cost_usd']:.4f}"] = f"{gain['calls']:,}"
+    if mended := report.get("repairs"):
+        low, high = mended["ci"]
+        tiles["the same without repairs"] = _percent(mended["without"])
+        tiles[f"gain of repairs [{100 * low:+.1f}, {100 * high:+.1f}]"] = f"{100 * mended['gain']:+.1f}"
+        tiles[f"answer after repair, of {mended['retried']}; {mended['right']} right"] = (
+            f"{mended['repaired']}"
+        )
+        tiles[f"repair calls, {sum(mended['tokens']):,} tokens, ${mended['cost_usd']:.4f}"] = (
+            f"{mended['calls']:,}"
+        )
     for habit, count in (report.get("habits") or {}).items():
         tiles[f"answers that {_HABITS.get(habit, habit)}"] = f"{count}"
     if any(tokens := list((report.get("used") or {}).get("tokens") or [])):
@@ -130,9 +140,11 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _result(row: Mapping[str, Any]) -> str:
-    if row.get("error"):
-        return str(row["error"])
-    return "" if _has_many(row) else _json(row.get("answer"))
+    """The answer or the error, and before it those of attempts."""
+    failed = [str(each.get("error")) for each in row.get("attempts") or ()]
+    last = str(row["error"]) if row.get("error") else "" if _has_many(row) else _json(row.get("answer"))
+    why = [f"not repaired: {row['unrepaired']}"] if row.get("unrepaired") else []
+    return " ▸ ".join([*failed, last, *why])
 
 
 def _has_many(row: Mapping[str, Any]) -> bool:
