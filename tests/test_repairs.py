@@ -124,7 +124,7 @@ def test_a_writer_that_declined_is_not_asked_again_and_an_empty_reply_is(chain: 
     policy = Says(replace(declined, finish_reason="length"), GOOD)
     assert chain(policy, 2).answer == 3
     (said,) = policy.turns[1]
-    assert said.reply == "(no text)" and "holds no text" in said.request and "shorter" in said.request
+    assert said.reply == "(no text)" and "holds no text" in said.request and "write less" in said.request
     assert "declined" not in said.request
 
 

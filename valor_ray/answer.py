@@ -186,11 +186,7 @@ def _wrong(reply: Reply, parsed: ParsedReply) -> str:
     if status_without_program(reply) == REFUSED:
         return ""
     why = "the reply holds no text" if reply.nothing else str(parsed.error)
-    cut = (
-        "; it was cut at the limit of tokens, so write a shorter one"
-        if reply.finish_reason == "length"
-        else ""
-    )
+    cut = "; it was cut at the limit of tokens: write less" if reply.finish_reason == "length" else ""
     return f"{why}{cut}. Nothing was run"
 
 

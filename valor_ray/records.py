@@ -142,9 +142,7 @@ class Answer:
     tokens: tuple[int, int] = (0, 0)  # of the policy's prompt and of its reply; those of `earlier` too
     cost_usd: float = 0.0  # of these replies, by an endpoint's prices
     earlier: tuple[Answer, ...] = ()  # replies that failed and were written anew, in order; each by itself
-    unrepaired: str = (
-        ""  # why the failure was not repaired; "": it was none, or repairs had come to their end
-    )
+    unrepaired: str = ""  # why its failure was not repaired; "": it has none, or repairs ran out
 
 
 class Head(StrEnum):

@@ -38,9 +38,7 @@ class Used:
     cost_usd: float  # of these
     seconds: float  # of all questions, those asked at a time added up
     replies: int = 0  # of the policy: samples and repairs
-    writer_cost_usd: float = (
-        0.0  # of these, by an endpoint's prices; 0 where a reply was kept from before, or not told
-    )
+    writer_cost_usd: float = 0.0  # of these, of an endpoint; 0 where one was kept before, or not told
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def test_the_chat_repairs_too_and_its_record_tells(asker: Asker) -> None:
 
 
 def test_a_judge_that_is_down_is_not_the_programs_doing(asker: Asker) -> None:
-    asks = '<plan>Ask.</plan><answer>final_answer = vqa(img_pth, "fail")</answer>'
+    asks = '<plan>Ask.</plan><answer>final_answer = vqa(img_pth, None, "fail")</answer>'
     policy = Says(asks)
     body = post(asker, "/v1/answer", ASKED | {"repairs": 2}, policy).json()
     assert body["error"] and "The judge failed: the endpoint is down" in body["unrepaired"]

@@ -11,6 +11,9 @@ from valor_ray.measure.marks import Metric, strict_mark
 from valor_ray.measure.paper_rules import PaperRule, paper_mark
 from valor_ray.records import ProgramStatus
 
+_TUPLES = ("options", "habits", "tokens", "attempts", "repair_tokens")  # fields of a row
+Attempts = Sequence[Mapping[str, Any]]  # replies that failed and were written anew: {status, failure, error}
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -21,7 +24,7 @@ class Sample:
     score: float | None = None  # 0..1 by judge or scenes; None: not asked, or a verdict is missing
     failure: str = ""  # asking.conduct.Failure
     habits: Sequence[str] = ()  # asking.conduct.Habit
-    attempts: Sequence[Mapping[str, Any]] = ()  # as of AnswerRow
+    attempts: Attempts = ()
 
     @property
     def answered(self) -> bool:
@@ -63,16 +66,12 @@ class AnswerRow:
     tokens: Sequence[int] = (0, 0)  # of the policy's prompt, and of all its replies; 0: not told
     tools: int = 0  # calls of tools, by the programs of all samples
     repairs: int = 0  # times that a reply whose program failed was to be written anew
-    attempts: Sequence[
-        Mapping[str, Any]
-    ] = ()  # replies that failed and were: {status, failure, error} in order
+    attempts: Attempts = ()
     unrepaired: str = ""  # why the last was not
     repair_calls: int = 0  # of the policy, for all samples
     repair_tokens: Sequence[int] = (0, 0)  # of `tokens`, those of these calls
     repair_cost_usd: float = 0.0  # of `writer_cost_usd`, that of these calls
-    writer_cost_usd: float = (
-        0.0  # of all replies of an endpoint; 0 where they were kept from before, or not told
-    )
+    writer_cost_usd: float = 0.0  # of an endpoint's replies; 0 where they were kept before, or not told
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> AnswerRow:
@@ -148,6 +147,3 @@ class AnswerRow:
     @property
     def cluster(self) -> str:
         return self.picture or self.query_id
-
-
-_TUPLES = ("options", "habits", "tokens", "attempts", "repair_tokens")
