@@ -11,6 +11,7 @@ ROOMS = (
     "valor_ray.__main__",
     "valor_ray.cli",
     "valor_ray.commands",
+    "valor_ray.improve",
     "valor_ray.perf",
     "valor_ray.demo",
     "deployments",

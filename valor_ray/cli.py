@@ -23,6 +23,7 @@ COMMANDS = {  # and the module of each, in valor_ray.commands
     "eval": "evaluate.eval",
     "score": "train.score",
     "train": "train.loops",
+    "improve": "train.improve",
     "mine": "train.mine",
     "compare": "evaluate.compare",
     "report": "evaluate.report",
@@ -42,6 +43,7 @@ first steps:
   valor eval omni3d --out runs/omni3d                a benchmark; `valor compare` sets two runs against each other
   valor mine --run runs/boxes                       a detection set that a vision verifier has confirmed
   valor train grounding --run runs/eyes             fine-tune the detector on it, and publish what a gate lets pass
+  valor improve --run runs/paper                    all of that in one job, measured before, between and after
   valor controls --run runs/eyes                    what would explain the gain away, measured beside it
 
 `valor COMMAND --help` explains one command, `valor doctor --settings` every setting.

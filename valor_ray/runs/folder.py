@@ -45,7 +45,8 @@ MINE = RunKind("mine", "valor mine", "--run", ("images.jsonl",))
 PROPOSALS = RunKind("proposals", "python -m jobs.propose_boxes", "--out", ("proposals.jsonl",))
 GROUNDING = RunKind("grounding", "valor train grounding", "--run", ("selection.json",))
 EVAL = RunKind("eval", "valor eval", "--out", ("answers.jsonl",))
-_KINDS = (SCORE, REASONING, MINE, PROPOSALS, GROUNDING, EVAL)
+IMPROVE = RunKind("improve", "valor improve", "--run", ())
+_KINDS = (SCORE, REASONING, MINE, PROPOSALS, GROUNDING, EVAL, IMPROVE)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from valor_ray.commands.options import (
     add_json,
     add_profile,
     add_repairs,
+    interrupt_on_signals,
     load_config,
     local_path,
     positive,
@@ -169,6 +170,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from valor_ray.runs.folder import EVAL, claimed
 
+    interrupt_on_signals()
     with stored(args.out, "--out", _say), claimed(args.out, EVAL):
         return _evaluate(args)
 

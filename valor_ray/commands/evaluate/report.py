@@ -20,12 +20,14 @@ examples:
   valor report runs/boxes                 the page of a mining run again
   valor report runs/eyes                  the page of a fine-tuned detector, also while it trains
   valor report runs/omni3d                the page of an evaluation again
+  valor report runs/paper                 the page of a job of `valor improve`, also while it goes on
 
 RUN is the folder given to `valor train reasoning --run`, `valor train grounding --run`, `valor score --out`,
-`valor eval --out` or `valor mine --run`. It gets report.html (one file, no server needed: copy it anywhere); of
-`train reasoning` report.json is made anew, too. gain_ci is the 95 % interval of the change of the held-out accuracy
-over the same questions, or of AP50 over the same scenes; a family of questions is significantly worse when it has
-lost and McNemar's test says so after Holm's correction for all families (p_holm below 0.05).
+`valor eval --out`, `valor mine --run` or `valor improve --run`. It gets report.html (one file, no server needed: copy
+it anywhere); of `train reasoning` and `improve` report.json is made anew, too. gain_ci is the 95 % interval of the
+change of the held-out accuracy over the same questions, or of AP50 over the same scenes; a family of questions is
+significantly worse when it has lost and McNemar's test says so after Holm's correction for all families (p_holm below
+0.05).
 
 Exit code 0: the page is written; 1: it cannot be written; 2: RUN is no run folder.
 """
@@ -52,7 +54,7 @@ def run(args: Namespace) -> int:
 
 def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     """The page, the numbers, and the lines that are printed. Raises ConfigError when the folder is no run."""
-    from valor_ray.runs.folder import EVAL, GROUNDING, MINE, REASONING, SCORE, kind_of
+    from valor_ray.runs.folder import EVAL, GROUNDING, IMPROVE, MINE, REASONING, SCORE, kind_of
 
     kind = kind_of(folder)
     if kind is SCORE:
@@ -75,6 +77,11 @@ def _write(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
 
         report = write_eval_page_again(folder)
         return folder / "report.html", report, _evaluated(report)
+    if kind is IMPROVE:
+        from valor_ray.improve.figures import write_report
+
+        report = write_report(folder)
+        return folder / "report.html", report, _improved(report)
     if kind is REASONING or (kind is None and _holds_training(folder)):
         from valor_ray.report.reasoning.page import write_train_page_again
 
@@ -106,6 +113,20 @@ def _evaluated(report: Mapping[str, Any]) -> list[str]:
     ]
     lines += [] if paper is None else [f"by the paper's rule {paper:.1%}"]
     return [*lines, f"{report['failures']} without an answer"]
+
+
+def _improved(report: Mapping[str, Any]) -> list[str]:
+    done = sum(stage["done"] for stage in report["stages"])
+    lines = [f"{done} of {len(report['stages'])} stages done"]
+    for name, share in (report["accuracy"] or {}).items():
+        if share is not None:
+            low, high = share["ci"]
+            lines.append(f"{name}: {share['accuracy']:.1%} of {share['n']} right [{low:.1%}, {high:.1%}]")
+    for name, gain in (report["gains"] or {}).items():
+        if gain is not None:
+            low, high = gain["ci"]
+            lines.append(f"gain of {name}: {gain['gain']:+.1%} [{low:+.1%}, {high:+.1%}]")
+    return lines + ([report["measured"]] if report["measured"] else [])
 
 
 def _scored(report: Mapping[str, Any]) -> list[str]:

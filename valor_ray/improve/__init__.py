@@ -1,0 +1,1 @@
+"""The whole paper as one resumable job: stages that are commands, and what they came to together."""
