@@ -37,7 +37,7 @@ def accuracy_plot(points: Sequence[Mapping[str, Any]]) -> Markup:
         lines.append(f'<text x="{x + 11:.1f}" y="{y + 4:.1f}">{point["accuracy"]:.1%}</text>')
         lines.append(
             f'<text class="soft" x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">'
-            f"{escape(point['place'])}</text>"
+            f"{escape(_short(point['place']))}</text>"
         )
     return _svg(HEIGHT, lines)
 
@@ -76,6 +76,11 @@ def gain_plot(gains: Mapping[str, Mapping[str, Any]]) -> Markup:
         f'<text class="soft" x="{middle}" y="{bottom + 32:.1f}" text-anchor="middle">points, paired</text>'
     )
     return _svg(bottom + 40, lines)
+
+
+def _short(place: str) -> str:
+    """As it fits below a point: "round-2/reasoning" as "2 +reasoning"."""
+    return place.removeprefix("round-").replace("/", " +")
 
 
 def _svg(height: float, lines: Sequence[str]) -> Markup:
