@@ -26,6 +26,9 @@ EYES = ("detector", "depth")
 _ARRIVING = 4096  # requests at the front door without a place: a connection and a few kilobytes each
 _JUDGED_AT_A_TIME = 1000  # replies in one gateway replica; its own limits decide how many calls that makes
 _MORE_AFTER_S = 5.0  # of waiting calls, before a replica is added
+_LOOK_S = 2.0  # between Serve's looks whether a replica lives: so much later at most its successor starts
+# For replicas, which serve.start's do not reach: a line for every call would take the interpreter's lock from the work.
+_QUIET = {"log_level": "WARNING", "enable_access_log": False}
 _SEEN_AT_A_TIME = 100  # calls in one replica of an evaluation's detector or depth model: enough for batches
 
 
@@ -141,6 +144,8 @@ def _part(deployment: Deployment, max_ongoing: int, **options: Any) -> Deploymen
     return deployment.options(
         max_ongoing_requests=max_ongoing,
         max_constructor_retry_count=1,  # a part that cannot start says so at once
+        health_check_period_s=_LOOK_S,
+        logging_config=_QUIET,
         graceful_shutdown_timeout_s=5,
         graceful_shutdown_wait_loop_s=0.5,
         **{"ray_actor_options": {"num_cpus": 0.2}, **options},

@@ -7,11 +7,81 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from valor_ray.errors import ServiceError, ValorError
 
 LOGS = "/tmp/ray/session_latest/logs"
 _CHAIN = "The above exception was the direct cause of the following exception:"
+
+
+class ReplicaGone(ServiceError):
+    """The replica that was asked is no more, or of no more use: the same call to another one may be answered.
+
+    Any other error of a call is an answer: the model, or the judge, has failed on this request.
+    """
+
+
+@contextmanager
+def part_errors(part: str, failure: type[ValorError]) -> Iterator[None]:
+    """Around a call to a replica, awaited or not: Ray's exceptions become ours, with the message alone and not the
+    remote traceback. The one place that tells a replica that is gone from a model that failed, for all parts.
+
+    Raises ReplicaGone; errors that are ours as they were raised; ServiceError for a call that was cancelled; `failure`
+    for any other error of the replica.
+    """
+    from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        with ours_as_raised():
+            yield
+    except TaskCancelledError as error:  # Serve's RequestCancelledError is one too
+        raise ServiceError(f"The call of the {part} was cancelled.") from error
+    except RayTaskError as error:
+        cause = error.cause
+        if is_gone(cause):  # an actor that the replica itself asked: the ledger of the judges
+            raise ReplicaGone(f"What the {part} asks is gone; it is being restarted.") from error
+        raise failure(f"The {part} failed: {type(cause).__name__}: {cause}. Its log says more.") from error
+    except (RayError, RayServeException) as error:
+        if not is_gone(error):
+            raise failure(f"The {part} failed: {type(error).__name__}: {last_line(error)}") from error
+        raise ReplicaGone(
+            f"The {part} cannot be reached; it is being restarted. Try again in a moment."
+        ) from error
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether what Ray or Serve raises says that a process, a node, or what these held, is no more, or that there is no
+    replica for the call now; not what was raised by the code of a process."""
+    from ray import exceptions as ray
+    from ray.serve import exceptions as serve
+
+    gone = (
+        ray.RayActorError,  # died, or not to be reached now
+        ray.WorkerCrashedError,
+        ray.NodeDiedError,
+        ray.LocalRayletDiedError,
+        ray.OutOfMemoryError,  # Ray has ended it for the memory of others
+        ray.ObjectLostError,  # arguments or answers that were kept by what is gone
+        serve.BackPressureError,
+        serve.DeploymentUnavailableError,
+        serve.ReplicaUnavailableError,
+    )
+    return isinstance(error, gone) and not isinstance(error, ray.RayTaskError)
+
+
+def end_replica(why: str) -> NoReturn:
+    """In a replica that is of no more use: ends its process, so that Serve starts the successor.
+
+    At once: Serve's own checks want three failures, and until then it would send calls to where they fail soonest.
+    Raises ReplicaGone, for the call that is in work.
+    """
+    import ray
+
+    print(f"valor_ray: this replica ends: {why}", flush=True)
+    ray.kill(ray.get_runtime_context().current_actor)
+    raise ReplicaGone(f"{why} The replica is being replaced.")
 
 
 @contextmanager

@@ -1,17 +1,22 @@
-"""The four ports over Serve handles: what steps use in place of a model in their own process."""
+"""The four ports over Serve handles: what steps use in place of a model in their own process.
+
+How long each waits for a replica's successor: not at all, for minutes (`patient`: jobs), or as `waiting` says (the
+front door, with users behind it). deployments.failures tells all of them what is a replica that is gone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
-from deployments.failures import ours_as_raised
+from deployments.calls.parcel import packed
+from deployments.calls.waiting import Waiting
+from deployments.failures import ReplicaGone, part_errors
 from valor_ray.config.judging import Part
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
 from valor_ray.ports import Turn
@@ -22,17 +27,21 @@ _GIVE_UP_S = 600.0  # a replica is back within a minute, a lost node's within a 
 _REACHED_S = 30.0  # a call that fails after so long had reached a replica: patience begins anew
 
 
+Call = Callable[[], DeploymentResponse]
+
+
 class RemotePolicy:
-    def __init__(self, handle: DeploymentHandle, *, patient: bool = False) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, *, patient: bool = False, waiting: Waiting | None = None
+    ) -> None:
         """patient: `generate` waits minutes for a replica that is being replaced, as a job may and a user may not."""
-        self._handle, self._ask = handle, _persistent if patient else _once
+        self._handle = handle
+        self._ask = _asker("policy", PolicyError, patient, waiting)
 
     async def generate(
         self, question: str, *, n: int = 1, seed: int | None = None, turns: Sequence[Turn] = ()
     ) -> list[Reply]:
-        return await self._ask(
-            "policy", lambda: self._handle.generate.remote(question, n, seed, tuple(turns)), PolicyError
-        )
+        return await self._ask(lambda: self._handle.generate.remote(question, n, seed, tuple(turns)))
 
     async def sample(
         self, questions: Sequence[str], *, n: int, seed: int, sampling: Sampling
@@ -43,70 +52,94 @@ class RemotePolicy:
         meantime has least to do, and gets it.
         """
         replies: list[list[Reply]] | None = None
+        ask = _asker("policy", PolicyError, patient=True)
         since = time.time()
         while replies is None:
-            replies = await _persistent(
-                "policy",
-                lambda: self._handle.sample.remote(list(questions), n, seed, sampling, since),
-                PolicyError,
-            )
+            replies = await ask(lambda: self._handle.sample.remote(list(questions), n, seed, sampling, since))
         return replies
 
 
 class RemoteDetector:
-    def __init__(self, handle: DeploymentHandle, *, patient: bool = False) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, *, patient: bool = False, waiting: Waiting | None = None
+    ) -> None:
         """patient: as of RemotePolicy."""
-        self._handle, self._ask = handle, _persistent if patient else _once
+        self._handle = handle
+        self._ask = _asker("detector", ToolError, patient, waiting)
 
     async def detect(
         self, picture: Picture, phrases: Sequence[str], *, box_threshold: float | None = None
     ) -> list[Detection]:
-        return await self._ask(
-            "detector", lambda: self._handle.detect.remote(picture, tuple(phrases), box_threshold), ToolError
-        )
+        sent = packed(picture)
+        return await self._ask(lambda: self._handle.detect.remote(sent, tuple(phrases), box_threshold))
 
 
 class RemoteDepth:
-    def __init__(self, handle: DeploymentHandle, *, patient: bool = False) -> None:
+    def __init__(
+        self, handle: DeploymentHandle, *, patient: bool = False, waiting: Waiting | None = None
+    ) -> None:
         """patient: as of RemotePolicy."""
-        self._handle, self._ask = handle, _persistent if patient else _once
+        self._handle = handle
+        self._ask = _asker("depth", ToolError, patient, waiting)
 
     async def depth(self, picture: Picture) -> DepthMap:
-        return await self._ask("depth", lambda: self._handle.depth.remote(picture), ToolError)
+        sent = packed(picture)
+        return await self._ask(lambda: self._handle.depth.remote(sent))
 
 
 class RemoteJudge:
     """ports.Judge over the handle of an endpoint's gateway."""
 
-    def __init__(self, handle: DeploymentHandle, part: Part = "judge") -> None:
-        """part: as the gateway's deployment is named, for messages."""
-        self._handle, self._part = handle, part
+    def __init__(
+        self, handle: DeploymentHandle, part: Part = "judge", *, waiting: Waiting | None = None
+    ) -> None:
+        """part: as the gateway's deployment is named, for messages. Without `waiting` it is patient."""
+        self._handle = handle
+        self._ask = _asker(part, JudgeError, patient=True, waiting=waiting)
 
     async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """A replica that dies in mid-call is no answer: the call goes to another, which finds what was stored.
 
-        Raises ServiceError when no replica can be reached for minutes.
+        Raises ServiceError when no replica can be reached for as long as it waits.
         """
-        return await _persistent(self._part, lambda: self._handle.ask.remote(list(requests)), JudgeError)
+        return await self._ask(lambda: self._handle.ask.remote(list(requests)))
 
 
 class RemoteVqa:
-    def __init__(self, handle: DeploymentHandle, part: Part = "judge") -> None:
+    def __init__(
+        self, handle: DeploymentHandle, part: Part = "judge", *, waiting: Waiting | None = None
+    ) -> None:
         """part: as of RemoteJudge."""
-        self._handle, self._part = handle, part
+        self._handle = handle
+        self._ask = _asker(part, ToolError, waiting=waiting)
 
     async def vqa(self, picture: Picture, question: str) -> str:
-        return await _once(self._part, lambda: self._handle.vqa.remote(picture, question), ToolError)
+        sent = packed(picture)
+        return await self._ask(lambda: self._handle.vqa.remote(sent, question))
 
 
-async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:
-    """`_once`, called again while no replica can be reached, for minutes."""
+def _asker(
+    part: str, failure: type[ValorError], patient: bool = False, waiting: Waiting | None = None
+) -> Callable[[Call], Awaitable[Any]]:
+    """What makes the calls of a port. failure: what an error of the part's model becomes that is not one of ours."""
+
+    async def once(call: Call) -> Any:
+        with part_errors(part, failure):
+            return await call()
+
+    if waiting is not None:
+        return lambda call: waiting.ask(lambda: once(call))
+    return partial(_persistent, once) if patient else once
+
+
+async def _persistent(once: Callable[[Call], Awaitable[Any]], call: Call) -> Any:
+    """Called again while no replica can be reached, for minutes."""
     pause_s, lost_since = _FIRST_PAUSE_S, None
     while True:
         asked = time.monotonic()
         try:
-            return await _once(part, call, failure)
-        except ServiceError:
+            return await once(call)
+        except ReplicaGone:
             now = time.monotonic()
             if lost_since is None or now - asked > _REACHED_S:
                 pause_s, lost_since = _FIRST_PAUSE_S, now
@@ -116,19 +149,8 @@ async def _persistent(part: str, call: Callable[[], DeploymentResponse], failure
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-async def _once(part: str, call: Callable[[], DeploymentResponse], failure: type[ValorError]) -> Any:
-    """Make a call; Ray's exceptions become ours, with the message alone and not the remote traceback.
-
-    Errors that are ours keep their type, any other error of the replica becomes `failure`, and a replica that cannot
-    be reached a ServiceError.
-    """
-    try:
-        with ours_as_raised():
-            return await call()
-    except RayTaskError as error:
-        cause = error.cause
-        raise failure(f"The {part} failed: {type(cause).__name__}: {cause}. Its log says more.") from error
-    except (RayActorError, RayServeException) as error:
-        raise ServiceError(
-            f"The {part} cannot be reached; it is being restarted. Try again in a moment."
-        ) from error
+async def sign_of_life(part: str, handle: DeploymentHandle) -> dict[str, Any]:
+    """What a replica says of how it is, whichever Serve asks. Raises ReplicaGone, ServiceError."""
+    with part_errors(part, ServiceError):
+        status: dict[str, Any] = await handle.status.remote()
+        return status

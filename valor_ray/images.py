@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -47,6 +47,16 @@ class Header:
     turned: bool  # by EXIF: `decode` turns or mirrors it
 
 
+@dataclass(frozen=True)
+class FilePicture(Picture):
+    """A picture, or a part of one, with the file that it was decoded from: what travels where the pixels are many."""
+
+    file: bytes = field(repr=False)
+    limits: ImageConfig  # that it was decoded within: they say how often it was halved
+    whole: str  # key of the picture of all of the file
+    region: BBox | None = None  # whole px of that picture; None: all of it
+
+
 def load(path: Path, limits: ImageConfig) -> Picture:
     """Read and decode a local file. Raises ImageError when it is missing, unreadable or no picture."""
     return decode(read(path, limits), limits)
@@ -75,6 +85,12 @@ async def decode_soon(data: bytes, limits: ImageConfig) -> Picture:
         return begun
     source, bounds = begun
     return await lanes.LANES.costly(lambda: _decode_apart(source, bounds))
+
+
+async def decode_with_file(data: bytes, limits: ImageConfig) -> FilePicture:
+    """The same, and the file is kept with it."""
+    picture = await decode_soon(data, limits)
+    return FilePicture(picture.rgb, picture.key, data, limits, picture.key)
 
 
 def header(path: Path, limits: ImageConfig) -> Header:
@@ -144,7 +160,8 @@ def from_array(rgb: np.ndarray) -> Picture:
 
 
 def crop(picture: Picture, bbox: BBox) -> Picture:
-    """The part of the picture inside the box (px), widened to whole pixels and clipped to the picture.
+    """The part of the picture inside the box (px), widened to whole pixels and clipped to the picture; of a whole
+    FilePicture one too.
 
     Raises ImageError when nothing of the box lies inside the picture.
     """
@@ -157,7 +174,10 @@ def crop(picture: Picture, bbox: BBox) -> Picture:
             f"The box {tuple(bbox)} is empty or lies outside the picture ({picture.width}x{picture.height} px). "
             "Give x1 < x2 and y1 < y2 inside it."
         )
-    return from_array(picture.rgb[top:bottom, left:right])
+    part = from_array(picture.rgb[top:bottom, left:right])
+    if not isinstance(picture, FilePicture) or picture.region is not None:
+        return part
+    return replace(picture, rgb=part.rgb, key=part.key, region=(left, top, right, bottom))
 
 
 def to_jpeg_uri(picture: Picture, quality: int, max_side: int) -> str:

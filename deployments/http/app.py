@@ -13,7 +13,7 @@ from deployments.http import chat
 from deployments.http.body import Bodies
 from deployments.http.endpoints import ENDPOINTS, Door, Endpoint, Parts
 from deployments.http.errors import Json, install
-from deployments.http.guard import Gate, Lenient, check_token
+from deployments.http.guard import Gate, Lenient, check_token, while_connected
 from deployments.http.health import Health
 from deployments.http.schema.document import document
 from valor_ray.config.tree import Config
@@ -28,11 +28,16 @@ _PAGE_HEADERS = {
 }
 
 
-def make_app(config: Config, parts: Parts) -> FastAPI:
-    """All routes. Raises ConfigError when the token's variable is not set."""
-    token = config.server.token()
+def make_gate(config: Config) -> Gate:
     # Twice what the policy works on at a time: one share in work, one waiting.
-    gate = Gate(2 * config.policy.max_ongoing * config.policy.replicas)
+    return Gate(2 * config.policy.max_ongoing * config.policy.replicas)
+
+
+def make_app(config: Config, parts: Parts, gate: Gate | None = None) -> FastAPI:
+    """All routes. gate: where the parts let requests wait at one. Raises ConfigError when the token's variable is not
+    set."""
+    token = config.server.token()
+    gate = gate or make_gate(config)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     install(app)
     app.add_middleware(Lenient)
@@ -60,6 +65,9 @@ def _add_endpoints(app: FastAPI, door: Door, gate: Gate, token: str | None) -> N
             check_token(request, token)
             gate.check()
             body = await bodies.read(request)
+            return await while_connected(request, worked(request, body))
+
+        async def worked(request: Request, body: bytes) -> Response:
             async with gate.enter():
                 return await endpoint.work(door, request, body)
 

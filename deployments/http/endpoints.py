@@ -33,6 +33,7 @@ from valor_ray import images
 from valor_ray.answer import ProgramRunner, answer, check_question, to_json
 from valor_ray.asking.watched import Watched
 from valor_ray.config.tree import Config
+from valor_ray.errors import ServiceError
 from valor_ray.ports import Depth, Detector, Policy, Vqa, version_of
 from valor_ray.reasoning.reward import Rewarding
 from valor_ray.records import Answer, DepthMap, Picture
@@ -40,7 +41,7 @@ from valor_ray.repairs import Repairs
 from valor_ray.report.kit.depth_colours import colour_depth
 from valor_ray.selecting.select import Select, answer_selected
 from valor_ray.selecting.select import to_json as selected_to_json
-from valor_ray.tools import MAX_PHRASES, LiveTools, split_phrases
+from valor_ray.tools import MAX_PHRASES, LiveTools, ToolHost, split_phrases
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,26 @@ class Parts:
     sandbox: ProgramRunner
     status: Callable[[], Awaitable[dict[str, dict[str, Any]]]]  # of each part: {"status": "ok" | why not, …}
     rewarding: Mapping[Select, Rewarding] = field(default_factory=dict)  # how candidates are judged
+
+
+class _Reached:
+    """A ToolHost that remembers when a part could not be reached: what a program makes of that is no answer."""
+
+    def __init__(self, tools: ToolHost) -> None:
+        self._tools = tools
+        self._failure: ServiceError | RequestError | None = None
+
+    async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
+        try:
+            return await self._tools(tool, args)
+        except (ServiceError, RequestError) as error:
+            self._failure = error
+            raise
+
+    def check(self) -> None:
+        """Raises ServiceError, or RequestError where too many wait for the part."""
+        if self._failure is not None:
+            raise self._failure
 
 
 class Wish(Protocol):
@@ -86,24 +107,26 @@ class Door:
         return check_question(question, self.config.server.max_question_chars)
 
     async def ask(self, picture: Picture, question: str, wish: Wish) -> tuple[Answer, dict[str, Any]]:
-        """The answer, and what is shown of it. Raises RequestError."""
+        """The answer, and what is shown of it. Raises RequestError, and ServiceError where a part cannot be reached."""
         samples, select = self._selection(wish)
         most = self._repairs(wish)
         parts = self.parts
         patience_s = self.config.sandbox.tool_seconds / 2
         watched = Watched(parts.detector, parts.depth, parts.judge, patience_s)
-        tools = LiveTools(picture, watched, watched, watched)
+        tools = _Reached(LiveTools(picture, watched, watched, watched))
         repairs = Repairs(most, lambda: watched.failure)
         if samples == 1:
             one = await answer(
                 question, picture, parts.policy, parts.sandbox, tools, seed=wish.seed, repairs=repairs
             )
+            tools.check()
             return one, to_json(one)
         selected = await answer_selected(
             question, picture, parts.policy, parts.sandbox, tools,
             samples=samples, select=select, rewarding=parts.rewarding.get(select), seed=wish.seed,
             repairs=repairs,
         )  # fmt: skip
+        tools.check()
         return selected.answer, selected_to_json(selected)
 
     def _repairs(self, wish: Wish) -> int:

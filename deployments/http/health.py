@@ -28,7 +28,12 @@ class Health:
             self._asking = asyncio.create_task(self._ask())
         parts = await asyncio.shield(self._asking)
         well = all(part["status"] == "ok" for part in parts.values())
-        body = {"status": "ok" if well else "degraded", "in_work": self._gate.inside, "parts": parts}
+        body = {
+            "status": "ok" if well else "degraded",
+            "in_work": self._gate.inside,
+            "waiting": self._gate.standing,
+            "parts": parts,
+        }
         return Json(body, status_code=200 if well else 503)
 
     async def _ask(self) -> Status:

@@ -18,7 +18,7 @@ from deployments.http.schema.fields import checked
 from valor_ray import images
 from valor_ray.config.service import ImageConfig
 from valor_ray.errors import ImageError
-from valor_ray.records import Picture
+from valor_ray.images import FilePicture
 from valor_ray.untrusted.decode import DecodeError, Limits, decode
 
 JSON = "application/json"
@@ -99,13 +99,13 @@ async def _fields(items: list[tuple[str, str | UploadFile]]) -> dict[str, Any]:
     return fields
 
 
-async def read_picture(image: object, limits: ImageConfig) -> Picture:
+async def read_picture(image: object, limits: ImageConfig) -> FilePicture:
     """Decode the picture of a request: bytes of an upload, a data URI, base64, or a URL of an allowed scheme.
 
     Raises ImageError. Nothing is ever read from this machine's files.
     """
     if isinstance(image, bytes):
-        return await images.decode_soon(image, limits)
+        return await images.decode_with_file(image, limits)
     if image is None:
         raise ImageError("There is no picture. Send `image` as a data URI or base64, or upload a file.")
     if not isinstance(image, str):
@@ -118,5 +118,5 @@ async def read_picture(image: object, limits: ImageConfig) -> Picture:
                 f"Pictures are not fetched from {scheme}:// here (allowed schemes: {allowed}). "
                 "Send the picture itself as a data URI or base64."
             )
-        return await images.decode_soon(await fetch(image.strip(), limits), limits)
-    return await images.decode_soon(await asyncio.to_thread(images.bytes_of, image, limits), limits)
+        return await images.decode_with_file(await fetch(image.strip(), limits), limits)
+    return await images.decode_with_file(await asyncio.to_thread(images.bytes_of, image, limits), limits)

@@ -13,8 +13,10 @@ V = TypeVar("V")
 class ContentCache(Generic[V]):
     """Least-recently-used results, and one computation at a time for equal keys. For one event loop."""
 
-    def __init__(self, entries: int) -> None:
-        self._entries = entries
+    def __init__(self, most: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
+        """most: of the weights of what is kept, all together; without `weigh` how many results."""
+        self._most, self._weigh = most, weigh
+        self._weight = 0
         self._kept: OrderedDict[Hashable, V] = OrderedDict()
         self._running: dict[Hashable, asyncio.Future[V]] = {}
         self.hits = 0
@@ -26,6 +28,7 @@ class ContentCache(Generic[V]):
     def forget(self) -> None:
         """All results, those that are being made included: who waits for one gets it, nobody else does."""
         self._kept.clear()
+        self._weight = 0
         self._running.clear()
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[V]]) -> V:
@@ -52,5 +55,7 @@ class ContentCache(Generic[V]):
         if done.cancelled() or done.exception() is not None:
             return
         self._kept[key] = done.result()
-        while len(self._kept) > self._entries:
-            self._kept.popitem(last=False)
+        self._weight += self._weigh(done.result())
+        while self._weight > self._most:
+            _, oldest = self._kept.popitem(last=False)
+            self._weight -= self._weigh(oldest)

@@ -6,12 +6,13 @@ from typing import Any
 
 from ray import serve
 
+from deployments.calls.parcel import Opened, Sent
 from deployments.failures import log_place
 from deployments.parts.batches import Batches
 from deployments.parts.cache import ContentCache
-from deployments.parts.isolate import run_batch
+from deployments.parts.isolate import run_prepared
 from valor_ray.config.models import DepthConfig
-from valor_ray.records import DepthMap, Picture
+from valor_ray.records import DepthMap
 
 
 @serve.deployment(name="depth")
@@ -25,11 +26,14 @@ class DepthDeployment:
         torch.set_num_threads(1)  # the replicas share the cores with the policy's engine
         self._model = MoGe(config)
         self._cache: ContentCache[DepthMap] = ContentCache(config.cache_entries)
-        self._batches: Batches[Picture, DepthMap] = Batches(
-            lambda pictures: run_batch(self._model.depth, pictures), config.max_batch, config.batch_wait_s
+        self._opened = Opened()
+        self._batches: Batches[Sent, DepthMap] = Batches(
+            lambda sent: run_prepared(self._opened.picture, self._model.depth, sent),
+            config.max_batch,
+            config.batch_wait_s,
         )
 
-    async def depth(self, picture: Picture) -> DepthMap:
+    async def depth(self, picture: Sent) -> DepthMap:
         """Metric depth of every pixel."""
         return await self._cache.get(picture.key, lambda: self._batches(picture))
 

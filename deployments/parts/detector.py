@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ray import serve
 
+from deployments.calls.parcel import Opened, Sent
 from deployments.failures import log_place
 from deployments.parts.batches import Batches
 from deployments.parts.cache import ContentCache
 from deployments.parts.following import Follower, Loaded, check_followed
-from deployments.parts.isolate import run_batch
+from deployments.parts.isolate import run_prepared
 from valor_ray.config.models import DetectorConfig
 from valor_ray.errors import CheckpointError, ValorError
 from valor_ray.ports import Versioned
@@ -32,6 +33,13 @@ Detections = Versioned[Detection]
 
 @dataclass(frozen=True)
 class _Request:
+    picture: Sent
+    phrases: tuple[str, ...]
+    box_threshold: float
+
+
+@dataclass(frozen=True)
+class _Ready:
     picture: Picture
     phrases: tuple[str, ...]
     box_threshold: float
@@ -55,6 +63,7 @@ class Detecting:
         self._config = config
         self._loaded: _Loaded | None = None
         self._cache: ContentCache[Detections] = ContentCache(config.cache_entries)
+        self._opened = Opened()
         self._batches: Batches[_Request, Detections] = Batches(
             self._work, config.max_batch, config.batch_wait_s
         )
@@ -78,7 +87,7 @@ class Detecting:
         self._cache.forget()
 
     async def detect(
-        self, picture: Picture, phrases: tuple[str, ...], box_threshold: float | None
+        self, picture: Sent, phrases: tuple[str, ...], box_threshold: float | None
     ) -> Detections:
         """Boxes of all phrases, best score first; None: the configured threshold."""
         threshold = self._config.box_threshold if box_threshold is None else box_threshold
@@ -104,15 +113,18 @@ class Detecting:
     async def _work(self, requests: list[_Request]) -> Sequence[Detections | BaseException]:
         """A batch, all of it by the weights that it begins with."""
         now = self._now
-        outcomes = await run_batch(partial(_detect, now.model), requests)
+        outcomes = await run_prepared(self._ready, partial(_detect, now.model), requests)
         return [
             outcome if isinstance(outcome, BaseException) else Versioned(outcome, now.version)
             for outcome in outcomes
         ]
 
+    async def _ready(self, request: _Request) -> _Ready:
+        picture = await self._opened.picture(request.picture)
+        return _Ready(picture, request.phrases, request.box_threshold)
 
-# A log line for every call would take the interpreter's lock from the model; serve.start's settings do not reach here.
-@serve.deployment(name="detector", logging_config={"log_level": "WARNING", "enable_access_log": False})
+
+@serve.deployment(name="detector")
 class DetectorDeployment:
     """A replica: the front door, tools of programs and mining workers call `detect` and wait for its batch."""
 
@@ -134,7 +146,7 @@ class DetectorDeployment:
         self._follower.follow()
 
     async def detect(
-        self, picture: Picture, phrases: tuple[str, ...], box_threshold: float | None
+        self, picture: Sent, phrases: tuple[str, ...], box_threshold: float | None
     ) -> Detections:
         """As Detecting.detect."""
         return await self._detecting.detect(picture, phrases, box_threshold)
@@ -177,7 +189,7 @@ def _working(config: DetectorConfig) -> GroundingDino:
     return detector
 
 
-def _detect(model: GroundingDino, requests: list[_Request]) -> list[list[Detection]]:
+def _detect(model: GroundingDino, requests: list[_Ready]) -> list[list[Detection]]:
     """One forward pass per threshold: the model takes one for its whole batch, and callers seldom set their own."""
     detections: dict[int, list[Detection]] = {}  # by place
     for threshold in {request.box_threshold for request in requests}:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from deployments.http.app import make_app
+from deployments.calls.waiting import Waiting
+from deployments.http.app import make_app, make_gate
 from deployments.http.endpoints import Parts
-from deployments.ports import RemoteDepth, RemoteDetector, RemoteJudge, RemotePolicy, RemoteVqa
+from deployments.ports import (
+    RemoteDepth,
+    RemoteDetector,
+    RemoteJudge,
+    RemotePolicy,
+    RemoteVqa,
+    sign_of_life,
+)
 from valor_ray.config.tree import Config
+from valor_ray.errors import ServiceError
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.local_rewarder import local_rewarder
 from valor_ray.reasoning.reward import Rewarding
@@ -46,22 +55,28 @@ class FrontDoor:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve after the constructor."""
+        gate = make_gate(self._config)
+        waiting = {
+            part: Waiting(part, partial(sign_of_life, part, handle), self._config.server.wait_s, gate.stand)
+            for part, handle in self._handles.items()
+        }
+        vlm = self._config.vlm_part
         parts = Parts(
-            policy=RemotePolicy(self._handles["policy"]),
-            detector=RemoteDetector(self._handles["detector"]),
-            depth=RemoteDepth(self._handles["depth"]),
-            judge=RemoteVqa(self._vlm, self._config.vlm_part),
+            policy=RemotePolicy(self._handles["policy"], waiting=waiting["policy"]),
+            detector=RemoteDetector(self._handles["detector"], waiting=waiting["detector"]),
+            depth=RemoteDepth(self._handles["depth"], waiting=waiting["depth"]),
+            judge=RemoteVqa(self._vlm, vlm, waiting=waiting[vlm]),
             sandbox=self._sandbox,
             status=self._status,
-            rewarding=self._rewarding(),
+            rewarding=self._rewarding(waiting),
         )
-        return make_app(self._config, parts)
+        return make_app(self._config, parts, gate)
 
-    def _rewarding(self) -> dict[Select, Rewarding]:
+    def _rewarding(self, waiting: Mapping[str, Waiting]) -> dict[Select, Rewarding]:
         """How candidates are judged, by the way of choosing; empty without a judge."""
         if "judge" not in self._handles:
             return {}
-        judge = RemoteJudge(self._handles["judge"])
+        judge = RemoteJudge(self._handles["judge"], waiting=waiting["judge"])
         weights = {select: reward_for(select, self._config.reward) for select in Select}
         return {
             select: local_rewarder(heads, judge, self._sandbox)
@@ -70,16 +85,21 @@ class FrontDoor:
         }
 
     async def _status(self) -> dict[str, dict[str, Any]]:
-        answers = await asyncio.gather(*(_part_status(handle) for handle in self._handles.values()))
+        answers = await asyncio.gather(
+            *(_part_status(part, handle) for part, handle in self._handles.items())
+        )
         return dict(zip(self._handles, answers, strict=True))
 
     async def __del__(self) -> None:
         await self._sandbox.close()
 
 
-async def _part_status(handle: DeploymentHandle) -> dict[str, Any]:
+async def _part_status(part: str, handle: DeploymentHandle) -> dict[str, Any]:
     try:
         async with asyncio.timeout(STATUS_TIMEOUT_S):
-            return {"status": "ok", **(await handle.status.remote())}
-    except (TimeoutError, RayError, RayServeException) as error:
-        return {"status": "unavailable", "reason": type(error).__name__}
+            return {"status": "ok", **(await sign_of_life(part, handle))}
+    except TimeoutError:
+        reason = f"no answer within {STATUS_TIMEOUT_S:g} s: it is being restarted, or has too much to do"
+    except ServiceError as error:
+        reason = str(error)
+    return {"status": "unavailable", "reason": reason}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Ready = TypeVar("Ready")
 Result = TypeVar("Result")
 
 
@@ -23,3 +24,17 @@ async def run_batch(
     if len(items) == 1:
         return [outcome]
     return [(await run_batch(model, [item]))[0] for item in items]
+
+
+async def run_prepared(
+    prepare: Callable[[Item], Awaitable[Ready]],
+    model: Callable[[list[Ready]], list[Result]],
+    items: list[Item],
+) -> list[Result | BaseException]:
+    """`run_batch` over what is made of each item first, all at the same time; one that cannot be prepared comes back as
+    its exception and is no part of the batch."""
+    prepared = await asyncio.gather(*map(prepare, items), return_exceptions=True)
+    ready = [one for one in prepared if not isinstance(one, BaseException)]
+    results = await run_batch(model, ready) if ready else None
+    left = iter(results or ())
+    return [one if isinstance(one, BaseException) else next(left) for one in prepared]

@@ -9,12 +9,13 @@ from typing import Any
 from ray import serve
 
 from deployments.actors.judge_ledger import RemoteLedger, open_judge_ledger
+from deployments.calls.parcel import Opened, Sent
 from deployments.metrics.judging import JudgeMetrics
 from valor_ray.config.judging import JudgeConfig, Part
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.connect import Judges, gateways_of, open_judge
 from valor_ray.judges.vqa import VqaJudge
-from valor_ray.records import JudgeReply, JudgeRequest, Picture
+from valor_ray.records import JudgeReply, JudgeRequest
 
 _GAUGES_EVERY_S = 2.0
 
@@ -41,6 +42,7 @@ class JudgeDeployment:
         self._folder = config.cache_dir or folder or ""
         self._ledger = open_judge_ledger()
         self._metrics = JudgeMetrics(part)
+        self._opened = Opened()
         self._connecting = asyncio.Lock()
         self._url = ""
         self._judge: Judges | None = None
@@ -51,8 +53,9 @@ class JudgeDeployment:
         """All at the same time; ports.Judge. Raises JudgeError when every further call must fail."""
         return await (await self._connect()).ask(requests)
 
-    async def vqa(self, picture: Picture, question: str) -> str:
+    async def vqa(self, sent: Sent, question: str) -> str:
         """Short lower-case answer about the picture. Raises JudgeError."""
+        picture = await self._opened.picture(sent)
         try:
             return await VqaJudge(await self._connect(), self._config, self._part).vqa(picture, question)
         except JudgeError:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from ray import serve
 
-from deployments.failures import log_place
+from deployments.failures import end_replica, log_place
 from deployments.metrics.engine import engine_metrics
 from deployments.parts.following import Follower, Loaded
 from valor_ray.config.models import PolicyConfig
-from valor_ray.errors import PolicyError, ServiceError
+from valor_ray.errors import PolicyError
 from valor_ray.models.vllm.policy import VllmPolicy
 from valor_ray.models.vllm.seats import Seats
 from valor_ray.ports import Turn
@@ -59,8 +59,10 @@ class PolicyDeployment:
     async def generate(
         self, question: str, n: int, seed: int | None, turns: Sequence[Turn] = ()
     ) -> list[Reply]:
-        """n replies to one question, or to the last of `turns` (ports.Policy). Raises QuestionError, PolicyError."""
-        return await self._policy.generate(question, n=n, seed=seed, turns=turns)
+        """n replies to one question, or to the last of `turns` (ports.Policy). Raises QuestionError, PolicyError;
+        ReplicaGone as `sample`."""
+        async with self._of_use():
+            return await self._policy.generate(question, n=n, seed=seed, turns=turns)
 
     async def sample(
         self, questions: Sequence[str], n: int, seed: int, sampling: Sampling, since: float
@@ -68,34 +70,45 @@ class PolicyDeployment:
         """n replies to each question (ports.Sampler); None: the engine has no room, ask again, maybe another replica.
         since: when they were first asked for.
 
-        Raises PolicyError; ServiceError when the engine is of no more use, so that the call goes to another replica.
+        Raises PolicyError; ReplicaGone when the engine is of no more use, so that the call goes to another replica.
         """
         room = nullcontext(True) if self._seats is None else self._seats.of(n * len(questions), since)
-        try:
-            async with room as there:
-                if not there:
-                    return None
-                return await self._policy.sample(questions, n=n, seed=seed, sampling=sampling)
-        except PolicyError as error:
-            try:
-                await self._policy.healthy()
-            except PolicyError as useless:
-                raise ServiceError(f"{useless} The replica is being replaced.") from error
-            raise
+        async with self._of_use(), room as there:
+            if not there:
+                return None
+            return await self._policy.sample(questions, n=n, seed=seed, sampling=sampling)
 
     async def score(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
         """Log-probabilities of completion tokens, as VllmPolicy.score. Raises PolicyError."""
         return await self._policy.score(sequences)
 
     async def check_health(self) -> None:
-        """Called by Serve, which replaces the replica when its engine is of no more use, or no longer follows its run.
-        Raises PolicyError, ServiceError."""
-        await self._policy.healthy()
+        """Called by Serve, which replaces the replica when it has ended (its engine is of no more use), and when this
+        fails (it no longer follows its run). Raises ReplicaGone, ServiceError."""
+        await self._healthy()
         if self._follower is not None:
             self._follower.check()
 
     async def status(self) -> dict[str, Any]:
+        """{"version", "replica"}. Raises ReplicaGone."""
+        await self._healthy()
         return {"version": self._policy.version, "replica": self._replica}
+
+    @asynccontextmanager
+    async def _of_use(self) -> AsyncIterator[None]:
+        """Around what the engine is asked: its failure on one request is told from its end."""
+        try:
+            yield
+        except PolicyError:
+            await self._healthy()
+            raise
+
+    async def _healthy(self) -> None:
+        """Ends this replica when its engine is of no more use. Raises ReplicaGone."""
+        try:
+            await self._policy.healthy()
+        except PolicyError as useless:
+            end_replica(str(useless))
 
     def __del__(self) -> None:
         self._policy.close()

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-from ray.exceptions import RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    OutOfMemoryError,
+    OwnerDiedError,
+    RaySystemError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+    RequestCancelledError,
+)
 
 from deployments import ports as remote
-from deployments.ports import RemotePolicy, RemoteVqa
+from deployments.calls.waiting import MOST_LOSSES, Waiting
+from deployments.failures import ReplicaGone
+from deployments.ports import (
+    RemoteDepth,
+    RemoteDetector,
+    RemoteJudge,
+    RemotePolicy,
+    RemoteVqa,
+    sign_of_life,
+)
 from valor_ray.errors import JudgeError, PolicyError, ServiceError, ToolError, ValorError
 from valor_ray.images import from_array
 from valor_ray.records import Sampling
@@ -22,7 +47,7 @@ class Handle:
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
-        self.vqa = self.generate = self
+        self.vqa = self.generate = self.detect = self.depth = self.ask = self.status = self
 
     async def remote(self, *_: Any) -> Any:
         raise self._error
@@ -32,27 +57,90 @@ def from_replica(cause: Exception) -> RayTaskError:
     return RayTaskError("vqa", "Traceback: line 1, line 2", cause).as_instanceof_cause()
 
 
-@pytest.mark.parametrize(
-    ("raised", "seen", "message"),
-    [
-        (from_replica(JudgeError("the endpoint is down")), JudgeError, "^the endpoint is down$"),
-        (from_replica(RuntimeError("boom")), ToolError, "^The judge failed: RuntimeError: boom"),
-        (BackPressureError(1, 1), ServiceError, "^The judge cannot be reached"),
-        (DeploymentUnavailableError.__new__(DeploymentUnavailableError), ServiceError, "cannot be reached"),
-    ],
-)
-def test_judge_errors(raised: BaseException, seen: type[ValorError], message: str) -> None:
-    import numpy as np
+PICTURE = from_array(np.zeros((4, 4, 3), np.uint8))
+# Each part as the front door asks it, and what its model's own failure is.
+PARTS: dict[str, tuple[Callable[[Any, Any], Awaitable[Any]], type[ValorError]]] = {
+    "policy": (
+        lambda handle, waiting: RemotePolicy(handle, waiting=waiting).generate("How many?"),
+        PolicyError,
+    ),
+    "detector": (
+        lambda handle, waiting: RemoteDetector(handle, waiting=waiting).detect(PICTURE, ["a"]),
+        ToolError,
+    ),
+    "depth": (lambda handle, waiting: RemoteDepth(handle, waiting=waiting).depth(PICTURE), ToolError),
+    "vqa": (lambda handle, waiting: RemoteVqa(handle, waiting=waiting).vqa(PICTURE, "What?"), ToolError),
+    "judge": (lambda handle, waiting: RemoteJudge(handle, waiting=waiting).ask([]), JudgeError),
+    "status": (lambda handle, waiting: sign_of_life("policy", handle), ServiceError),
+}
+GONE = {
+    "died": ActorDiedError(),
+    "not to be reached": ActorUnavailableError("for now", None),
+    "its worker": WorkerCrashedError(),
+    "its node": NodeDiedError("x"),
+    "its memory": OutOfMemoryError("x"),
+    "its answer": OwnerDiedError.__new__(OwnerDiedError),
+    "no room": BackPressureError(1, 1),
+    "not there": DeploymentUnavailableError.__new__(DeploymentUnavailableError),
+    "left": ReplicaUnavailableError("x"),
+    "engine": from_replica(ReplicaGone("the engine died")),
+    "what it asks": from_replica(ActorDiedError()),
+}
+FAILED = {
+    "unforeseen": from_replica(RuntimeError("boom")),
+    "of python": from_replica(MemoryError()),
+    "in words": from_replica(PolicyError("it does not fit")),
+    "of the service": from_replica(ServiceError("the decoder does not start")),
+    "cancelled": RequestCancelledError("x"),
+    "of Ray itself": RaySystemError(Exception("x")),
+}
 
-    picture = from_array(np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(ValorError, match=message) as caught:
-        asyncio.run(RemoteVqa(Handle(raised)).vqa(picture, "What?"))
-    assert type(caught.value) is seen
+
+class Once:
+    """In the place of Waiting: hands through what a call raises."""
+
+    async def ask(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        return await call()
 
 
-def test_unforeseen_policy_failures_are_policy_errors() -> None:
-    with pytest.raises(PolicyError, match=r"^The policy failed: KeyError"):
-        asyncio.run(RemotePolicy(Handle(from_replica(KeyError("x")))).generate("How many?"))
+@pytest.mark.parametrize("part", PARTS)
+def test_a_replica_that_is_gone_is_told_from_a_model_that_failed(part: str) -> None:
+    ask, failure = PARTS[part]
+    for name, error in (GONE | FAILED).items():
+        with pytest.raises(ValorError) as caught:
+            asyncio.run(ask(Handle(error), Once()))  # type: ignore[arg-type]
+        assert isinstance(caught.value, ReplicaGone) == (name in GONE), name
+        assert "Traceback" not in str(caught.value), name
+        if name == "unforeseen":
+            assert type(caught.value) is failure and "failed: RuntimeError: boom" in str(caught.value)
+
+
+@pytest.mark.parametrize("part", set(PARTS) - {"status"})
+def test_every_part_waits_for_a_successor_and_no_part_after_an_answer(part: str) -> None:
+    ask, _ = PARTS[part]
+
+    def made(error: BaseException) -> int:
+        """How often a call that fails so is made."""
+        calls: list[int] = []
+
+        class Counted(Handle):
+            async def remote(self, *_: Any) -> Any:
+                calls.append(1)
+                raise error
+
+        async def look() -> None: ...
+
+        with pytest.raises(ValorError):
+            asyncio.run(ask(Counted(error), Waiting(part, look, 60)))  # type: ignore[arg-type]
+        return len(calls)
+
+    assert {made(error) for error in GONE.values()} == {MOST_LOSSES}
+    assert {made(error) for error in FAILED.values()} == {1}
+
+
+def test_errors_of_ours_keep_their_class_and_words() -> None:
+    with pytest.raises(JudgeError, match=r"^the endpoint is down$"):
+        asyncio.run(RemoteVqa(Handle(from_replica(JudgeError("the endpoint is down")))).vqa(PICTURE, "What?"))  # type: ignore[arg-type]
 
 
 class Replaced:

@@ -64,3 +64,11 @@ def test_unknown_args_are_refused_by_name() -> None:
 def test_unknown_settings_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"detector\.box_threshold"):
         app({"overrides": ["detector.box_treshold=0.2"]})
+
+
+def test_serve_looks_often_whether_a_part_lives_and_logs_no_calls() -> None:
+    built = build(Config.load())
+    for part in (built, *deployments(built).values()):
+        settings = part._bound_deployment._deployment_config
+        assert settings.health_check_period_s <= 2
+        assert settings.logging_config["enable_access_log"] is False

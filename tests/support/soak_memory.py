@@ -1,4 +1,4 @@
-"""What the processes of a service hold, over time: memory that no other process shares (USS), by part."""
+"""What the processes of a service hold (memory that no other process shares: USS) and use, by part."""
 
 from __future__ import annotations
 
@@ -21,12 +21,23 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def part_processes(pid: int, part: str) -> list[psutil.Process]:
-    """Of `policy` the engine, which is what dies there; of another part its replicas."""
-    engine = part == "policy"
+    """Of `policy` the engine, which is what dies there (`policy replica`: its holder); of another part its replicas."""
+    engine, part = part == "policy", part.removesuffix(" replica")
     named = [(_title(process), process) for process in descendants(pid)]
     if engine:
         return [process for title, process in named if "EngineCore" in title]
     return [process for title, process in named if title.startswith(_REPLICA) and f":{part}" in title]
+
+
+def cpu_seconds(pid: int) -> dict[str, float]:
+    """By part, what its processes have used until now; those that have ended count with who waited for them."""
+    used: dict[str, float] = defaultdict(float)
+    for process in descendants(pid):
+        try:
+            used[_part(_title(process))] += sum(process.cpu_times()[:4])
+        except psutil.Error:
+            continue
+    return used
 
 
 class Memory:

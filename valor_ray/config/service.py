@@ -117,6 +117,11 @@ class ServerConfig(Section):
     max_question_chars: int = Field(2000, ge=1, description="longest question")
     body_idle_s: float = Field(15, gt=0, description="seconds without a byte of a body before it is refused")
     body_s: float = Field(120, gt=0, description="seconds in which a whole body must arrive")
+    wait_s: float = Field(
+        120,
+        ge=0,
+        description="seconds for which a request waits when a part's replica is gone, until its successor answers",
+    )
     cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = Field(
         (), description="origins whose pages may ask from a browser (https://host:port, or *); empty = none"
     )

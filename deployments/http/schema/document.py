@@ -23,10 +23,10 @@ _SAID = {
     408: "The body did not arrive in time",
     413: "The body is larger than images.max_bytes allows",
     415: "The body is of another media type, or compressed",
-    429: "Too many requests in work: try again after Retry-After",
+    429: "Too many requests in work, or waiting for a part: try again after Retry-After",
     500: "A failure that nobody foresaw",
     502: "Policy, tool or judge failed",
-    503: "A part is being restarted",
+    503: "A part is gone, and its successor has not come in time",
 }
 _ASKING = tuple(_SAID)
 # an 8 x 8 px picture, red

@@ -179,6 +179,7 @@ class Part(BaseModel):
 class HealthReply(BaseModel):
     status: Literal["ok", "degraded"]
     in_work: int = Field(description="requests that hold a place")
+    waiting: int = Field(description="requests that wait for a part that is being restarted")
     parts: dict[str, Part]
 
 

@@ -82,3 +82,15 @@ def test_a_caller_who_hangs_up_does_not_take_the_result_from_the_others() -> Non
         assert await second == "A" and work.done == ["a"]
 
     asyncio.run(run())
+
+
+def test_what_is_kept_can_be_bounded_by_weight() -> None:
+    async def run() -> None:
+        work, cache = Work(), ContentCache[str](10, len)
+        for key in ("aaaa", "bbbbb", "a" * 11, "cc"):
+            await cache.get(key, work.of(key))
+        assert len(cache) == 1  # what is heavier than all that may be kept takes the place of nobody for long
+        await cache.get("cc", work.of("cc"))
+        assert work.done == ["aaaa", "bbbbb", "a" * 11, "cc"]
+
+    asyncio.run(run())
