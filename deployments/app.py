@@ -61,10 +61,10 @@ def app(args: dict[str, Any]) -> Application:
     return build(Config.load(chosen.profile, chosen.overrides))
 
 
-def build(config: Config) -> Application:
-    """Bind the deployments; nothing starts yet."""
+def build(config: Config, policy_run: str | None = None) -> Application:
+    """Bind the deployments; nothing starts yet. policy_run: as of `policy_app`."""
     in_work = 2 * config.policy.max_ongoing * config.policy.replicas  # the front door's own limit
-    policy = policy_app(config, None)
+    policy = policy_app(config, policy_run)
     if config.policy.endpoint is not None:
         policy = writer_app(config, config.policy.endpoint.cache_dir)
     eyes = _eyes(config, in_work)

@@ -57,11 +57,14 @@ END_S = 10.0  # for processes to end by themselves before they are killed
 
 
 @contextmanager
-def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[str]:
+def serving(
+    config: Config, progress: Progress = lambda line: None, *, policy_run: str | None = None
+) -> Iterator[str]:
     """The URL of the running app; on the way out nothing that was started is left running.
 
     `valor serve`, `demo` and `eval` use it; entering waits until every part is ready, leaving until all has ended.
-    progress: called with one line whenever a part gets ready, and every few seconds.
+    progress: called with one line whenever a part gets ready, and every few seconds. policy_run: a folder of which the
+    policy takes whole weights, whenever some are published for it; None: it keeps those of the settings.
     Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
     """
     follow = config.detector.follow
@@ -75,7 +78,7 @@ def serving(config: Config, progress: Progress = lambda line: None) -> Iterator[
         _ended(config, NAME),
     ):
         check_placed(config, progress, partial(serving_placement, config))
-        yield _deploy(config, progress)
+        yield _deploy(config, progress, policy_run)
 
 
 @contextmanager
@@ -361,7 +364,7 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it warns of every slow answer
 
 
-def _deploy(config: Config, progress: Progress) -> str:
+def _deploy(config: Config, progress: Progress, policy_run: str | None = None) -> str:
     host, port = config.server.host, config.server.port
     try:
         serve.start(http_options={"host": host, "port": port}, logging_config=_LOGGING)
@@ -371,7 +374,7 @@ def _deploy(config: Config, progress: Progress) -> str:
             f"it once more, or choose another with --port. Logs: {LOGS}/serve."
         ) from error
     serve.run_many(
-        [serve.RunTarget(build(config), name=NAME, route_prefix="/")],
+        [serve.RunTarget(build(config, policy_run), name=NAME, route_prefix="/")],
         wait_for_applications_running=False,
         wait_for_ingress_deployment_creation=False,
     )

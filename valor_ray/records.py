@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-START_VERSION = "base"  # of the weights that an engine starts with, before a training run publishes any
+START_VERSION = "base"  # of the weights that an engine starts with, whichever; recorded in run folders
 BBox = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the upright image, x right, y down
 
 

@@ -17,7 +17,7 @@ from valor_ray.errors import PolicyError
 from valor_ray.models.vllm.policy import VllmPolicy
 from valor_ray.models.vllm.seats import Seats
 from valor_ray.ports import Turn
-from valor_ray.records import Reply, Sampling
+from valor_ray.records import START_VERSION, Reply, Sampling
 from valor_ray.runs.publications import Checksums, Publication
 
 
@@ -90,9 +90,14 @@ class PolicyDeployment:
             self._follower.check()
 
     async def status(self) -> dict[str, Any]:
-        """{"version", "replica"}. Raises ReplicaGone."""
+        """{"version", "replica"}: of the weights, as published, or the model's name where nothing was. Raises
+        ReplicaGone."""
         await self._healthy()
-        return {"version": self._policy.version, "replica": self._replica}
+        version = self._policy.version
+        return {
+            "version": self._policy.config.model if version == START_VERSION else version,
+            "replica": self._replica,
+        }
 
     @asynccontextmanager
     async def _of_use(self) -> AsyncIterator[None]:

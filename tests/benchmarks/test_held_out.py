@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from bases import BASES
 from rough_endpoint import endpoint, said
 
 from valor_ray.benchmarks import held_out
@@ -46,7 +47,7 @@ class Counts:
 
 
 def local_eyes() -> AbstractAsyncContextManager[Eyes]:
-    return eyes(Config.load("local"))
+    return eyes(Config.load("local", BASES))
 
 
 @dataclass
@@ -99,7 +100,7 @@ class TwoVersions:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> TwoVersions:
     both = TwoVersions(tmp_path_factory.mktemp("run") / "evaluation")
-    held = HeldOut(Config.load("local"), both.folder, QUESTIONS)
+    held = HeldOut(Config.load("local", BASES), both.folder, QUESTIONS)
     for step in (0, 3):
         both.looks.append(Looks())
         both.policies.append(Counts())
@@ -168,7 +169,7 @@ def test_every_picture_is_looked_at_once_for_all_questions_and_versions(asked: T
 
 def test_models_are_loaded_once_a_version_and_not_when_all_is_answered(asked: TwoVersions) -> None:
     assert [looks.opened for looks in asked.looks] == [1, 1]
-    held = HeldOut(Config.load("local"), asked.folder, QUESTIONS)
+    held = HeldOut(Config.load("local", BASES), asked.folder, QUESTIONS)
     again = ask(held, Counts(), never)
     first = asked.records[0]
     assert again | {"seconds": first["seconds"]} == first
@@ -180,7 +181,7 @@ def test_models_that_do_not_load_end_the_evaluation_without_a_row(tmp_path: Path
         raise CheckpointError("no weights")
         yield
 
-    held = HeldOut(Config.load("local"), tmp_path, QUESTIONS, asked.folder / "data")
+    held = HeldOut(Config.load("local", BASES), tmp_path, QUESTIONS, asked.folder / "data")
     with pytest.raises(CheckpointError, match="no weights"):
         ask(held, Counts(), broken)
     assert not list(tmp_path.rglob("answers.jsonl"))
@@ -191,7 +192,7 @@ def test_questions_that_got_no_reply_are_asked_again_and_only_they(
 ) -> None:
     sick, well = Counts(refuses="ball"), Counts()
     for policy in (sick, well):
-        held = HeldOut(Config.load("local"), tmp_path, QUESTIONS, asked.folder / "data")
+        held = HeldOut(Config.load("local", BASES), tmp_path, QUESTIONS, asked.folder / "data")
         try:
             record = ask(held, policy)
         except ServiceError as error:
@@ -226,7 +227,7 @@ def test_judge_that_fails_makes_no_answer_wrong(
             return "red"
 
     monkeypatch.setattr(held_out, "VqaJudge", Broken)
-    held = HeldOut(Config.load("local"), tmp_path, QUESTIONS, asked.folder / "data")
+    held = HeldOut(Config.load("local", BASES), tmp_path, QUESTIONS, asked.folder / "data")
     with pytest.raises(ServiceError, match=r"12 of 12 held-out questions.*the judge is down"):
         ask(held, AsksTheJudge())
     broken[0] = False
@@ -299,15 +300,15 @@ def test_program_that_is_slow_by_itself_is_wrong(tmp_path: Path, asked: TwoVersi
 def test_held_out_scenes_are_rendered_once(asked: TwoVersions) -> None:
     data = asked.folder / "data"
     written = (data / "truth.jsonl").stat().st_mtime_ns
-    again = HeldOut(Config.load("local"), asked.folder, QUESTIONS)
+    again = HeldOut(Config.load("local", BASES), asked.folder, QUESTIONS)
     assert len(again.queries) == QUESTIONS and (data / "truth.jsonl").stat().st_mtime_ns == written
 
 
 def test_more_questions_than_are_there_are_refused_with_the_setting(asked: TwoVersions) -> None:
     with pytest.raises(ConfigError, match=rf"grpo\.eval_questions=13.*{QUESTIONS} questions"):
-        HeldOut(Config.load("local"), asked.folder, QUESTIONS + 1)
+        HeldOut(Config.load("local", BASES), asked.folder, QUESTIONS + 1)
 
 
 def test_data_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="valor tabletop render"):
-        HeldOut(Config.load("local"), tmp_path, 5, tmp_path / "none")
+        HeldOut(Config.load("local", BASES), tmp_path, 5, tmp_path / "none")

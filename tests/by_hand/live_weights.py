@@ -22,6 +22,7 @@ import psutil
 import pytest
 import ray
 import torch
+from bases import BASES
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from transformers import AutoModelForCausalLM
@@ -47,7 +48,9 @@ from valor_ray.runs.weight_channel import FileChannel, Probe, Published, publish
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 APP = "valor-test-live"
-CONFIG = Config.load("local", ["policy.replicas=2", "policy.max_tokens=40", "policy.weight_transfer=gloo"])
+CONFIG = Config.load(
+    "local", [*BASES, "policy.replicas=2", "policy.max_tokens=40", "policy.weight_transfer=gloo"]
+)
 PROBE: Probe = [([5, 6, 7, 8], list(range(20, 60)))]
 
 

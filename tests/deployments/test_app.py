@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from valor_ray.config.tree import Config
 from valor_ray.images import from_array, to_png
 from valor_ray.measure.detection_ap import iou_matrix
 from valor_ray.tabletop.render import Rendering, render
@@ -57,7 +59,9 @@ def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_part_is_well_and_the_policy_names_its_version(service: str) -> None:
     body = httpx.get(service + "/healthz").json()
     assert body["status"] == "ok" and set(body["parts"]) == {"policy", "detector", "depth", "judge"}
-    assert body["parts"]["policy"]["version"]
+    config = Config.load(os.environ.get("VALOR_TEST_PROFILE", "local"))
+    assert body["parts"]["policy"]["version"] == config.policy.model
+    assert body["parts"]["detector"]["version"] == config.detector.model
 
 
 def test_questions_about_what_is_there_are_answered_through_the_chain(service: str) -> None:

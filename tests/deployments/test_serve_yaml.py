@@ -49,7 +49,7 @@ def test_only_the_policy_of_a_run_that_trains_adapters_has_room_for_them() -> No
     def rank(run: str | None, *overrides: str) -> int | None:
         application = policy_app(Config.load("local", list(overrides)), run)
         settings, followed, rank = application._bound_deployment.init_args
-        assert followed == run and settings.model == "tabletop:policy"
+        assert followed == run and settings.model == Config.load().policy.model
         return rank
 
     assert rank("/runs/first", "grpo.lora_rank=4") == 4

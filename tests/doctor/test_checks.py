@@ -5,6 +5,7 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+from shipped import TRAINED, ship_trained, write_origin
 
 from valor_ray import cli
 from valor_ray.config import models as config
@@ -19,8 +20,9 @@ def found(name: str, *overrides: str, profile: str = "local") -> doctor.Check:
 @pytest.fixture
 def checkpoints(tmp_path, monkeypatch):
     for part in ("policy", "detector", "depth"):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "weights").write_bytes(b"w" * 1000)
+        folder = tmp_path / getattr(Config.load(), part).model.removeprefix("tabletop:")
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"w" * 1000)
     monkeypatch.setattr(config, "CHECKPOINTS", tmp_path)
     return tmp_path
 
@@ -69,6 +71,17 @@ def test_missing_model_is_needed_and_says_which(checkpoints, capsys) -> None:
 def test_empty_model_folder_is_not_well(checkpoints) -> None:
     (checkpoints / "policy" / "weights").unlink()
     assert not found("policy model").ok
+
+
+def test_trained_weights_say_where_they_come_from_and_others_than_shipped_are_found(
+    tmp_path, monkeypatch
+) -> None:
+    shipped = ship_trained(tmp_path / "shipped", monkeypatch)
+    check = found("policy model", *TRAINED)
+    assert check.ok and check.detail.endswith("trained from tabletop:policy")
+    write_origin(shipped / "trained-policy", "tabletop:policy", sha256="0" * 64)
+    check = found("policy model", *TRAINED)
+    assert not check.ok and "is not the file that origin.json" in check.detail and "git status" in check.fix
 
 
 def test_taken_port_says_how_to_choose_another() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bases import BASES
 from mined import saved_picture
 
 from valor_ray.config.models import DetectorConfig
@@ -25,7 +26,7 @@ STEPS = 6
 
 def config(*overrides: str) -> Config:
     return Config.load(
-        "local", [f"finetune.steps={STEPS}", "finetune.batch=2", "finetune.save_every=2", *overrides]
+        "local", [*BASES, f"finetune.steps={STEPS}", "finetune.batch=2", "finetune.save_every=2", *overrides]
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rough_endpoint as rough
+from bases import BASES
 from mined import saved_picture
 
 from valor_ray.config.tree import Config
@@ -27,7 +28,7 @@ def reply(*lines: str) -> str:
 
 
 def config(*overrides: str) -> Config:
-    return Config.load("local", ["grounding.audit_every=0", *overrides])
+    return Config.load("local", [*BASES, "grounding.audit_every=0", *overrides])
 
 
 def pictures(folder: Path, count: int) -> list[Query]:

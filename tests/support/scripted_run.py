@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bases import BASES
 from rollout_of import rollout_of
 
 from valor_ray.config.tree import Config
@@ -29,7 +30,7 @@ def settings(*overrides: str) -> Config:
     return Config.load(
         "local",
         [
-            f"grpo.steps={STEPS}", f"grpo.save_every={EVERY}", "grpo.prompts=2", "grpo.samples=2",
+            *BASES, f"grpo.steps={STEPS}", f"grpo.save_every={EVERY}", "grpo.prompts=2", "grpo.samples=2",
             "grpo.micro_batch=2", "policy.replicas=2", *overrides,
         ],
     )  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from bases import BASES
 from PIL import Image
 
 from valor_ray import images
@@ -22,6 +23,7 @@ def settings(*overrides: str) -> Config:
     return Config.load(
         "local",
         [
+            *BASES,
             "finetune.steps=4",
             "finetune.batch=2",
             "finetune.save_every=2",

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import ProxyHandler, build_opener
 
-from valor_ray.client.reply import read_object
+from valor_ray.client.health import part_state
 from valor_ray.errors import CheckpointError, ConfigError, ServiceError
 
 _EVERY_S = 1.0
 _ANSWER_S = 10.0  # a service that is busy answers late
-_OPENER = build_opener(ProxyHandler({}))  # never through a proxy meant for the internet
 
 
 def check_service(url: str, run: Path) -> None:
@@ -23,7 +19,7 @@ def check_service(url: str, run: Path) -> None:
 
     `valor train grounding` calls it before anything that takes minutes; blocks for one answer. Raises ConfigError.
     """
-    state = _detector(url)
+    state = part_state(url, "detector", _ANSWER_S)
     trouble = state if isinstance(state, str) else _follows_other(state, run)
     if trouble:
         raise ConfigError(
@@ -58,7 +54,7 @@ def wait_carried(url: str, run: Path, version: str, timeout_s: float, say: Calla
 
 def _progress(url: str, run: Path, version: str) -> tuple[int, str]:
     """How many carry it, 0 unless all do, and how far they are. Raises as wait_carried."""
-    state = _detector(url)
+    state = part_state(url, "detector", _ANSWER_S)
     if isinstance(state, str):
         return 0, state
     if trouble := _follows_other(state, run):
@@ -88,24 +84,3 @@ def _follows_other(state: Mapping[str, Any], run: Path) -> str:
         return "it follows no run"
     wanted, followed = str(run.expanduser().resolve()), (published or {}).get("run")
     return "" if followed in (None, wanted) else f"it follows {followed}, and this run is {wanted}"
-
-
-def _detector(url: str) -> dict[str, Any] | str:
-    """What /healthz says of the detector, also where another part is not well; or why it says nothing."""
-    try:
-        with _OPENER.open(url.rstrip("/") + "/healthz", timeout=_ANSWER_S) as response:
-            health = read_object(response)
-    except HTTPError as error:  # 503 while some part is not well
-        try:
-            health = read_object(error)
-        except (ValueError, HTTPException, OSError):
-            return f"it answers with status {error.code}"
-    except ValueError:
-        return "it is not a valor server"
-    except (URLError, HTTPException, OSError) as error:
-        return f"no answer ({getattr(error, 'reason', error)})"
-    try:
-        state = health["parts"]["detector"]
-    except (KeyError, TypeError):
-        return "it is not a valor server"
-    return state if isinstance(state, dict) else "it is not a valor server"

@@ -105,6 +105,17 @@ def load_config(args: Namespace, *overrides: str) -> Config:
     return Config.load(args.profile, [*args.overrides, *overrides])
 
 
+def load_training_config(args: Namespace, say: Callable[[str], None], *overrides: str) -> Config:
+    """As `load_config`, of a command that trains or measures training: on the bases of shipped trained weights, and
+    `say` is told so. Raises ConfigError."""
+    from valor_ray.models.shipped import on_bases
+
+    config, line = on_bases(load_config(args, *overrides))
+    if line:
+        say(line)
+    return config
+
+
 def exit_code(
     name: str, work: Callable[[], int], *, as_json: bool = False, interrupted: str = "interrupted"
 ) -> int:

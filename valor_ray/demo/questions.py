@@ -19,6 +19,7 @@ from valor_ray.errors import ServiceError
 from valor_ray.measure.answers import is_right
 
 IN_FLIGHT = 3  # questions at a time
+SEEDS = 2**31  # the API takes smaller ones
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,18 @@ class AskedQuestion:
         return not self.reply["error"] and is_right(self.reply["answer"], self.question.truth)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """All questions, asked of the same weights."""
+
+    name: str  # "base", "trained"; "" where there is one turn alone
+    outcomes: tuple[AskedQuestion, ...]  # in the order of the questions
+
+    @property
+    def right(self) -> int:
+        return sum(outcome.right for outcome in self.outcomes)
+
+
 def read_questions(folder: Path) -> list[Question]:
     """The questions of a folder written by `tabletop.dataset.write_dataset`, with their truth."""
     queries = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
@@ -58,23 +71,30 @@ def read_questions(folder: Path) -> list[Question]:
 
 
 def ask_all(
-    questions: Sequence[Question], url: str, token: str | None, progress: Callable[[int, AskedQuestion], None]
-) -> list[AskedQuestion]:
+    questions: Sequence[Question],
+    url: str,
+    token: str | None,
+    seed: int,
+    progress: Callable[[int, AskedQuestion], None],
+) -> tuple[AskedQuestion, ...]:
     """Every question over HTTP, IN_FLIGHT at a time; outcomes in the order of the questions.
 
-    progress: called with the number done and the newest outcome.
+    seed: question i is sampled with seed + i. progress: called with the number done and the newest outcome.
     """
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
-        waiting = [pool.submit(_ask_one, question, url, token) for question in questions]
+        waiting = [
+            pool.submit(_ask_one, question, url, token, (seed + number) % SEEDS)
+            for number, question in enumerate(questions)
+        ]
         for done, finished in enumerate(as_completed(waiting), start=1):
             progress(done, finished.result())
-        return [one.result() for one in waiting]
+        return tuple(one.result() for one in waiting)
 
 
-def _ask_one(question: Question, url: str, token: str | None) -> AskedQuestion:
+def _ask_one(question: Question, url: str, token: str | None, seed: int) -> AskedQuestion:
     start = time.monotonic()
     try:
-        reply, failed = ask(question.image, question.text, url=url, token=token), False
+        reply, failed = ask(question.image, question.text, url=url, token=token, seed=seed), False
     except ServiceError as error:
         reply, failed = {"answer": None, "plan": "", "code": "", "trace": [], "error": str(error)}, True
     return AskedQuestion(question, reply, time.monotonic() - start, failed)

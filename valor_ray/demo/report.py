@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from valor_ray.demo.questions import IN_FLIGHT, AskedQuestion
+from valor_ray.demo.questions import IN_FLIGHT, AskedQuestion, Turn
 
 WIDTH = 62  # characters of a question
+RESULTS = "docs/results.md"
 
 
 def short(value: Any) -> str:
@@ -18,17 +19,29 @@ def short(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
-def rows(outcomes: Sequence[AskedQuestion]) -> Iterator[str]:
-    """The table, line by line."""
-    yield f"{'question':<{WIDTH}}  {'answer':<14} {'truth':<14} {'':<6} {'seconds':>7}"
-    for outcome in outcomes:
-        text = outcome.question.text
-        asked = text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
-        answer = "(no answer)" if outcome.reply["error"] else short(outcome.reply["answer"])[:14]
-        mark = "right" if outcome.right else "wrong"
-        truth = short(outcome.question.truth)[:14]
-        yield f"{asked:<{WIDTH}}  {answer:<14} {truth:<14} {mark:<6} {outcome.seconds:>7.2f}"
-    yield totals(outcomes)
+def mark(outcome: AskedQuestion) -> str:
+    return "right" if outcome.right else "wrong"
+
+
+def rows(turns: Sequence[Turn]) -> Iterator[str]:
+    """The table, line by line: an answer a turn, one turn or two."""
+    titles = [f"{turn.name or 'answer':<14}" for turn in turns]
+    wide = 6 if len(turns) == 1 else 14
+    yield f"{'question':<{WIDTH}}  {' '.join(titles)} {'truth':<14} {'':<{wide}} {'seconds':>7}"
+    for asked in zip(*(turn.outcomes for turn in turns), strict=True):
+        text = asked[0].question.text
+        shown = text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+        answers = " ".join(f"{_answer(outcome):<14}" for outcome in asked)
+        truth = short(asked[0].question.truth)[:14]
+        marks = " → ".join(map(mark, asked))
+        seconds = sum(outcome.seconds for outcome in asked)
+        yield f"{shown:<{WIDTH}}  {answers} {truth:<14} {marks:<{wide}} {seconds:>7.2f}"
+    for turn in turns:
+        yield f"{turn.name}: {totals(turn.outcomes)}".removeprefix(": ")
+
+
+def _answer(outcome: AskedQuestion) -> str:
+    return "(no answer)" if outcome.reply["error"] else short(outcome.reply["answer"])[:14]
 
 
 def totals(outcomes: Sequence[AskedQuestion]) -> str:
@@ -38,4 +51,23 @@ def totals(outcomes: Sequence[AskedQuestion]) -> str:
     return (
         f"{len(outcomes)} questions: {right} right, {len(outcomes) - right} wrong ({without} without an answer); "
         f"median {median:.2f} s each, {IN_FLIGHT} at a time"
+    )
+
+
+def change(before: Turn, after: Turn) -> str:
+    """What two turns over the same questions have given."""
+    pairs = list(zip(before.outcomes, after.outcomes, strict=True))
+    fixed = sum(now.right and not then.right for then, now in pairs)
+    broken = sum(then.right and not now.right for then, now in pairs)
+    return (
+        f"{before.name} → {after.name}: {before.right} → {after.right} of {len(pairs)} right "
+        f"({fixed} wrong before and right now, {broken} the other way)"
+    )
+
+
+def worth(temperature: float) -> str:
+    """What `change` proves."""
+    return (
+        f"So few questions, one reply to each at temperature {temperature:g} (the same seeds in both turns), are no "
+        f"figure for a report: measured ones, with intervals and controls, are in {RESULTS}."
     )

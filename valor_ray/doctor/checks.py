@@ -20,6 +20,7 @@ from valor_ray.config.models import SHIPPED_PREFIX, resolve_model
 from valor_ray.config.tree import Config, described_keys, nearest_key
 from valor_ray.doctor.listening import why_not
 from valor_ray.errors import ConfigError, ProgramError
+from valor_ray.models.shipped import check_origin
 from valor_ray.runs.folder import meaning, public_settings
 
 LOCK = Path(__file__).parents[2] / "requirements" / "cpu.lock"
@@ -180,11 +181,11 @@ def _port(config: Config) -> Check:
 def _model(part: str, setting: str) -> Check:
     name = f"{part} model"
     try:
-        model = Path(resolve_model(setting))
+        model, origin = Path(resolve_model(setting)), check_origin(setting)
     except ConfigError as error:
         shipped = setting.startswith(SHIPPED_PREFIX)
         fix = (
-            "Get the whole repository again (git status shows missing files)."
+            "Get the whole repository again (git status shows what is missing or changed)."
             if shipped
             else "Give a path that exists."
         )
@@ -198,7 +199,8 @@ def _model(part: str, setting: str) -> Check:
         return Check(
             name, False, f"{model}: {', '.join(hidden) or 'empty'}", "Make the files readable (chmod +r)."
         )
-    return Check(name, True, f"{setting}: {len(files)} files, {size:.1f} MB")
+    trained = "" if origin is None else f", trained from {origin.base}"
+    return Check(name, True, f"{setting}: {len(files)} files, {size:.1f} MB{trained}")
 
 
 def _endpoint(config: JudgeConfig, part: Part) -> Check:

@@ -11,6 +11,7 @@ from valor_ray.config.models import SHIPPED_PREFIX
 from valor_ray.config.tree import Config
 from valor_ray.doctor.checks import Check
 from valor_ray.errors import ConfigError, ImageError
+from valor_ray.models.shipped import on_bases
 from valor_ray.records import Query
 
 ReadQueries = Callable[[str, int], Sequence[Query]]  # source, at most so many; raises ConfigError
@@ -80,7 +81,7 @@ def _problem(image: str, config: Config) -> str:
 
 
 def _detector(config: Config) -> Check:
-    name, model = "mining detector", config.detector.model
+    name, model = "mining detector", on_bases(config)[0].detector.model
     if model.startswith(SHIPPED_PREFIX) and config.grounding.queries is not None:
         fix = "Set detector.model to one that knows your pictures, as IDEA-Research/grounding-dino-tiny."
         return Check(name, False, f"{model} has seen tabletop scenes only", fix, needed=False)

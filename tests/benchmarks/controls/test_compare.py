@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bases import BASES
 
 from valor_ray.benchmarks.controls import compare
 from valor_ray.benchmarks.controls.ceiling import gold_replies
@@ -28,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("controls") / "run"
     folder = TrainFolder(path)
     with folder.locked():
-        folder.prepare(Config.load("local", ["grpo.steps=1"]))
+        folder.prepare(Config.load("local", [*BASES, "grpo.steps=1"]))
         folder.keep_queries([Query(f"q{n}", f"question {n}") for n in range(8)])
     (folder.checkpoints.folder / "step-000001").mkdir()
     tabletop.make(path / "evaluation" / "data", QUESTIONS)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from bases import BASES
 
 from valor_ray.benchmarks.controls import replies as module
 from valor_ray.benchmarks.controls.replies import Wanted, sampled
@@ -18,7 +19,7 @@ from valor_ray.errors import PolicyError
 from valor_ray.records import Query, Reply, Sampling
 
 QUERIES = [Query(f"q{n}", f"question {n}") for n in range(5)]
-POLICY = Config.load("local").policy
+POLICY = Config.load("local", BASES).policy
 
 
 class Engine:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from bases import BASES
 
 from valor_ray.benchmarks.controls.source import BASE, TRAINED, Source
 from valor_ray.config.tree import Config
@@ -19,7 +20,7 @@ def run(tmp_path: Path) -> Path:
     path = tmp_path / "run"
     folder = TrainFolder(path)
     with folder.locked():
-        folder.prepare(Config.load("local", ["grpo.steps=4"]))
+        folder.prepare(Config.load("local", [*BASES, "grpo.steps=4"]))
         folder.keep_queries([Query(f"q{n}", f"question {n}") for n in range(8)])
     (folder.checkpoints.folder / "step-000004").mkdir()
     write_questions(path / "evaluation" / "data", 3)

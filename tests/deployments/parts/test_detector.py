@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bases import BASES
 
 from deployments.parts import detector as module
 from deployments.parts.detector import Detecting, Detections
@@ -19,7 +20,7 @@ from valor_ray.images import from_array
 from valor_ray.records import Detection, Picture
 
 PHRASES = ("cube",)
-PLAIN = Config.load("local").detector.model_copy(update={"batch_wait_s": 0.0})
+PLAIN = Config.load("local", BASES).detector.model_copy(update={"batch_wait_s": 0.0})
 
 
 class Model:

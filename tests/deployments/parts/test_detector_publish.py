@@ -17,6 +17,7 @@ import psutil
 import pytest
 import ray
 import torch
+from bases import BASES
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from safetensors.torch import load_file, save_file
@@ -67,7 +68,7 @@ def weights(run: Path) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def handle(run: Path, weights: dict[str, Path]) -> Iterator[DeploymentHandle]:
     """Two replicas, which say who they are with each answer, of a run that has not published yet."""
-    config = Config.load("local", [f"detector.follow={run}", "detector.max_batch=2"])
+    config = Config.load("local", [*BASES, f"detector.follow={run}", "detector.max_batch=2"])
 
     class Telling(DetectorDeployment.func_or_class):
         async def tell(self, picture: Picture, phrases: tuple[str, ...]) -> Said:

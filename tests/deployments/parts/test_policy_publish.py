@@ -14,6 +14,7 @@ import psutil
 import pytest
 import ray
 import torch
+from bases import BASES
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from transformers import AutoModelForCausalLM
@@ -35,7 +36,7 @@ from valor_ray.records import Reply, Sampling
 from valor_ray.runs.publications import version_name
 
 APP = "valor-test-policy"
-CONFIG = Config.load("local", ["policy.replicas=2", "policy.max_tokens=400"])
+CONFIG = Config.load("local", [*BASES, "policy.replicas=2", "policy.max_tokens=400"])
 QUESTIONS = ["How many red boxes are there?", "How many objects are there?"]
 PROBE = [([5, 6, 7, 8], list(range(20, 60)))]
 PLAIN = Sampling(temperature=1.0, top_p=1.0, max_tokens=100)

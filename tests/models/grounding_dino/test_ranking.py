@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bases import BASES
 
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
@@ -52,7 +53,7 @@ def test_no_phrase_and_no_picture_give_no_boxes() -> None:
 def detector():
     if not (CHECKPOINTS / "detector").exists():
         pytest.skip("no shipped detector: make it with jobs/pretrain_tabletop.py")
-    return GroundingDino(Config.load("local").detector)
+    return GroundingDino(Config.load("local", BASES).detector)
 
 
 def test_the_figures_are_those_of_pre_training(detector) -> None:

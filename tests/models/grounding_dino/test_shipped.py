@@ -1,6 +1,7 @@
 """The shipped checkpoint, loaded as the local profile loads it."""
 
 import pytest
+from bases import BASES
 
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.config.tree import Config
@@ -18,7 +19,7 @@ FIRST = SPLIT_SEEDS["held_out"].start + 50_000
 def detector():
     if not (CHECKPOINTS / "detector").exists():
         pytest.skip("no shipped detector: make it with jobs/pretrain_tabletop.py")
-    return GroundingDino(Config.load("local").detector)
+    return GroundingDino(Config.load("local", BASES).detector)
 
 
 @pytest.fixture(scope="module")

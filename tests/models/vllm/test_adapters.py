@@ -12,6 +12,7 @@ import psutil
 import pytest
 import torch
 import trained_adapters as trained
+from bases import BASES
 from looking_worker import LOOKING, correlation
 from safetensors.torch import load_file, save_file
 
@@ -52,7 +53,7 @@ class Engine:
 def opened(loop: asyncio.Runner, folder: Path, lora_rank: int | None, *overrides: str) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arguments, "WORKER_EXTENSION", LOOKING)
-        policy = VllmPolicy(Config.load("local", list(overrides)).policy, lora_rank)
+        policy = VllmPolicy(Config.load("local", [*BASES, *overrides]).policy, lora_rank)
         loop.run(policy.start())
     replies = [
         reply

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from bases import BASES
 from transformers import AutoModelForCausalLM
 
 from valor_ray.config.tree import Config
@@ -21,7 +22,7 @@ from valor_ray.records import Reply, Sampling
 QUESTION = "How many red boxes are there?"
 QUESTIONS = [QUESTION, "How many objects are there?", "Which is higher, the yellow cone or the purple box?"]
 PLAIN = Sampling(temperature=1.0, top_p=1.0, max_tokens=320)
-CONFIG = Config.load("local", ["policy.hang_s=1"]).policy
+CONFIG = Config.load("local", [*BASES, "policy.hang_s=1"]).policy
 
 
 @pytest.fixture(scope="module")

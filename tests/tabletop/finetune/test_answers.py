@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bases import BASES
 from safetensors.torch import load_file, save_file
 
 from valor_ray.config.models import DetectorConfig, resolve_model
@@ -16,7 +17,7 @@ from valor_ray.tabletop.finetune.answers import GOLD, GREEDY, MALFORMED, RIGHT, 
 from valor_ray.tabletop.finetune.programs import questions
 
 COUNT = 10
-CONFIG = Config.load("local", ["sandbox.wall_seconds=60"])
+CONFIG = Config.load("local", [*BASES, "sandbox.wall_seconds=60"])
 
 POLICY = {name: getattr(CONFIG.policy, name) for name in ("model", "prompt", "max_tokens", "thinking")}
 
@@ -85,7 +86,7 @@ def test_programs_are_run_once_with_each_detector_and_compared(
     ],
 )
 def test_answers_with_other_eyes_beside_the_detector_are_others(setting: str, again: bool) -> None:
-    other = Config.load("local", ["sandbox.wall_seconds=60", setting])
+    other = Config.load("local", [*BASES, "sandbox.wall_seconds=60", setting])
     keys = {subject._key(CONFIG.detector, each) for each in (CONFIG, other)}
     assert len(keys) == (2 if again else 1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bases import BASES
 from safetensors.torch import load_file, save_file
 
 from valor_ray.config.models import DetectorConfig, resolve_model
@@ -20,7 +21,7 @@ from valor_ray.tabletop.finetune import detections as seen
 from valor_ray.tabletop.finetune.held_out import SEEN, TOGETHER, held_out_ap
 
 SCENES = 4
-START = Config.load("local").detector
+START = Config.load("local", BASES).detector
 
 
 @pytest.fixture(autouse=True, scope="module")

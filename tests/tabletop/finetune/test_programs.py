@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bases import BASES
 
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
@@ -14,7 +15,7 @@ from valor_ray.tabletop.finetune.programs import greedy_replies, questions
 from valor_ray.tabletop.scenes import GROUNDING_LOOKS
 
 COUNT = 10
-CONFIG = Config.load("local")
+CONFIG = Config.load("local", BASES)
 POLICY = {name: getattr(CONFIG.policy, name) for name in ("model", "prompt", "max_tokens", "thinking")}
 
 
@@ -67,7 +68,7 @@ def test_replies_of_another_policy_or_prompt_are_asked_for_and_kept_beside(
         "policy.prompt": "full" if CONFIG.policy.prompt == "short" else "short",
         "policy.model": "acme/other",
     }
-    other = Config.load("local", [f"{setting}={value[setting]}"])
+    other = Config.load("local", [*BASES, f"{setting}={value[setting]}"])
     for _ in range(2):
         own, others = (greedy_replies(each, asked, path, quiet) for each in (CONFIG, other))
         assert set(own.values()) == {sampled[0]} and set(others.values()) == {sampled[1]}

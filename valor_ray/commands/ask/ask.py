@@ -8,8 +8,10 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from valor_ray.client.ask import DEFAULT_URL, ask
+from valor_ray.client.health import versions
 from valor_ray.commands.options import add_json, add_selection, local_path, print_json, show
 
+_HEALTH_S = 3.0  # for the server to say which weights it has
 HELP = "Ask a question about a picture (needs a running `valor serve`)."
 EPILOG = """\
 examples:
@@ -52,6 +54,8 @@ def run(args: Namespace) -> int:
         print_json(result)
     else:
         _show(result)
+        by = "".join(f", {part} {version}" for part, version in versions(args.url, _HEALTH_S).items())
+        show(f"({result['seconds']:.1f} s{by})", file=sys.stderr)
     return 1 if result["error"] else 0
 
 
@@ -89,7 +93,6 @@ def _show(result: dict[str, Any]) -> None:
     else:
         answer = result["answer"]
         show(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
-    show(f"({result['seconds']:.1f} s)", file=sys.stderr)
 
 
 def _candidate(one: dict[str, Any], chosen: bool) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from valor_ray.commands.options import JUDGE_FILE, add_profile, interrupt_on_signals, load_config, show
+
+if TYPE_CHECKING:
+    from valor_ray.config.tree import Config
 
 HELP = "Start the app: models, HTTP API and page."
 EPILOG = f"""\
@@ -56,7 +60,10 @@ def run(args: Namespace) -> int:
     _say("loading the libraries")
     from deployments.serving import serving
 
+    weights = _weights(config)
     with serving(config, _say) as url:
+        for part, model in weights.items():
+            _say(f"{part}: {model}")
         _say(f"ready at {url} after {time.monotonic() - start:.0f} s; open it in a browser, or:")
         _say(f'  valor ask photo.png "How many red boxes are there?" --url {url}')
         _say("Ctrl-C stops it")
@@ -66,6 +73,15 @@ def run(args: Namespace) -> int:
         except KeyboardInterrupt:
             _say("stopping")
     return 0
+
+
+def _weights(config: Config) -> dict[str, str]:
+    """Which weights serve, by part. Raises ConfigError for shipped ones that do not say where they come from."""
+    from valor_ray.models.shipped import told
+
+    policy = told(config.policy.model) if config.policy.endpoint is None else config.policy.writer
+    follows = "" if config.detector.follow is None else f", until {config.detector.follow} has published"
+    return {"policy": policy, "detector": told(config.detector.model) + follows}
 
 
 def _say(line: str) -> None:

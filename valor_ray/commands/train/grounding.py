@@ -13,7 +13,7 @@ from valor_ray.commands.options import (
     add_json,
     add_profile,
     interrupt_on_signals,
-    load_config,
+    load_training_config,
     print_json,
     show,
 )
@@ -91,7 +91,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     interrupt_on_signals()
-    config = load_config(args, *([f"finetune.mined={args.mined}"] if args.mined else []))
+    config = load_training_config(args, _say, *([f"finetune.mined={args.mined}"] if args.mined else []))
     if args.in_process:
         config = config.model_copy(update={"finetune": config.finetune.model_copy(update={"workers": 1})})
     if args.dry_run:

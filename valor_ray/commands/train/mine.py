@@ -16,7 +16,7 @@ from valor_ray.commands.options import (
     add_json,
     add_profile,
     interrupt_on_signals,
-    load_config,
+    load_training_config,
     print_json,
     show,
 )
@@ -90,7 +90,9 @@ def run(args: Namespace) -> int:
     from valor_ray.grounding.mine.summary import result
 
     interrupt_on_signals()
-    config = load_config(args, *([f"grounding.queries={args.queries}"] if args.queries else []))
+    config = load_training_config(
+        args, _say, *([f"grounding.queries={args.queries}"] if args.queries else [])
+    )
     if args.dry_run:
         with looked_at(args.folder, "--run") as args.folder:
             return _plan(args, config)

@@ -18,7 +18,7 @@ from valor_ray.commands.options import (
     add_json,
     add_profile,
     interrupt_on_signals,
-    load_config,
+    load_training_config,
     local_path,
     print_json,
     show,
@@ -103,7 +103,7 @@ def run(args: Namespace) -> int:
     interrupt_on_signals()
     from valor_ray.writers.writer import refuse_to_train
 
-    config = load_config(args, *([f"grpo.queries={args.queries}"] if args.queries else []))
+    config = load_training_config(args, _say, *([f"grpo.queries={args.queries}"] if args.queries else []))
     refuse_to_train(config.policy)
     if args.replay is None and not args.dry_run:
         config.judge.check_keys("judge")

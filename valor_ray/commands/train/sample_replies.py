@@ -25,7 +25,7 @@ from valor_ray.commands.options import (
     add_profile,
     exit_code,
     interrupt_on_signals,
-    load_config,
+    load_training_config,
     local_path,
     positive,
     show,
@@ -119,7 +119,7 @@ async def run(args: argparse.Namespace) -> int:
     """Replies written. Settings and files are looked at before the host is started."""
     from valor_ray.queries.read import read_queries
 
-    config = load_config(args)
+    config = load_training_config(args, _say)
     queries = read_queries(args.queries, args.limit)
     replies_file, have = open_replies(args.out)
     with closing(replies_file):

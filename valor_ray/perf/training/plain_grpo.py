@@ -20,6 +20,7 @@ from valor_ray.config.training import GrpoConfig
 from valor_ray.config.tree import Config
 from valor_ray.judges.plan_heads import verdict_requests
 from valor_ray.models.hub import loadable
+from valor_ray.models.shipped import on_bases
 from valor_ray.models.vllm.prompting import chat
 from valor_ray.perf.judge_load import TIMEOUT_S
 from valor_ray.perf.plain_judges import THREADS
@@ -91,7 +92,7 @@ def measure(queries: Path, url: str, steps: int) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-    config = Config.load("local")
+    config, _ = on_bases(Config.load("local"))
     grpo = config.grpo
     start = loadable(config.policy.model)
     rows = [json.loads(line) for line in queries.read_text(encoding="utf-8").splitlines()]

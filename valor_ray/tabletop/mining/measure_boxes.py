@@ -22,6 +22,7 @@ from valor_ray.judges.boxes.checks import check_boxes
 from valor_ray.measure.box_stages import BoxStages, PhraseBoxes, claims
 from valor_ray.measure.intervals import wilson
 from valor_ray.models.grounding_dino.detector import GroundingDino
+from valor_ray.models.shipped import on_bases
 from valor_ray.records import BOX_CHECKS, BoxStage, CheckedBox, JudgeReply, JudgeRequest, Usage
 from valor_ray.tabletop.judge.boxes.answer import answer_boxes
 from valor_ray.tabletop.judge.boxes.noise import Noise
@@ -129,7 +130,7 @@ def phrases(rendering: Rendering, rng: np.random.Generator) -> list[str]:
 
 async def checked(look: str, seeds: Sequence[int], noise: Noise) -> list[PhraseBoxes]:
     """Candidates of each phrase after the three checks, with the truth."""
-    config = Config.load("local")
+    config, _ = on_bases(Config.load("local"))  # as mining has them
     threshold = config.grounding.box_threshold
     tools = config.detector.model_copy(update={"box_threshold": threshold, "text_threshold": threshold})
     detector, judge = GroundingDino(tools), BoxJudge(noise)

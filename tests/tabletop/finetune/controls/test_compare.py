@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bases import BASES
 from mined import box, mined
 
 from valor_ray.config.grounding import GroundingConfig
@@ -65,7 +66,9 @@ def run(tmp_path: Path) -> Path:
     )
     export(pictures, path / "mined" / "dataset", GroundingConfig())
     shutil.copytree(path / "mined" / "dataset", path / "replay" / "set")
-    save_settings(path / "config.yaml", Config.load("local", ["finetune.batch=2", "finetune.replay=0.5"]))
+    save_settings(
+        path / "config.yaml", Config.load("local", [*BASES, "finetune.batch=2", "finetune.replay=0.5"])
+    )
     (path / "run.json").write_text('{"kind": "grounding"}')
     plan = open_set(path / "mined").record() | {"steps": STEPS}
     (path / "plan.json").write_text(json.dumps(plan))

@@ -58,6 +58,8 @@ def controls(run: Path, asked: Asked, say: Say, overrides: Sequence[str] = ()) -
     ConfigError (the run, a control that was trained with other settings), CheckpointError, StorageError.
     """
     source = Source(run, overrides)
+    if source.on_bases:
+        say(source.on_bases)
     second = None if asked.second is None else Source(asked.second)
     if second is not None:
         check_second(source, second)

@@ -17,6 +17,7 @@ from valor_ray.grounding.dataset.training import read_about
 from valor_ray.grounding.finetune.folder import FinetuneFolder, read_object
 from valor_ray.grounding.finetune.mined_set import open_set, split_sizes
 from valor_ray.grounding.finetune.process import REPLAY
+from valor_ray.models.shipped import on_bases
 from valor_ray.runs.folder import GROUNDING, changes, check_kind
 from valor_ray.runs.record_file import read_records, replace_text
 from valor_ray.tabletop.finetune.controls.sets import CONTROL_SETS, read_mined, write_control_set
@@ -77,7 +78,7 @@ class Source:
                 f"--run {path} has not come to its end: `valor train grounding --run {path}` goes on."
             )
         self.own = Config.load(str(self.folder.config))  # what the run was made with
-        self.config = Config.load(str(self.folder.config), overrides)
+        self.config, self.on_bases = on_bases(Config.load(str(self.folder.config), overrides))
         if self.config.finetune.steps != self.own.finetune.steps:
             raise ConfigError(
                 "The controls have the run's steps: leave out finetune.steps; --minutes gives others."

@@ -16,6 +16,7 @@ from valor_ray.config.tree import Config
 from valor_ray.images import from_array
 from valor_ray.judges.boxes.pictures import crop_window as crop_corners
 from valor_ray.models.grounding_dino.detector import GroundingDino
+from valor_ray.models.shipped import on_bases
 from valor_ray.tabletop.judge.boxes.fitting.varied import varied_scene
 from valor_ray.tabletop.judge.boxes.geometry import Box, overlap, placed
 from valor_ray.tabletop.judge.boxes.sight import PADDING, Window, crop_window, window
@@ -54,7 +55,8 @@ Row = tuple[Window, float, tuple[float, ...], int, int]
 
 def make_boxes(scenes: int, first_seed: int = FIRST_SEED) -> Framed:
     """Boxes of `scenes` scenes; about a tenth of a second of CPU each."""
-    detector = GroundingDino(Config.load().detector)
+    config, _ = on_bases(Config.load())
+    detector = GroundingDino(config.detector)
     rows: list[Row] = []
     for seed in range(first_seed, first_seed + scenes):
         rng = np.random.default_rng([seed, 29])
