@@ -53,6 +53,16 @@ def test_the_chosen_model_ships_with_its_origin(
     }
 
 
+def test_the_base_is_known_by_its_weights_whatever_name_the_run_had_for_it(
+    shipped: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shipped / "policy", tmp_path / "base")
+    run = run_of(tmp_path / "run", "reasoning", f"policy.model={copy}")
+    ship(run, "trained-policy", "valor train", "0123abc")
+    origin = check_origin("tabletop:trained-policy")
+    assert origin is not None and origin.base == "tabletop:policy"
+
+
 def test_what_cannot_ship_is_refused_and_changes_nothing(shipped: Path, tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", "reasoning")
     with pytest.raises(ConfigError, match="policy is no folder of trained weights"):
@@ -61,7 +71,7 @@ def test_what_cannot_ship_is_refused_and_changes_nothing(shipped: Path, tmp_path
     with pytest.raises(ConfigError, match="chose the policy that it began with"):
         ship(run, "new", "c", "0123abc")
     other = run_of(tmp_path / "other", "reasoning", "policy.model=owner/name")
-    with pytest.raises(ConfigError, match="owner/name, which is no base"):
+    with pytest.raises(ConfigError, match="owner/name, and no base with these weights ships"):
         ship(other, "new", "c", "0123abc")
     shutil.rmtree(run / "chosen")
     with pytest.raises(ConfigError, match="holds no model"):

@@ -36,15 +36,13 @@ def ship(run: Path, name: str, command: str, commit: str) -> Path:
     if not (chosen / "config.json").is_file():
         raise ConfigError(f"{chosen} holds no model: the run has not come to its end, or has chosen none.")
     folder_tensors(chosen)
-    base, seed, steps = _trained(run)
-    target = CHECKPOINTS / name
-    if not base.startswith(SHIPPED_PREFIX) or (Path(resolve_model(base)) / ORIGIN).exists():
-        raise ConfigError(f"{run} was trained from {base}, which is no base that ships.")
+    start, seed, steps = _trained(run)
+    base, target = _base(start, run), CHECKPOINTS / name
     if target.exists() and not (target / ORIGIN).exists():
         raise ConfigError(f"{target} is no folder of trained weights. Give another --name.")
     made = Origin(
-        base=base,
-        base_sha256=sha256_of(Path(resolve_model(base)) / WEIGHTS),
+        base=SHIPPED_PREFIX + base.name,
+        base_sha256=sha256_of(base / WEIGHTS),
         sha256=sha256_of(chosen / WEIGHTS),
         commit=commit,
         command=command,
@@ -74,6 +72,17 @@ def _trained(run: Path) -> tuple[str, int, int]:
         return config.policy.model, config.grpo.seed, steps
     learned = json.loads((run / "learned.json").read_text(encoding="utf-8"))
     return config.detector.model, config.finetune.seed, learned["steps"]
+
+
+def _base(start: str, run: Path) -> Path:
+    """The shipped base with the very weights that the run began with, under whatever name it had them."""
+    weights = Path(resolve_model(start)) / WEIGHTS
+    begun = sha256_of(weights) if weights.is_file() else ""
+    bases = (path for path in sorted(CHECKPOINTS.glob("*/")) if not (path / ORIGIN).exists())
+    for path in bases:
+        if (path / WEIGHTS).is_file() and sha256_of(path / WEIGHTS) == begun:
+            return path
+    raise ConfigError(f"{run} was trained from {start}, and no base with these weights ships.")
 
 
 def _head() -> str:
