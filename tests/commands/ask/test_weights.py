@@ -53,7 +53,7 @@ def test_ask_names_them_beside_the_seconds_and_never_on_stdout(
     monkeypatch.setattr(ask, "versions", lambda url, _s: {"policy": "tabletop:policy", "detector": "step-9"})
     words = Namespace(
         image=Path("a.png"), question="How many?", url="http://app", token_env=None, samples=None, select=None,
-        seed=None, json=as_json,
+        repairs=0, seed=None, json=as_json,
     )  # fmt: skip
     assert ask.run(words) == 0
     out, err = capsys.readouterr()
