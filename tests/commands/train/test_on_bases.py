@@ -9,7 +9,7 @@ from shipped import LINE, TRAINED, ship_trained
 
 from valor_ray import wiring
 from valor_ray.cli import main
-from valor_ray.commands.train import grounding, mine, reasoning, sample_replies
+from valor_ray.commands.train import grounding, improve, mine, reasoning, sample_replies
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, ValorError
 from valor_ray.models.shipped import on_bases
@@ -17,10 +17,11 @@ from valor_ray.reasoning.training.folder import TrainFolder
 
 SETS = [word for setting in TRAINED for word in ("--set", setting)]
 COMMANDS = {
-    ("train", "reasoning"): reasoning,
-    ("train", "grounding"): grounding,
-    ("mine",): mine,
-}
+    ("train", "reasoning"): (reasoning, "_work"),
+    ("train", "grounding"): (grounding, "_plan"),
+    ("mine",): (mine, "_plan"),
+    ("improve",): (improve, "_job"),
+}  # and what is first given the settings
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +42,9 @@ def test_the_plan_is_of_the_bases_and_the_line_is_on_stderr_once(
         made.append(next(each for each in args if isinstance(each, Config)))
         raise ValorError("far enough")
 
-    module = COMMANDS[command]
+    module, first = COMMANDS[command]
     monkeypatch.setattr(module, "interrupt_on_signals", lambda: None)
-    monkeypatch.setattr(module, "_work" if module is reasoning else "_plan", stop)
+    monkeypatch.setattr(module, first, stop)
     assert main([*command, "--run", str(tmp_path / "run"), "--dry-run", *SETS]) == 1
     assert (made[0].policy.model, made[0].detector.model) == ("tabletop:policy", "tabletop:detector")
     assert capsys.readouterr().err.count(LINE) == 1

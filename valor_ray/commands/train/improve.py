@@ -14,7 +14,7 @@ from valor_ray.commands.options import (
     add_json,
     add_profile,
     interrupt_on_signals,
-    load_config,
+    load_training_config,
     local_path,
     positive,
     print_json,
@@ -118,7 +118,7 @@ def run(args: Namespace) -> int:
     from valor_ray.improve.run import improve
 
     interrupt_on_signals()
-    config = load_config(args)
+    config = load_training_config(args, _say)
     job = _job(args, config)
     _check(args, job, config)
     if args.dry_run:
