@@ -71,9 +71,8 @@ class RolloutWorker(PoolWorker):
         """The outcome of the block's one assignment; nothing when the run has stopped."""
         outcomes = []
         for packed in rows["order"].to_pylist():
-            assignment = pickle.loads(packed)
-            if await self._buffer.turn.remote(assignment.step):
-                outcomes.append(pickle.dumps(await self._step(assignment)))
+            if mine := await self._buffer.turn.remote(pickle.loads(packed)):
+                outcomes.append(pickle.dumps(await self._step(mine)))
         return outcomes
 
 
@@ -136,7 +135,7 @@ class _RayRun:
         from deployments.metrics.training import measured
 
         work = measured(work, self._folder.path.name)
-        buffer = open_buffer(work.config, work.shards)
+        buffer = open_buffer(work.config, work.shards, work.curriculum)
         for outcome in work.recorded:
             ray.get(buffer.put.remote(pickle.dumps(outcome)))
         if work.learner:

@@ -11,8 +11,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from deployments.actors.notes import Notes
 from valor_ray.config.tree import Config
+from valor_ray.reasoning.curriculum import Learnability
 from valor_ray.reasoning.training.buffer import RolloutBuffer
 from valor_ray.reasoning.training.host import new_buffer
+from valor_ray.reasoning.training.schedule import Assignment
 
 _AT_ONCE = 10_000  # callers that wait for their turn, each a coroutine
 
@@ -24,15 +26,15 @@ class RolloutActor(Notes):
     call `batch` and wait until the step is there, then `published` and `checkpointed`, which let turns go on.
     """
 
-    def __init__(self, config: Config, shards: int) -> None:
+    def __init__(self, config: Config, shards: int, curriculum: Learnability | None) -> None:
         super().__init__()
-        self._buffer: RolloutBuffer = new_buffer(config, shards)
+        self._buffer: RolloutBuffer = new_buffer(config, shards, curriculum)
 
     async def put(self, outcome: bytes) -> None:
         await self._buffer.put(pickle.loads(outcome))
 
-    async def turn(self, step: int) -> bool:
-        return await self._buffer.turn(step)
+    async def turn(self, assignment: Assignment) -> Assignment | None:
+        return await self._buffer.turn(assignment)
 
     async def batch(self, step: int, start: str) -> Any:
         return await self._buffer.batch(step, start)
@@ -50,8 +52,8 @@ class RolloutActor(Notes):
         await self._buffer.stop(reason)
 
 
-def open_buffer(config: Config, shards: int) -> ActorHandle:
-    """A new buffer for one start of a run."""
+def open_buffer(config: Config, shards: int, curriculum: Learnability | None = None) -> ActorHandle:
+    """A new buffer for one start of a run; curriculum: as RolloutBuffer's."""
     node = ray.get_runtime_context().get_node_id()
     return (
         ray.remote(RolloutActor)
@@ -60,5 +62,5 @@ def open_buffer(config: Config, shards: int) -> ActorHandle:
             max_concurrency=_AT_ONCE,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         )
-        .remote(config, shards)
+        .remote(config, shards, curriculum)
     )

@@ -30,6 +30,11 @@ class GrpoConfig(Section):
         description="assignments of a step, each sampled by one policy replica at a time; null = one for each replica "
         "of the first start; on GPUs four, and at least 8, so that replicas that come later find work",
     )
+    curriculum: Literal["shuffled", "learnability"] = Field(
+        "shuffled",
+        description="how a step's queries are chosen; shuffled: each once an epoch; learnability: drawn by how "
+        "much their last rewards varied: those near half more often, those all equal less, none never",
+    )
     reserve: float = Field(
         0.5,
         ge=0,

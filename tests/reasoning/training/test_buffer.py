@@ -8,10 +8,13 @@ from typing import Any
 
 from rollout_of import rollout_of
 
+from valor_ray.config.tree import Config
+from valor_ray.reasoning.curriculum import Learnability
 from valor_ray.reasoning.learner.ports import Leave, StepBatch
 from valor_ray.reasoning.training.buffer import RolloutBuffer
 from valor_ray.reasoning.training.rollout import RolloutResult
-from valor_ray.records import Rollout
+from valor_ray.reasoning.training.schedule import Assignment
+from valor_ray.records import Query, Rollout
 
 
 def row(step: int, shard: int, group: int, fate: str = "used", version: int | None = None) -> Rollout:
@@ -21,6 +24,10 @@ def row(step: int, shard: int, group: int, fate: str = "used", version: int | No
 
 def outcome(step: int, shard: int = 0, *rows: Rollout) -> RolloutResult:
     return RolloutResult(step, shard, list(rows) or [row(step, shard, 0)], [], 1.0, 2.0)
+
+
+def assignment(step: int, shard: int = 0) -> Assignment:
+    return Assignment(step, shard, 1, (Query("as planned", "?"),), seed=step)
 
 
 def buffer(lag: int = 0, shards: int = 1, patience: float = 100) -> RolloutBuffer:
@@ -35,7 +42,7 @@ async def pending(task: asyncio.Task[Any]) -> bool:
 async def _turns(lag: int) -> list[int]:
     """The newest step that may start after each publication."""
     held, newest = buffer(lag), []
-    turns = {step: asyncio.create_task(held.turn(step)) for step in range(1, 8)}
+    turns = {step: asyncio.create_task(held.turn(assignment(step))) for step in range(1, 8)}
     for version in range(3):
         await held.published(version)
         await asyncio.sleep(0.01)
@@ -56,7 +63,7 @@ def test_lag_lets_so_many_steps_start_earlier() -> None:
 def test_nothing_is_sampled_before_the_start_weights_are_published() -> None:
     async def check() -> None:
         held = buffer(lag=5)
-        waiting = asyncio.create_task(held.turn(1))
+        waiting = asyncio.create_task(held.turn(assignment(1)))
         assert await pending(waiting)
         await held.published(0)
         assert await waiting
@@ -195,5 +202,96 @@ def test_all_processes_of_a_start_leave_at_the_same_step_and_the_next_start_goes
         assert await pending(waiting)
         await held.leave("two")  # also who waits for rollouts
         assert await waiting == Leave()
+
+    asyncio.run(check())
+
+
+# with a curriculum
+
+QUERIES = [Query(f"q{n}", f"How many balls are on table {n}?") for n in range(30)]
+
+
+def choosing(lag: int = 0, shards: int = 2, patience: float = 100) -> RolloutBuffer:
+    settings = ["grpo.prompts=2", "grpo.reserve=1", f"grpo.max_lag={lag}"]
+    chooser = Learnability(QUERIES, Config.load("local", settings).grpo)
+    return RolloutBuffer(lag, shards, groups=2, patience_s=patience, curriculum=chooser)
+
+
+async def asked(held: RolloutBuffer, step: int) -> list[list[str]]:
+    """The queries of each shard of two."""
+    turns = [await held.turn(assignment(step, shard)) for shard in (0, 1)]
+    return [[query.query_id for query in turn.queries] for turn in turns if turn is not None]
+
+
+async def learnt(held: RolloutBuffer, step: int, shards: tuple[int, ...] = (0, 1)) -> StepBatch:
+    """A step as it goes: its shards' groups come, the learner takes them and publishes."""
+    for shard in shards:
+        mine = await held.turn(assignment(step, shard))
+        assert mine is not None
+        rows = [
+            replace(row(step, shard, 0), sample=n, query_id=mine.queries[0].query_id, value=float(n % 2))
+            for n in range(4)
+        ]
+        await held.put(outcome(step, shard, *rows))
+    batch = await held.batch(step)
+    assert isinstance(batch, StepBatch)
+    await held.published(step)
+    return batch
+
+
+def test_turn_gives_the_queries_that_the_curriculum_chooses() -> None:
+    async def check() -> None:
+        plain, held = buffer(), choosing()
+        for each in (plain, held):
+            await each.published(0)
+        assert await plain.turn(assignment(1)) == assignment(1)
+        first, second = await asked(held, 1)
+        assert len(first) == len(second) == 2 and len({*first, *second}) == 4  # one and its reserve, each
+        assert await asked(held, 1) == [first, second]  # a worker that died is given the same again
+        turn = await held.turn(assignment(1, 1))
+        assert turn is not None and turn.seed == 1 and turn.groups == 1
+        await held.stop("enough")
+        assert await held.turn(assignment(2)) is None
+
+    asyncio.run(check())
+
+
+def test_what_was_chosen_is_chosen_again_from_what_is_recorded() -> None:
+    async def check() -> None:
+        held, again = choosing(), choosing()
+        await held.published(0)
+        steps = {step: (await asked(held, step), await learnt(held, step)) for step in range(1, 9)}
+        for _, batch in steps.values():
+            await again.put(outcome(batch.step, 0, *(row for row in batch.all_rows if row.shard == 0)))
+            await again.put(outcome(batch.step, 1, *(row for row in batch.all_rows if row.shard == 1)))
+        for step, (queries, batch) in steps.items():
+            await again.published(step - 1)
+            assert await asked(again, step) == queries
+            assert await again.batch(step) == batch  # its figures too
+
+    asyncio.run(check())
+
+
+def test_figures_of_a_step_say_what_was_chosen() -> None:
+    async def check() -> None:
+        held = choosing()
+        await held.published(0)
+        batches = [await learnt(held, step) for step in (1, 2, 3)]
+        assert [batch.counts["visited"] for batch in batches][:2] == [0.0, round(2 / 30, 6)]
+        expected = [batch.counts["learnability"] for batch in batches]
+        assert expected[0] is None and all(value and 0 < value <= 0.4 for value in expected[1:])
+
+    asyncio.run(check())
+
+
+def test_shard_that_comes_late_changes_no_choice_of_this_start() -> None:
+    async def check() -> None:
+        held, without = choosing(patience=0.01), choosing(patience=0.01)
+        for each in (held, without):
+            await each.published(0)
+            await learnt(each, 1, shards=(0,))
+        late = [replace(row(1, 1, 0), sample=n, query_id="q7", value=0.0) for n in range(8)]
+        await held.put(outcome(1, 1, *late))
+        assert [await asked(held, 2)] == [await asked(without, 2)]
 
     asyncio.run(check())

@@ -275,6 +275,47 @@ def test_run_in_one_process_goes_on_and_samples_nothing_twice(
     assert tiny.difference(tiny.weights(tmp_path / "whole"), tiny.weights(tmp_path / "cut")) <= 1e-6
 
 
+def test_run_killed_with_a_curriculum_goes_on_with_the_queries_that_it_would_have_chosen(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their choice in step 4 hangs on what came of those of steps 1 and 2, which a checkpoint holds."""
+    config = tiny.settings(
+        policy, "grpo.max_lag=0", "grpo.save_every=2", "grpo.steps=4", "grpo.curriculum=learnability"
+    )
+
+    async def mixed(question: str, reply: str) -> Reward:
+        """Nothing can be learnt from tables 0 to 2."""
+        return Reward(1.0, {}) if question[-2] in "012" else await by_token(question, reply)
+
+    async def dies(question: str, reply: str) -> Reward:
+        if (tmp_path / "cut" / "metrics.jsonl").read_text().count("\n") == 3:
+            raise JudgeError("the key was refused")
+        return await mixed(question, reply)
+
+    in_process(tmp_path / "whole", config, Model(policy), monkeypatch, mixed)
+    with pytest.raises(JudgeError):
+        in_process(tmp_path / "cut", config, Model(policy), monkeypatch, dies)
+    assert [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000002"]
+    in_process(tmp_path / "cut", config, Model(policy), monkeypatch, mixed)
+    whole, cut = (
+        [
+            (row["rollout_id"], row["query_id"], row["reply"])
+            for row in read_records(tmp_path / run / "rollouts.jsonl")
+        ]
+        for run in ("whole", "cut")
+    )
+    assert whole == cut and len({name for name, _, _ in whole}) == len(whole)
+    assert tiny.difference(tiny.weights(tmp_path / "whole"), tiny.weights(tmp_path / "cut")) <= 1e-6
+    figures = [
+        [
+            (row["visited"], row["learnability"], row["equal_groups"])
+            for row in read_records(tmp_path / run / "metrics.jsonl")
+        ]
+        for run in ("whole", "cut")
+    ]
+    assert figures[0] == figures[1] and [visited > 0 for visited, _, _ in figures[0]] == [False, *[True] * 3]
+
+
 @pytest.mark.parametrize("error", [PolicyError("the policy has died"), JudgeError("the key was refused")])
 def test_what_ends_the_rollouts_ends_the_run_with_its_own_message(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +20,8 @@ class StepBatch:
     step: int
     rows: list[Rollout]  # to train on
     all_rows: list[Rollout]  # those without use too, for the step's figures
-    counts: dict[str, int]  # groups, equal_groups, refilled, useful_groups, dropped_missing, dropped_stale
+    # groups, equal_groups, refilled, useful_groups, dropped_missing, dropped_stale; with a curriculum its figures too
+    counts: Mapping[str, float | None]
     lags: list[int]  # of `rows`: how many updates older than the newest weights its oldest token is
     sample_s: float  # of the slowest shard, as is judge_s
     judge_s: float

@@ -10,11 +10,13 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from valor_ray.reasoning.curriculum import Learnability
 from valor_ray.reasoning.learner.ports import Leave, StepBatch
 from valor_ray.reasoning.training.advantage import Use
 from valor_ray.reasoning.training.rollout import RolloutResult
+from valor_ray.reasoning.training.schedule import Assignment, dealt
 from valor_ray.records import Rollout
 from valor_ray.runs.publications import version_step
 
@@ -33,11 +35,20 @@ class RolloutBuffer:
     `batch` (which waits for all shards), `published` and `checkpointed`. Belongs to one event loop.
     """
 
-    def __init__(self, max_lag: int | None, shards: int, groups: int, patience_s: float) -> None:
+    def __init__(
+        self,
+        max_lag: int | None,
+        shards: int,
+        groups: int,
+        patience_s: float,
+        curriculum: Learnability | None = None,
+    ) -> None:
         """max_lag: None takes samples of the start weights at every step, as when they are replayed.
 
         groups: useful ones a step wants. patience_s: how long a step waits for a shard once it has others.
+        curriculum: chooses what is asked, knowing what steps that checkpoints hold have shown; None: nobody does.
         """
+        self._curriculum = curriculum
         self._max_lag, self._shards, self._groups, self._patience_s = max_lag, shards, groups, patience_s
         self._published = -1
         self._first = 1  # the earliest step that may still be asked for
@@ -56,8 +67,12 @@ class RolloutBuffer:
             self._published = step
             self._moved.notify_all()
 
-    async def turn(self, step: int) -> bool:
-        """Wait until step's samples may be taken. False: the run has stopped, nothing is to be sampled any more."""
+    async def turn(self, assignment: Assignment) -> Assignment | None:
+        """Wait until its samples may be taken; then it, with the queries that the curriculum chooses, if there is one.
+
+        None: the run has stopped, nothing is to be sampled any more.
+        """
+        step = assignment.step
         async with self._moved:
             await self._moved.wait_for(
                 lambda: (
@@ -65,7 +80,13 @@ class RolloutBuffer:
                     or (self._published >= 0 and step - 1 - self._published <= (self._max_lag or 0))
                 )
             )
-            return self._stopped is None
+            if self._stopped is not None:
+                return None
+        if self._curriculum is None:
+            return assignment
+        order = self._curriculum.order(step)
+        mine = dealt(order, self._groups, assignment.shard, self._shards)
+        return replace(assignment, queries=tuple(mine))
 
     async def put(self, outcome: RolloutResult) -> None:
         """The rollouts of an assignment, recorded. Those of a step that is over count as too old."""
@@ -141,7 +162,7 @@ class RolloutBuffer:
         groups = _groups(every)
         fates = Counter(rollout.fate for rollout in every)
         late, self.late = self.late, 0
-        counts = {
+        counts: dict[str, float | None] = {
             "groups": len(groups),
             "equal_groups": len(_groups([rollout for rollout in every if rollout.fate == Use.EQUAL])),
             "refilled": max(0, len(groups) - self._groups),
@@ -149,6 +170,9 @@ class RolloutBuffer:
             "dropped_missing": fates[Use.MISSING],
             "dropped_stale": len(used) - len(fresh) + late,
         }
+        if self._curriculum is not None:
+            counts |= self._curriculum.figures(step)
+            self._curriculum.saw(every)  # nothing that comes later: all shards of a step choose by the same
         return StepBatch(
             step,
             [rollout for rollout, _ in fresh],

@@ -33,7 +33,7 @@ _MEANING = (
     *(f"grpo.{name}" for name in (
         "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "max_tokens",
         "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "dtype", "lora_rank",
-        "seed", "scene_seed",
+        "curriculum", "seed", "scene_seed",
     )),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from valor_ray.records import Sampling
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
+    from valor_ray.reasoning.curriculum import Learnability
     from valor_ray.reasoning.learner.learn import LearnerEnd
     from valor_ray.reasoning.training.folder import TrainFolder
     from valor_ray.reasoning.training.schedule import Assignment
@@ -39,6 +40,9 @@ class TrainWork:
     say: Callable[[str], None]
     shards: int = 1  # assignments of a step
     learner: bool = True  # False: rollouts only
+    curriculum: Learnability | None = (
+        None  # for the buffer; has seen the steps that the newest checkpoint holds
+    )
 
 
 class SampledPolicy(Policy, Sampler, Protocol):
@@ -124,7 +128,9 @@ def reward_patience(config: Config) -> float:
     return config.judge.patience_s + _AFTER_PATIENCE_S
 
 
-def new_buffer(config: Config, shards: int, *, any_lag: bool = False) -> RolloutBuffer:
+def new_buffer(
+    config: Config, shards: int, curriculum: Learnability | None = None, *, any_lag: bool = False
+) -> RolloutBuffer:
     grpo = config.grpo
     patience = 4 * reward_patience(config) + config.policy.hang_s
-    return RolloutBuffer(None if any_lag else grpo.max_lag, shards, grpo.prompts, patience)
+    return RolloutBuffer(None if any_lag else grpo.max_lag, shards, grpo.prompts, patience, curriculum)

@@ -110,7 +110,7 @@ class _LocalRun:
         self.call(self.policy.load_weights(folder, version_name(step)))
 
     def learn(self, work: TrainWork) -> LearnerEnd:
-        buffer = new_buffer(work.config, work.shards)
+        buffer = new_buffer(work.config, work.shards, work.curriculum)
         producing = asyncio.run_coroutine_threadsafe(self._produce(buffer, work), self._loop)
         end = None
         try:
@@ -138,8 +138,8 @@ class _LocalRun:
 
             async def one(assignment: Assignment) -> None:
                 async with at_once:
-                    if await buffer.turn(assignment.step):
-                        outcome = await self._step(assignment)
+                    if mine := await buffer.turn(assignment):
+                        outcome = await self._step(mine)
                         work.record(outcome)
                         await buffer.put(outcome)
 

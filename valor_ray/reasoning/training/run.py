@@ -7,7 +7,8 @@ Step s makes version s of the policy out of version s - 1. Who does what, in whi
     driver             assignments of s, one a shard                                       schedule.assignments
        │
     rollout worker     turn(s)         BLOCKS until version s - 1 - max_lag is published   buffer.RolloutBuffer  ◄──┐
-    (Ray Data)         sample          by the policy replicas (Serve); kept in samples/    rollout.roll_out         │
+    (Ray Data)                         a curriculum chooses its queries then               curriculum.Learnability  │
+       │               sample          by the policy replicas (Serve); kept in samples/    rollout.roll_out         │
        │               reward          sandbox pool, judges (Serve); BLOCKS while the      reward.Rewarder          │
        │                               judge is down                                                                │
     driver             record          rollouts.jsonl, before anybody learns from it       folder.Recorder          │
@@ -39,6 +40,7 @@ from valor_ray.errors import ConfigError
 from valor_ray.judges.audit import Audit
 from valor_ray.models.vllm.prompting import check_fitting
 from valor_ray.ports import Policy
+from valor_ray.reasoning.curriculum import Learnability
 from valor_ray.reasoning.learner.learn import LearnerEnd, check_shape, check_transfer, learn, say_slow
 from valor_ray.reasoning.learner.models import start_model
 from valor_ray.reasoning.training.choice import Choice, StopSignals
@@ -82,8 +84,8 @@ def train(
     """Train until all steps are made, going on where the folder stands; returns the report.
 
     Called by the command, in the driver; waits for all that the picture above shows, and is what a kill cuts short.
-    evaluation: asked before the first and after the last step. learner: False takes rollouts only. signals: by which a
-    checkpoint is chosen without labels; None: none is.
+    evaluation: asked before the first and after the last step. learner: False takes rollouts only, of shuffled queries.
+    signals: by which a checkpoint is chosen without labels; None: none is.
     Raises ConfigError for what the user must change, JudgeError, PolicyError, ServiceError, StorageError.
     """
     check_shape(config.grpo)
@@ -101,7 +103,9 @@ def train(
         folder.prepare(config)
         folder.keep_queries(queries)
         plan = list(assignments(queries, config.grpo, folder.shards(config), config.reward.audit_every))
-        state = _State(folder, config, steps, say, signals if learner else None)
+        chosen = learner and config.grpo.curriculum == "learnability"
+        curriculum = Learnability(queries, config.grpo) if chosen else None
+        state = _State(folder, config, steps, say, signals if learner else None, curriculum)
         state.go_back(learner)
         if learner:
             say_slow(config.grpo, say)
@@ -134,10 +138,17 @@ class _State:
     """One start of a run, whose folder is locked: what is done already, what is to do."""
 
     def __init__(
-        self, folder: TrainFolder, config: Config, steps: int, say: Say, signals: StopSignals | None = None
+        self,
+        folder: TrainFolder,
+        config: Config,
+        steps: int,
+        say: Say,
+        signals: StopSignals | None = None,
+        curriculum: Learnability | None = None,
     ) -> None:
         self.choice = Choice(folder, config, signals, say)
         self.folder, self.config, self.steps, self.say = folder, config, steps, say
+        self.curriculum = curriculum
         self.done = 0  # updates that the newest checkpoint holds
         self.recorded: list[RolloutResult] = []  # of steps that the learner has yet to make
         self._known: set[tuple[int, int]] = set()  # (step, shard) of assignments that are recorded
@@ -149,7 +160,12 @@ class _State:
         self.steps = max(self.steps, self.done)  # a run is not made shorter than it is
         self.folder.go_back(self.done)
         restore_records(self.folder, self.config, self.done)
-        for outcome in self.folder.recorded(self.done if learner else 0):
+        after = self.done if learner else 0
+        for outcome in self.folder.recorded(0 if self.curriculum else after):
+            if outcome.step <= after:
+                if self.curriculum:
+                    self.curriculum.saw(outcome.rollouts)
+                continue
             self._known.add((outcome.step, outcome.shard))
             if warning := self.cut.add(outcome):
                 self.say(warning)
@@ -228,6 +244,7 @@ class _State:
                 say=self.say,
                 shards=self.folder.shards(self.config),
                 learner=learner,
+                curriculum=self.curriculum,
             )
             return running.learn(work)
 

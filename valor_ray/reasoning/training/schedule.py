@@ -1,4 +1,4 @@
-"""Which queries each training step asks: shuffled per epoch by the seed, the same whenever it is worked out."""
+"""What each training step asks: queries shuffled per epoch by the seed, or chosen when its turn comes (curriculum)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
     from valor_ray.records import Query
 
-
+T = TypeVar("T")
 _GPU_SHARDS = 8  # of a step, at least, where engines have GPUs: more replicas than at the start find work
 _SHARDS_EACH = 4  # and of each replica: Serve spreads few large ones unevenly
 
@@ -29,7 +29,9 @@ class Assignment:
     step: int  # 1-based: step s makes version s out of version s - 1
     shard: int  # 0-based
     groups: int  # useful groups wanted
-    queries: tuple[Query, ...]  # `groups` of them, then the reserve
+    queries: tuple[
+        Query, ...
+    ]  # `groups` of them, then the reserve; a curriculum puts others here (buffer.turn)
     seed: int  # of its samples
     canaries: int = 0  # replies with known verdicts to be judged among them
 
@@ -84,7 +86,7 @@ def assignments(
         further = (int(i) for i in others if int(i) not in chosen)
         reserve = list(islice(further, math.ceil(config.reserve * count)))
         for shard in range(shards):
-            mine = main[shard::shards] + reserve[shard::shards]
+            mine = dealt(main + reserve, count, shard, shards)
             nth = (step - 1) * shards + shard
             yield Assignment(
                 step,
@@ -94,6 +96,11 @@ def assignments(
                 int(np.random.default_rng([config.seed, 2, step, shard]).integers(2**31)),
                 int((nth + 1) * each / audit_every) - int(nth * each / audit_every) if audit_every else 0,
             )
+
+
+def dealt(order: Sequence[T], count: int, shard: int, shards: int) -> Sequence[T]:
+    """A shard's part of a step's queries, which are the first `count`, and then of the reserve."""
+    return [*order[:count][shard::shards], *order[count:][shard::shards]]
 
 
 _shuffled: dict[tuple[int, int, int], np.ndarray] = {}

@@ -26,6 +26,7 @@ from valor_ray.runs.record_file import replace_text
 PAGE, REPORT = "report.html", "report.json"  # in the run folder
 _SETTINGS = (
     "queries",
+    "curriculum",
     "prompts",
     "samples",
     "temperature",
