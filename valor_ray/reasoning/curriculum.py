@@ -26,7 +26,7 @@ _LARGEST = 0.25  # variance of rewards 0..1
 _EQUAL = 1e-9  # as in training.advantage
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Visit:
     """What the rewards of one group told of its query."""
 
@@ -109,7 +109,8 @@ class Learnability:
 
     def _seen(self, step: int) -> list[Visit]:
         """In an order that does not depend on when they were told."""
-        return sorted(visit for visit in self._visits.values() if visit.step <= step - self._behind)
+        known = sorted(place for place in self._visits if place[0] <= step - self._behind)
+        return [self._visits[place] for place in known]
 
     def _expected(self, seen: Sequence[Visit], step: int) -> tuple[np.ndarray, float]:
         """Each query's variance of reward, (queries,), and that of useful groups, which is the prior.
