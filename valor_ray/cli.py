@@ -50,6 +50,7 @@ first steps:
 
 jobs (`--help` explains each):
   python -m jobs.write_queries                      has a VLM write questions about bare pictures, to train on
+  python -m jobs.gather_queries                     one list of several sets, without what evaluation measures with
   python -m jobs.sample_replies                     samples replies from the policy, to score
 """
 

@@ -154,24 +154,14 @@ def _row(query: Query, truth: Truth, replied: Replied, asking: Asking) -> Answer
     if not unasked and asking.samples > 1 and len(reply.get("candidates") or ()) != asking.samples:
         unasked, reply = True, {}
         why = f"The server gave one answer where {asking.samples} samples were asked for."
-    row = AnswerRow(
-        query_id=query.query_id,
-        question=query.question,
-        family=truth.family,
-        look=truth.look,
-        truth=truth.answer,
+    row = AnswerRow.of(
+        query,
+        truth,
         answer=reply.get("answer"),
-        right=False,
         error=why if unasked else reply.get("error"),
         unasked=unasked,
         seconds=round(replied.seconds, 3),
         well_formed=bool(reply.get("well_formed")),
-        text=truth.text,
-        subset=truth.subset,
-        metric=truth.metric,
-        rule=truth.rule,
-        options=truth.options,
-        picture=query.image,
         status="unasked" if unasked else status_of(reply),
         failure=reply.get("failure") or "",
         habits=tuple(reply.get("habits", ())),

@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -23,23 +23,11 @@ _MOST_EQUALS = 20  # listed in one message
 def check_apart(
     queries: Sequence[Query], evaluation: Iterable[tuple[str, str, str]] = (), examples: Iterable[str] = ()
 ) -> None:
-    """Raises ConfigError listing the queries that are evaluation rows or examples of a prompt.
-
-    evaluation: (id, question, image) of each row. Equal are rows with the same question after `normalised`, unless
-    their pictures are known to differ: same id, same image text, same bytes of two local files, or no picture known on
-    one side. The same question about another picture is another query. examples: questions as in `prompt_examples`.
-    """
-    asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for row_id, question, image in evaluation:
-        asked[normalised(question)].append((row_id, image))
-    shown_by_prompt, equals = {normalised(example) for example in examples}, []
-    for query in queries:
-        key = normalised(query.question)
-        twins = [f"evaluation row {twin}" for twin, image in asked.get(key, ()) if _same(query, twin, image)]
-        if key in shown_by_prompt:
-            twins = ["an example in a prompt"]
-        if twins:
-            equals.append(f"{query.query_id}, {twins[0]}: {query.question[:80]!r}")
+    """Raises ConfigError listing the queries that are evaluation rows or examples of a prompt, as `twins` tells."""
+    equals = [
+        f"{query.query_id}, {of}: {query.question[:80]!r}"
+        for query, of in twins(queries, evaluation, examples)
+    ]
     if equals:
         more = f" The first {_MOST_EQUALS}:" if len(equals) > _MOST_EQUALS else ""
         raise ConfigError(
@@ -48,6 +36,29 @@ def check_apart(
             + "\nTake these rows out of the training queries. Where pictures differ, name them in the field `image`: "
             "then they are compared."
         )
+
+
+def twins(
+    queries: Sequence[Query], evaluation: Iterable[tuple[str, str, str]] = (), examples: Iterable[str] = ()
+) -> Iterator[tuple[Query, str]]:
+    """The queries that are evaluation rows or examples of a prompt, each with what it is.
+
+    evaluation: (id, question, image) of each row. Equal are rows with the same question after `normalised`, unless
+    their pictures are known to differ: same id, same image text, same bytes of two local files, or no picture known on
+    one side. The same question about another picture is another query. examples: questions as in `prompt_examples`.
+    """
+    asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row_id, question, image in evaluation:
+        asked[normalised(question)].append((row_id, image))
+    shown_by_prompt = {normalised(example) for example in examples}
+    for query in queries:
+        key = normalised(query.question)
+        if key in shown_by_prompt:
+            yield query, "an example in a prompt"
+        elif (
+            twin := next((row for row, image in asked.get(key, ()) if _same(query, row, image)), None)
+        ) is not None:
+            yield query, f"evaluation row {twin}"
 
 
 def normalised(question: str) -> str:

@@ -104,10 +104,7 @@ def row_of(
 ) -> AnswerRow:
     query = loaded.queries[place]
     truth = loaded.truths[query.query_id]
-    return AnswerRow(
-        query.query_id, query.question, truth.family, "", truth.answer, answer, False, error, unasked, 0.0,
-        subset=truth.subset, metric=truth.metric, rule=truth.rule, options=truth.options, picture=query.image,
-    ).marked()  # fmt: skip
+    return AnswerRow.of(query, truth, answer=answer, error=error, unasked=unasked).marked()
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -7,6 +7,10 @@ from dataclasses import asdict, replace
 
 from valor_ray.benchmarks.figures import report_of
 from valor_ray.benchmarks.results.row import AnswerRow, Sample
+from valor_ray.benchmarks.truth import Truth
+from valor_ray.measure.marks import Metric
+from valor_ray.measure.paper_rules import PaperRule
+from valor_ray.records import Query
 
 ROW = AnswerRow(
     "q",
@@ -61,3 +65,13 @@ def test_report_of_several_answers_counts_questions_and_fails_by_answer() -> Non
     assert report.ci[0] <= 0.5 <= report.ci[1]
     assert report.failed == {"malformed": 6} and report.failures == 0
     assert report.rmse == round((1 / 3) ** 0.5, 4)  # of 2, 3 and 2 where 2 is right
+
+
+def test_a_row_of_a_question_and_its_truth_has_all_of_both() -> None:
+    truth = Truth(2, "count", "tiles", "seen", "part", Metric.INT, PaperRule.INT, ("1", "2"))
+    row = AnswerRow.of(Query("q", "How many?", "a.png"), truth)
+    assert (row.query_id, row.question, row.picture, row.truth) == ("q", "How many?", "a.png", 2)
+    told = (row.family, row.look, row.text, row.subset, row.metric, row.rule, row.options)
+    assert told == ("count", "tiles", "seen", "part", Metric.INT, PaperRule.INT, ("1", "2"))
+    assert (row.answer, row.error, row.unasked, row.right) == (None, None, False, False)
+    assert AnswerRow.of(Query("q", "How many?"), truth, answer=2, seconds=1.5).marked().right

@@ -336,7 +336,7 @@ def test_labels_of_a_query_file_reach_nothing_of_the_run(
     assert json.loads(captured.out)["rollouts"]["used"] == 3
     assert "4 columns ignored; labels by their names: answer, boxes, gt_label" in captured.err
     assert list(read_records(tmp_path / "run" / "queries.jsonl"))[0] == {
-        "query_id": "q0", "question": "How many red balls are on table 0?",
+        "query_id": "q0", "question": "How many red balls are on table 0?", "image": "",
     }  # fmt: skip
     assert SECRET not in repr(host.works) and SECRET in queries.read_text()
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]

@@ -84,25 +84,7 @@ async def answered(
 
 def answer_row(query: Query, truth: Truth, samples: Sequence[Sample]) -> AnswerRow:
     """A question with all its samples, each an answer of its own, marked."""
-    return AnswerRow(
-        query_id=query.query_id,
-        question=query.question,
-        family=truth.family,
-        look=truth.look,
-        truth=truth.answer,
-        answer=None,
-        right=False,
-        error=None,
-        unasked=False,
-        seconds=0.0,
-        text=truth.text,
-        subset=truth.subset,
-        metric=truth.metric,
-        rule=truth.rule,
-        options=truth.options,
-        picture=query.image,
-        samples=tuple(samples),
-    ).marked()
+    return AnswerRow.of(query, truth, samples=tuple(samples)).marked()
 
 
 def _seen_with(config: Config) -> str:

@@ -8,16 +8,13 @@ from valor_ray.benchmarks.reading.source import Part
 from valor_ray.benchmarks.truth import Benchmark, Truth, Wording
 from valor_ray.measure.marks import Metric
 from valor_ray.measure.paper_rules import PaperRule
+from valor_ray.queries.gathering.train_sets import statement_question
 
 
 def ask(row: Row, wording: Wording) -> Asked:
     """The paper's script writes "Is The cat is on the mat.?"; clean asks whether the statement is true."""
     caption, truth = row.text("caption"), row.yes_no("label")
-    if wording is Wording.REFERENCE:
-        question = f"Is {caption}?"
-    else:
-        statement = caption.rstrip(". ")
-        question = f'Is this statement true of the picture: "{statement}"? Answer yes or no.'
+    question = f"Is {caption}?" if wording is Wording.REFERENCE else statement_question(caption)
     link = row.fields.get("image_link")
     links = (link, link.replace("http://", "https://", 1)) if isinstance(link, str) and link else ()
     label = "true" if truth == "yes" else "false"  # as families: their macro mean is the balanced accuracy

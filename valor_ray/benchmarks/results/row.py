@@ -7,9 +7,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from valor_ray.answer import MALFORMED, REFUSED
+from valor_ray.benchmarks.truth import Truth
 from valor_ray.measure.marks import Metric, strict_mark
 from valor_ray.measure.paper_rules import PaperRule, paper_mark
-from valor_ray.records import ProgramStatus
+from valor_ray.records import ProgramStatus, Query
+
+_OF_TRUTH = (
+    "text",
+    "subset",
+    "metric",
+    "rule",
+    "options",
+)  # fields that a row has of its truth under their names
 
 _TUPLES = ("options", "habits", "tokens", "attempts", "repair_tokens")  # fields of a row
 Attempts = Sequence[Mapping[str, Any]]  # replies that failed and were written anew: {status, failure, error}
@@ -72,6 +81,19 @@ class AnswerRow:
     repair_tokens: Sequence[int] = (0, 0)  # of `tokens`, those of these calls
     repair_cost_usd: float = 0.0  # of `writer_cost_usd`, that of these calls
     writer_cost_usd: float = 0.0  # of an endpoint's replies; 0 where they were kept before, or not told
+
+    @classmethod
+    def of(cls, query: Query, truth: Truth, **went: Any) -> AnswerRow:
+        """The row of a question. went: its other fields, how it was answered; without any: not at all. Unmarked."""
+        known: dict[str, Any] = {
+            "query_id": query.query_id,
+            "question": query.question,
+            "picture": query.image,
+            "truth": truth.answer,
+            **{name: getattr(truth, name) for name in ("family", "look", *_OF_TRUTH)},
+        }
+        none = {"answer": None, "right": False, "error": None, "unasked": False, "seconds": 0.0}
+        return cls(**{**none, **went, **known})
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> AnswerRow:

@@ -7,8 +7,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.commands.evaluate.questions import load, note_settings, pictures_of, show_planned
 from valor_ray.commands.options import (
     EVAL_FILES,
     RUN_AT,
@@ -23,7 +25,7 @@ from valor_ray.commands.options import (
     show,
 )
 from valor_ray.errors import ConfigError
-from valor_ray.runs.store.place import run_path, stored
+from valor_ray.runs.store.place import looked_at, run_path, stored
 
 if TYPE_CHECKING:
     from valor_ray.asking.kept import Replied
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from valor_ray.benchmarks.results.row import AnswerRow
     from valor_ray.benchmarks.runner import AnswerFn, Progress
     from valor_ray.benchmarks.settings import Asking
-    from valor_ray.benchmarks.truth import Benchmark, Loaded
     from valor_ray.config.tree import Config
     from valor_ray.records import Query
 
@@ -119,6 +120,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
     parser.add_argument(
+        "--leave-out-trained",
+        action="store_true",
+        help="ask the other questions, where policy or detector come from a run that was trained on some of these "
+        "(without it such are refused)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="read the set, say what is in it, ask nothing")
+    parser.add_argument(
         "--wording",
         choices=["clean", "reference"],
         default="clean",
@@ -168,14 +176,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from valor_ray.runs.folder import EVAL, claimed
+    from valor_ray.runs.folder import EVAL, check_kind, claimed
 
     interrupt_on_signals()
+    if args.dry_run:
+        with looked_at(args.out, "--out") as args.out, TemporaryDirectory() as scratch:
+            check_kind(args.out, EVAL)
+            return _evaluate(args, Path(scratch))
     with stored(args.out, "--out", _say), claimed(args.out, EVAL):
         return _evaluate(args)
 
 
-def _evaluate(args: Namespace) -> int:
+def _evaluate(args: Namespace, scratch: Path | None = None) -> int:
     import asyncio
     import json
     from dataclasses import asdict, replace
@@ -188,10 +200,14 @@ def _evaluate(args: Namespace) -> int:
 
     config, chosen = load_config(args), benchmark(args.benchmark)
     asking = _asking(args, config)
-    pictures = _pictures(args, config)
-    loaded = _load(args, chosen, pictures, asking, config)
+    pictures = pictures_of(args, config)
+    loaded = load(args, chosen, pictures, asking, config, scratch)
     for note in loaded.notes:
         _say(note)
+    if scratch is not None:
+        show_planned(chosen, loaded, pictures, as_json=args.json)
+        return 0
+    note_settings(args, loaded, asking, config)
 
     def told(done: int, row: AnswerRow) -> None:
         mark = "right" if row.right else "wrong" if not row.mark else f"{row.mark:.1f} of 1"
@@ -259,38 +275,6 @@ def _said_of(args: Namespace, asking: Asking) -> dict[str, Any]:
     from valor_ray.benchmarks.runner import recorded
 
     return said_of(method(asking.method), args.out, recorded(args.out))
-
-
-def _pictures(args: Namespace, config: Config) -> Pictures:
-    from valor_ray.benchmarks.reading.pictures import Pictures
-    from valor_ray.config.service import picture_folder
-
-    return Pictures(args.pictures or Path(picture_folder()), config.images)
-
-
-def _load(args: Namespace, chosen: Benchmark, pictures: Pictures, asking: Asking, config: Config) -> Loaded:
-    """Its questions and truths, those of an earlier start where there was one."""
-    from valor_ray.benchmarks.settings import answering, asked_before, save
-    from valor_ray.benchmarks.truth import Request, Wording
-
-    wording = Wording(args.wording)
-    settings = answering(config, asking) if args.url is None else None
-    revision = asked_before(args.out, chosen.name, wording, asking, settings)
-    request = Request(args.data, args.out, pictures, args.limit, wording, args.revision or revision)
-    try:
-        loaded = chosen.load(request)
-    except ConfigError as error:
-        if args.data is None:
-            raise
-        raise ConfigError(f"--data {error}") from error
-    if revision and loaded.revision and loaded.revision != revision:
-        raise ConfigError(
-            f"--out {args.out} holds answers to revision {revision} of {chosen.title}, not {loaded.revision}. Give "
-            "each its own --out."
-        )
-    source = "hub" if loaded.revision else str(args.data or "rendered")
-    save(args.out, chosen.name, wording, source, loaded, asking, settings)
-    return loaded
 
 
 def _evaluator(

@@ -186,15 +186,14 @@ def _queries(folder: Path, config: Config) -> list[Query]:
 
 
 def _read(folder: Path, config: Config, pictures: Path | None = None) -> list[Query]:
-    from valor_ray.benchmarks.reserved import check_reserved
+    from valor_ray.benchmarks.leaks.reserved import without_reserved
     from valor_ray.queries.read import read_queries
 
     source = config.grounding.queries
     limit = config.grounding.query_limit
     named = str(folder / DATA) if source is None else source
     queries = read_queries(named, limit, _say, setting="grounding.query_limit", pictures=pictures)
-    check_reserved(queries, source)
-    return queries
+    return without_reserved(queries, source, _say)
 
 
 def _show(report: dict[str, Any], folder: Path) -> None:

@@ -155,7 +155,7 @@ def _work(args: Namespace, config: Config) -> dict[str, Any]:
         held_out = None
         if config.grpo.eval_questions and not args.rollouts_only:
             held_out = _held_out(args, config)
-        _check_apart(queries, held_out, config)
+        _check_apart(queries, held_out)
         signals = _signals(args, config, queries, held_out)
     if args.in_process:
         host: Any = LocalTrainHost()
@@ -190,12 +190,13 @@ def _planned_queries(args: Namespace, config: Config) -> list[Query]:
     queries = training_queries(config, args.folder)
     at_hand = args.eval_data is not None or (args.folder / EVALUATION / DATA).exists()
     asks = at_hand and config.grpo.eval_questions
-    _check_apart(queries, _held_out(args, config) if asks else None, config)
+    _check_apart(queries, _held_out(args, config) if asks else None)
     return queries
 
 
 def training_queries(config: Config, folder: Path) -> list[Query]:
     """The queries that the settings name; without any, tabletop scenes are rendered into the run folder."""
+    from valor_ray.benchmarks.leaks.reserved import without_reserved
     from valor_ray.queries.read import read_queries
 
     source = config.grpo.queries
@@ -211,7 +212,8 @@ def training_queries(config: Config, folder: Path) -> list[Query]:
             write_queries(part, scenes, grpo.seed if grpo.scene_seed is None else grpo.scene_seed)
             part.rename(data)
         source = str(data)
-    return read_queries(source, config.grpo.query_limit, _say, setting="grpo.query_limit")
+    queries = read_queries(source, config.grpo.query_limit, _say, setting="grpo.query_limit")
+    return without_reserved(queries, source, _say)
 
 
 def _tabletop_queries(config: Config) -> int:
@@ -255,15 +257,13 @@ def _signals(
     return HeldBackQuestions(config, folder, held_out.queries, held_out.seen)
 
 
-def _check_apart(queries: Sequence[Query], held_out: HeldOut | None, config: Config) -> None:
+def _check_apart(queries: Sequence[Query], held_out: HeldOut | None) -> None:
     """Raises ConfigError when a training query is an evaluation question, or an example of the prompts."""
-    from valor_ray.benchmarks.reserved import check_reserved
     from valor_ray.queries.apart import check_apart, prompt_examples
 
     asked = held_out.queries if held_out is not None else []
     evaluation = [(query.query_id, query.question, query.image) for query in asked]
     check_apart(queries, evaluation, prompt_examples())
-    check_reserved(queries, config.grpo.queries)
 
 
 def _show(report: dict[str, Any], args: Namespace) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,14 +100,16 @@ class TrainFolder:
         return int(json.loads(self._plan.read_text(encoding="utf-8"))["shards"])
 
     def keep_queries(self, queries: Sequence[Query]) -> None:
-        """The queries of the run, in order. Raises ConfigError when it was started with other ones."""
-        lines = "".join(
-            json.dumps({"query_id": query.query_id, "question": query.question}, ensure_ascii=False) + "\n"
-            for query in queries
-        )
+        """The queries of the run, in order. Raises ConfigError when it was started with other ones.
+
+        `valor eval` reads them: what a policy was trained on is no measure of it. Pictures may lie elsewhere by then.
+        """
         if not self.queries.exists():
-            replace_text(self.queries, lines)
-        elif self.queries.read_text(encoding="utf-8") != lines:
+            lines = [json.dumps(asdict(query), ensure_ascii=False) + "\n" for query in queries]
+            replace_text(self.queries, "".join(lines))
+            return
+        before = [(row["query_id"], row["question"]) for row in read_records(self.queries)]
+        if before != [(query.query_id, query.question) for query in queries]:
             raise ConfigError(
                 f"grpo.queries are not those that {self.queries} was started with. Give another --run."
             )

@@ -1,0 +1,1 @@
+"""One list of queries from several sets, without what evaluation measures with: `python -m jobs.gather_queries`."""
