@@ -101,7 +101,8 @@ class Source:
         self.config = Config.load(str(self.folder.config), overrides)
         self.folder.check(self.config)
         self.training = [
-            Query(str(row["query_id"]), str(row["question"])) for row in read_records(self.folder.queries)
+            Query(str(row["query_id"]), str(row["question"]), str(row.get("image", "")))
+            for row in read_records(self.folder.queries)
         ]
         self.steps = self._made(path)
         self.queries, self.truths = self._held_out(data, questions)
