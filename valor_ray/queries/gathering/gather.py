@@ -1,6 +1,6 @@
 """Takes queries from several sources, so many pictures of each, and none that evaluation measures with.
 
-rows ─► not of a measured picture, by name ─► the N pictures of lowest rank ─► nor by content, nor by words ─► queries
+rows ─► not of a measured picture, by name or content ─► the N pictures of lowest rank ─► nor asked there, by words ─► queries
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def gather(
             continue
         if of is not None and number < of.measured:
             measured.add(row.query_id, row.known)
-        if about := measured.row_about(row.known):
+        about = measured.row_about(row.known)
+        if about is None and lot.wants(row.picture):
+            about = measured.row_about(_content(row))
+        if about:
             found.left_out.append(LeftOut(row.query_id, Why.PICTURE, about))
         else:
             lot.add(number, row)
@@ -85,16 +88,13 @@ def gather(
 
 
 def _look_closer(candidates: list[Candidate], measured: Measured, found: Gathered) -> None:
-    """What costs more than a look at names: content of files, words of questions."""
+    """What costs more than a look at one row: words of questions, and what was asked before."""
     queries = [Query(each.query_id, each.question, _named(each.image)) for each in candidates]
     by_words = {query.query_id: of for query, of in twins(queries, measured.rows, prompt_examples())}
     asked: dict[tuple[str, str], str] = {}
     for candidate in candidates:
-        about = measured.row_about(_content(candidate))
         first = asked.setdefault((candidate.picture, normalised(candidate.question)), candidate.query_id)
-        if about:
-            found.left_out.append(LeftOut(candidate.query_id, Why.PICTURE, about))
-        elif of := by_words.get(candidate.query_id):
+        if of := by_words.get(candidate.query_id):
             found.left_out.append(LeftOut(candidate.query_id, Why.WORDS, of))
         elif first != candidate.query_id:
             found.left_out.append(LeftOut(candidate.query_id, Why.AGAIN, first))
@@ -124,6 +124,15 @@ class _Lot:
         self._held: dict[str, list[tuple[int, Candidate]]] = defaultdict(list)
         self._ranks: list[tuple[int, str]] = []  # a heap, the highest rank first
 
+    def wants(self, picture: str) -> bool:
+        """Would it be among them as things stand?"""
+        return (
+            picture in self._held
+            or self._most is None
+            or len(self._ranks) < self._most
+            or self._entry(picture) > self._ranks[0]
+        )
+
     def add(self, number: int, candidate: Candidate) -> None:
         picture = candidate.picture
         if picture not in self._held and not self._room_for(picture):
@@ -135,7 +144,7 @@ class _Lot:
     def _room_for(self, picture: str) -> bool:
         if self._most is None:
             return True
-        entry = (-int(rank(picture, self._seed), 16), picture)
+        entry = self._entry(picture)
         if len(self._ranks) < self._most:
             heapq.heappush(self._ranks, entry)
             return True
@@ -144,6 +153,9 @@ class _Lot:
             return False
         del self._held[dropped[1]]
         return True
+
+    def _entry(self, picture: str) -> tuple[int, str]:
+        return -int(rank(picture, self._seed), 16), picture
 
     def candidates(self) -> list[Candidate]:
         """In the order of the rows."""
