@@ -1,6 +1,6 @@
 """Takes queries from several sources, so many pictures of each, and none that evaluation measures with.
 
-rows ─► not of a measured picture, by name or content ─► the N pictures of lowest rank ─► nor asked there, by words ─► queries
+rows ─► not of a measured picture, by name or content ─► the N pictures of lowest rank ─► nor asked there ─► queries
 """
 
 from __future__ import annotations
