@@ -1,5 +1,6 @@
 """The lock, pyproject and the documents say the same thing as the code."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -105,3 +106,29 @@ def test_environment_variables_are_read_in_config_only() -> None:
         if reading.search(path.read_text())
     }
     assert readers == {f"valor_ray/config/{name}.py" for name in ("models", "section", "service", "training")}
+
+
+def unordered(node: ast.AST) -> bool:
+    """A set, or what set operators make of one."""
+    if isinstance(node, ast.BinOp):
+        return unordered(node.left) or unordered(node.right)
+    made = (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("set", "frozenset")
+    )
+    return made or isinstance(node, (ast.Set, ast.SetComp))
+
+
+def test_no_test_takes_its_cases_from_a_set() -> None:
+    """Two processes would find them in different orders, and the whole run would stop before it begins."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "parametrize"
+        and any(unordered(argument) for argument in node.args)
+    ]
+    assert found == []
