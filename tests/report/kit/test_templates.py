@@ -24,7 +24,7 @@ DRAWING = {
     f"valor_ray.report.{name}"
     for name in (
         *("kit.plots", "kit.curves", "kit.listing", "kit.overlay", "kit.scene_drawing"),
-        *("score.plots", "grounding.plots", "grounding.overlay"),
+        *("score.plots", "grounding.plots", "grounding.overlay", "improve.plots"),
     )
 }
 
@@ -80,8 +80,8 @@ def test_long_texts_are_cut_and_other_values_become_text() -> None:
 
 
 def test_half_a_surrogate_pair_does_not_stop_a_page() -> None:
-    values = {"families": [], "cards": [], "right": 0, "count": 0, "without": 0, "median": ""}
-    assert "half ?" in render("demo/page.html", settings="half \ud800", **values)
+    values = {name: [] for name in ("families", "cards", "totals", "shows")}
+    assert "half ?" in render("demo/page.html", settings="half \ud800", change="", **values)
 
 
 def test_verdicts_are_those_with_a_reason_in_the_order_of_the_heads() -> None:
