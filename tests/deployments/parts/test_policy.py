@@ -10,12 +10,14 @@ import pytest
 
 from deployments.failures import ReplicaGone
 from deployments.parts import policy
+from valor_ray.config.tree import Config
 from valor_ray.errors import PolicyError, QuestionError
 from valor_ray.records import Sampling
 
 
 class Engine:
     version = "base"
+    config = Config.load("local").policy
 
     def __init__(self, fails: Exception | None, dead: str = "") -> None:
         self.fails, self.dead = fails, dead
