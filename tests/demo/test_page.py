@@ -9,7 +9,7 @@ from PIL import Image
 
 from valor_ray.demo import page as page_of_the_demo
 from valor_ray.demo.page import write_page
-from valor_ray.demo.questions import AskedQuestion, Question, Turn
+from valor_ray.demo.questions import AskedQuestion, DemoTurn, Question
 from valor_ray.demo.report import change, rows, worth
 
 EVIL = "</pre></article></script><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 }} \" ' & \ud800"
@@ -45,17 +45,17 @@ def picture(tmp_path) -> Path:
     return path
 
 
-def alone(picture: Path) -> list[Turn]:
+def alone(picture: Path) -> list[DemoTurn]:
     question = Question(picture, "How many <red> cubes?", 1, "count", "tiles")
-    return [Turn("", (AskedQuestion(question, REPLY, 1.0), AskedQuestion(question, FAILED, 3.0)))]
+    return [DemoTurn("", (AskedQuestion(question, REPLY, 1.0), AskedQuestion(question, FAILED, 3.0)))]
 
 
-def both(picture: Path) -> list[Turn]:
+def both(picture: Path) -> list[DemoTurn]:
     """Four questions, base and trained: right both times, fixed, broken, wrong both times."""
     question = Question(picture, "How many <red> cubes?", 1, "count", "tiles")
     then, now = (REPLY, FAILED, REPLY, FAILED), (REPLY, REPLY, FAILED, REPLY | {"answer": 2})
     return [
-        Turn(name, tuple(AskedQuestion(question, reply, 1.0) for reply in replies))
+        DemoTurn(name, tuple(AskedQuestion(question, reply, 1.0) for reply in replies))
         for name, replies in (("base", then), ("trained", now))
     ]
 
@@ -108,10 +108,10 @@ def test_nothing_that_came_back_can_write_html(tmp_path, monkeypatch) -> None:
     trace = [call, call | {"error": EVIL}, detected]
     reply = {"answer": EVIL, "plan": EVIL, "code": EVIL, "trace": trace, "error": EVIL}
     asked = AskedQuestion(Question(image, EVIL, EVIL, EVIL, EVIL), reply, 1.0)
-    seen = tags(write_page(tmp_path / "index.html", [Turn("", (asked,))], {}, EVIL).read_text())
+    seen = tags(write_page(tmp_path / "index.html", [DemoTurn("", (asked,))], {}, EVIL).read_text())
     assert seen.count("script") == 1 and seen.count("img") == 1 and seen.count("article") == 1
     monkeypatch.setattr(page_of_the_demo, "_results", lambda path: "")  # the one link, to a file of ours
-    turns = [Turn(EVIL, (asked,)), Turn(EVIL, (asked,))]
+    turns = [DemoTurn(EVIL, (asked,)), DemoTurn(EVIL, (asked,))]
     seen = tags(write_page(tmp_path / "index.html", turns, {}, EVIL, EVIL).read_text())
     assert seen.count("script") == 1 and seen.count("img") == 2 and seen.count("article") == 1
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from valor_ray.demo.questions import AskedQuestion, Question, Turn
+from valor_ray.demo.questions import AskedQuestion, DemoTurn, Question
 from valor_ray.demo.report import RESULTS, change, mark, short
 from valor_ray.images import from_array, to_png
 from valor_ray.report.kit.depth_colours import colour_depth
@@ -85,7 +85,11 @@ class Total:
 
 
 def write_page(
-    path: Path, turns: Sequence[Turn], depths: Mapping[Path, np.ndarray], settings: str = "", worth: str = ""
+    path: Path,
+    turns: Sequence[DemoTurn],
+    depths: Mapping[Path, np.ndarray],
+    settings: str = "",
+    worth: str = "",
 ) -> Path:
     """Write the page and return its path.
 
@@ -118,7 +122,7 @@ def _results(page: Path) -> str:
     return os.path.relpath(results, page.resolve().parent) if results.is_file() else ""
 
 
-def _total(turn: Turn) -> Total:
+def _total(turn: DemoTurn) -> Total:
     without = sum(bool(outcome.reply["error"]) for outcome in turn.outcomes)
     median = statistics.median(outcome.seconds for outcome in turn.outcomes)
     return Total(turn.name, turn.right, without, f"{median:.1f}")

@@ -46,7 +46,7 @@ class AskedQuestion:
 
 
 @dataclass(frozen=True)
-class Turn:
+class DemoTurn:
     """All questions, asked of the same weights."""
 
     name: str  # "base", "trained"; "" where there is one turn alone

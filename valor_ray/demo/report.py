@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from valor_ray.demo.questions import IN_FLIGHT, AskedQuestion, Turn
+from valor_ray.demo.questions import IN_FLIGHT, AskedQuestion, DemoTurn
 
 WIDTH = 62  # characters of a question
 RESULTS = "docs/results.md"
@@ -23,7 +23,7 @@ def mark(outcome: AskedQuestion) -> str:
     return "right" if outcome.right else "wrong"
 
 
-def rows(turns: Sequence[Turn]) -> Iterator[str]:
+def rows(turns: Sequence[DemoTurn]) -> Iterator[str]:
     """The table, line by line: an answer a turn, one turn or two."""
     titles = [f"{turn.name or 'answer':<14}" for turn in turns]
     wide = 6 if len(turns) == 1 else 14
@@ -54,7 +54,7 @@ def totals(outcomes: Sequence[AskedQuestion]) -> str:
     )
 
 
-def change(before: Turn, after: Turn) -> str:
+def change(before: DemoTurn, after: DemoTurn) -> str:
     """What two turns over the same questions have given."""
     pairs = list(zip(before.outcomes, after.outcomes, strict=True))
     fixed = sum(now.right and not then.right for then, now in pairs)

@@ -16,7 +16,7 @@ _CARRY_S = 240.0  # for the replicas to load tiny weights, on a busy machine
 
 
 @dataclass(frozen=True)
-class Turns:
+class BaseAndTrained:
     """What the app starts with, and what it is to go over to."""
 
     config: Config
@@ -39,7 +39,7 @@ class Turns:
             publish(str(self.runs[part]), model, Path(resolve_model(model)), (), _CARRY_S)
 
 
-def turns(config: Config, folder: Path) -> Turns | None:
+def turns(config: Config, folder: Path) -> BaseAndTrained | None:
     """Two turns where the settings name shipped trained weights; None: there is one, with the settings as they are.
 
     folder: for what is published, on this machine. A writer behind an endpoint, a detector that follows a run and a
@@ -59,4 +59,4 @@ def turns(config: Config, folder: Path) -> Turns | None:
     }  # published are whole weights
     if "detector" in trained:
         changes["detector"] = start.detector.model_copy(update={"follow": str(runs["detector"].resolve())})
-    return Turns(start.model_copy(update=changes), trained, runs)
+    return BaseAndTrained(start.model_copy(update=changes), trained, runs)

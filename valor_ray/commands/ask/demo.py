@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from valor_ray.config.tree import Config
-    from valor_ray.demo.questions import AskedQuestion, Question, Turn
+    from valor_ray.demo.questions import AskedQuestion, DemoTurn, Question
 
 HELP = "Answer questions about rendered scenes; writes one HTML page that shows how."
 EPILOG = """\
@@ -86,7 +86,7 @@ def run(args: Namespace) -> int:
 class _Asked:
     """What the page is made of."""
 
-    turns: tuple[Turn, ...]
+    turns: tuple[DemoTurn, ...]
     depths: dict[Path, np.ndarray]  # metres by picture
     up_s: float  # from the start of the command to the first question
 
@@ -98,7 +98,7 @@ class _Asked:
 def _asked(args: Namespace, config: Config, questions: Sequence[Question], start: float) -> _Asked:
     """All questions, of the bases too where the settings name what was trained from them; the app is up meanwhile."""
     from deployments.serving import serving
-    from valor_ray.demo.questions import Turn, depth_maps
+    from valor_ray.demo.questions import DemoTurn, depth_maps
     from valor_ray.demo.trained import turns
 
     with TemporaryDirectory() as folder:
@@ -108,11 +108,11 @@ def _asked(args: Namespace, config: Config, questions: Sequence[Question], start
             up = time.monotonic() - start
             _say(f"app ready after {up:.0f} s; asking {len(questions)} questions")
             token = config.server.token()
-            asked = [Turn("base" if two else "", _ask(args, questions, url, token))]
+            asked = [DemoTurn("base" if two else "", _ask(args, questions, url, token))]
             if two is not None:
                 two.go_over()
                 _say(f"the same questions, now of {' and '.join(two.trained.values())}")
-                asked.append(Turn("trained", _ask(args, questions, url, token)))
+                asked.append(DemoTurn("trained", _ask(args, questions, url, token)))
             shown = _Asked(tuple(asked), {}, up)
             if not shown.failed:
                 pictures = {question.image for question in questions}

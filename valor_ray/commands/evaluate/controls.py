@@ -15,6 +15,7 @@ from valor_ray.commands.options import (
     positive,
     print_json,
     show,
+    whole,
 )
 from valor_ray.errors import ConfigError
 
@@ -74,7 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these controls alone")
     parser.add_argument(
         "--questions",
-        type=_count,
+        type=whole,
         metavar="N",
         help="the first N held-out questions (reasoning: all); grounding: also right answers on N questions (0)",
     )
@@ -168,13 +169,6 @@ def _minutes(text: str) -> float:
     if not 0 < value < float("inf"):
         raise ArgumentTypeError(f"{text!r} is no number of minutes above 0")
     return value
-
-
-def _count(text: str) -> int:
-    """argparse type: a whole number from 0."""
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
 
 
 def _say(line: str) -> None:

@@ -19,6 +19,7 @@ from valor_ray.commands.options import (
     positive,
     print_json,
     show,
+    whole,
 )
 from valor_ray.errors import ConfigError
 
@@ -97,7 +98,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--eval-scenes",
-        type=_count,
+        type=whole,
         metavar="N",
         help="of `valor train grounding`: scenes a look for its own AP (300)",
     )
@@ -266,13 +267,6 @@ def _dollars(text: str) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise ArgumentTypeError(f"{text!r} is no amount of US dollars")
     return value
-
-
-def _count(text: str) -> int:
-    """argparse type: a whole number from 0."""
-    if not text.isdecimal():
-        raise ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
 
 
 def _say(line: str) -> None:
