@@ -107,23 +107,38 @@ def _templates(family: str, part: Part) -> tuple[str, ...]:
 
 def wordings(blueprint: Blueprint, part: Part = "training") -> tuple[str, ...]:
     """All wordings that a part has for a question, the usual ones first."""
+    filled = _blanks(blueprint)
+    return tuple(template.format(**filled) for template in _templates(blueprint.family, part))
+
+
+def varied_wording(blueprint: Blueprint, rng: np.random.Generator) -> str:
+    """A wording of the grammar that pre-training alone reads."""
+    from valor_ray.tabletop.wordings.pretraining import drawn
+
+    filled = _blanks(blueprint)
+    capitals = {name.capitalize(): str(value).capitalize() for name, value in filled.items()}
+    return drawn(blueprint.family, rng).format(**filled | capitals)
+
+
+def _blanks(blueprint: Blueprint) -> dict[str, object]:
+    """What a template may leave open."""
     larger, more_numerous = _COMPARED.get(blueprint.relation, ("", ""))
-    many = plural(blueprint.a)
-    blanks = {
+    return {
         "a": blueprint.a,
         "an": "an" if blueprint.a[0] in "aeiou" else "a",
         "b": blueprint.b,
-        "as_": many,
-        "As_": many.capitalize(),
+        "as_": plural(blueprint.a),
+        "As_": plural(blueprint.a).capitalize(),
         "bs_": plural(blueprint.b) if blueprint.b else "",
         "relation": blueprint.relation,
         "compared": larger,
         "compared_in_number": more_numerous,
         "where": where(blueprint.relation),
+        "off": "from" if blueprint.relation == "farther" else "to",
         "target": blueprint.target,
         "number": blueprint.number,
+        "options": f"{{{blueprint.a}, {blueprint.b}}}",
     }
-    return tuple(template.format(**blanks) for template in _templates(blueprint.family, part))
 
 
 def wording(blueprint: Blueprint, rng: np.random.Generator, part: Part = "training") -> str:

@@ -1,7 +1,8 @@
 """Pre-trains the tabletop policy: a small Qwen3 on text of right and wrong habits (DESIGN §4). No picture is seen.
 
 `python -m valor_ray.tabletop.pretrain.policy --out DIR` writes a Hugging Face folder with its own tokenizer and chat
-template; run again, it goes on from the last checkpoint. It prints one line of JSON at the end, also in figures.json.
+template; run again, it goes on from the last checkpoint. `--start POLICY` begins with the weights and the tokenizer of
+a policy, on the text as it is now. It prints one line of JSON at the end, also in figures.json.
 Needs torch, transformers, tokenizers, numpy and pydantic only: a bare machine with a GPU will do (`--device cuda`).
 """
 
@@ -33,7 +34,7 @@ VOCABULARY = 1024
 LEARNING_RATE = 2e-3
 WARM_UP = 100
 STEPS, BATCH = 6000, 64  # 3.4 minutes on an H200, hours on a core
-SAVE_EVERY, SAY_EVERY = 200, 20  # steps
+SAVE_EVERY, SAY_EVERY = 50, 20  # steps
 
 
 def build_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
@@ -88,23 +89,23 @@ class Progress:
 
 
 def train(
-    out: Path, steps: int, batch: int, device: str = "cpu", workers: int = 0, samples: int = 16
-) -> dict[str, Any]:
+    out: Path, steps: int, batch: int, device: str = "cpu", workers: int = 0, samples: int = 16,
+    start: Path | None = None, learning_rate: float = LEARNING_RATE,
+) -> dict[str, Any]:  # fmt: skip
     """Train for `steps` steps of `batch` texts in all, going on where the folder's state ends; returns the figures.
 
     The stream of texts depends on the step alone, neither on `workers` nor on stops. Every SAVE_EVERY steps the state
-    is saved. A run of other `steps` or `batch` in the same folder would mix two schedules: use a new folder.
+    is saved. A run of other `steps`, `batch` or `learning_rate` in the same folder would mix two schedules: use a new
+    folder. start: folder of a policy whose weights and tokenizer are the beginning; None: nothing is.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "tokenizer.json").exists():
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
-    else:
-        tokenizer = build_tokenizer()
-        tokenizer.save_pretrained(out)
-    model = build_model(len(tokenizer)).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.05)
+    tokenizer = _tokenizer(out, start)
+    model = build_model(len(tokenizer)) if start is None else Qwen3ForCausalLM.from_pretrained(start)
+    model = model.float().to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
     progress = _resumed(out, model, optimizer, device)
-    loss = _steps(out, model, optimizer, progress, tokenizer, steps, batch, device, workers)
+    rates = [_rate(learning_rate, step, steps) for step in range(steps)]
+    loss = _steps(out, model, optimizer, progress, tokenizer, rates, batch, device, workers)
     model.eval()
     model.save_pretrained(out, safe_serialization=True)
     tokenizer.save_pretrained(out)
@@ -119,6 +120,17 @@ def train(
     }
     (out / "figures.json").write_text(json.dumps(figures) + "\n")
     return figures
+
+
+def _tokenizer(out: Path, start: Path | None) -> PreTrainedTokenizerFast:
+    """The folder's own; a new folder gets that of `start`, or one that is built."""
+    if (out / "tokenizer.json").exists():
+        start = out
+    tokenizer: PreTrainedTokenizerFast = (
+        build_tokenizer() if start is None else PreTrainedTokenizerFast.from_pretrained(start)
+    )
+    tokenizer.save_pretrained(out)
+    return tokenizer
 
 
 def _resumed(out: Path, model: Any, optimizer: Any, device: str) -> Progress:
@@ -139,15 +151,16 @@ def _saved(out: Path, model: Any, optimizer: Any, progress: Progress) -> None:
 
 def _steps(
     out: Path, model: Any, optimizer: Any, progress: Progress, tokenizer: Any,
-    steps: int, batch: int, device: str, workers: int,
+    rates: list[float], batch: int, device: str, workers: int,
 ) -> float | None:  # fmt: skip
-    """The loop; the last step's loss, None when no step was left to do."""
+    """The loop over the steps' learning rates; the last step's loss, None when no step was left to do."""
+    steps = len(rates)
     loss, before, began = None, progress.minutes, time.monotonic()
     texts = iter(loader(tokenizer, batch, progress.step, workers)) if progress.step < steps else iter(())
     while progress.step < steps:
         ids, mask, labels = next(texts)
         for group in optimizer.param_groups:
-            group["lr"] = _rate(progress.step, steps)
+            group["lr"] = rates[progress.step]
         loss = _step(model, optimizer, ids.to(device), mask.to(device), labels.to(device), device)
         progress.step += 1
         progress.tokens += int(mask.sum())
@@ -163,11 +176,9 @@ def _steps(
     return None if loss is None else round(loss.item(), 4)
 
 
-def _rate(step: int, steps: int) -> float:
+def _rate(most: float, step: int, steps: int) -> float:
     """Warm-up, then a cosine to a fiftieth."""
-    return float(
-        LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.49 * (1 + np.cos(np.pi * step / steps)))
-    )
+    return float(most * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.49 * (1 + np.cos(np.pi * step / steps))))
 
 
 def _step(
@@ -189,6 +200,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--batch", type=int, default=BATCH, help="texts a step")
+    parser.add_argument(
+        "--start", type=Path, help="folder of a policy to go on from; without it, from nothing"
+    )
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE, help="after the warm-up")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare texts; 0: none beside")
     parser.add_argument(
@@ -197,10 +212,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch on the CPU")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(
-        json.dumps(train(args.out, args.steps, args.batch, args.device, args.workers, args.samples)),
-        flush=True,
+    figures = train(
+        args.out,
+        args.steps,
+        args.batch,
+        args.device,
+        args.workers,
+        args.samples,
+        args.start,
+        args.learning_rate,
     )
+    print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":

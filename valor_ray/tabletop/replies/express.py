@@ -65,7 +65,7 @@ def answers(it: Intent) -> tuple[str, str]:
 def compare(it: Intent, pick: Pick, a: str, b: str) -> str:
     """The answer from two values: one of several ways to write the same comparison."""
     sign, turned = ("<", ">") if smaller(it) else (">", "<")
-    condition = pick((f"{a} {sign} {b}", f"{b} {turned} {a}"))
+    condition = f"{b} {turned} {a}" if pick.turned() else f"{a} {sign} {b}"
     return decide(pick, condition, *answers(it))
 
 

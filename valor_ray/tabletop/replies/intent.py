@@ -57,9 +57,16 @@ T = TypeVar("T")
 class Pick:
     """Chooses among ways to say the same; without a generator always the first."""
 
-    def __init__(self, rng: np.random.Generator | None, verb: int | None = None) -> None:
-        self._rng = rng
+    def __init__(
+        self, rng: np.random.Generator | None, verb: int | None = None, straight: bool = False
+    ) -> None:
+        """verb: of the plan's first step. straight: never the ways that turn a comparison or an order round."""
+        self._rng, self._straight = rng, straight
         self.verb = self(range(4)) if verb is None else verb  # of the plan's first step
 
     def __call__(self, options: Sequence[T]) -> T:
         return options[0 if self._rng is None else int(self._rng.integers(len(options)))]
+
+    def turned(self) -> bool:
+        """Is what is compared or sorted to be named the other way round?"""
+        return not self._straight and self((False, True))

@@ -31,7 +31,7 @@ def _ranked(it: Intent, pick: Pick, items: str, key: str) -> tuple[str, str]:
     low = smaller(it)
     if pick((True, False)) and not it.wrong_end:
         return f"best = {'min' if low else 'max'}({items}, key={key})\n", "best"
-    if pick((True, False)):
+    if pick.turned():
         end = "-1" if low is not it.wrong_end else "0"
         return f"ranked = sorted({items}, key={key}, reverse=True)\n", f"ranked[{end}]"
     end = "0" if low is not it.wrong_end else "-1"
