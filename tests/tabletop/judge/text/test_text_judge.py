@@ -21,18 +21,20 @@ from valor_ray.tabletop.judge.text.verdict import HEADS, judge, judge_sections, 
 from valor_ray.tabletop.questions import FAMILIES, wordings
 from valor_ray.tabletop.replies.measured import Case, drawn_cases, file_cases
 from valor_ray.tabletop.replies.mixture import MIXTURE
-from valor_ray.tabletop.replies.write import flawed, gold
+from valor_ray.tabletop.replies.write import STYLES, applies, flawed, gold
 from valor_ray.tabletop.sample_questions import free_blueprint
 
 REPLIES = Path(__file__).parent / "data" / "replies.jsonl"
-FLAWS = {  # habit -> the head that it must fail at
-    "asked_whole": "logic",
+FAILS_AT = {  # habit -> the head that it must fail at
+    "vague": "attribute",
     "flat": "attribute",
     "delegated": "spatial",
-    "flipped": "adherence",
+    "misplanned": "spatial",
     "inverted": "adherence",
-    "hard_coded": "adherence",
+    "inverted_ratio": "adherence",
+    "wrong_target": "adherence",
 }
+NOT_SPATIAL = ("choice", "more")  # what these compare is a matter of attributes
 
 
 def verdicts(question: str, plan: str, program: str) -> dict[str, Judged]:
@@ -56,16 +58,19 @@ def test_right_replies_pass_every_head_in_every_wording(family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "habit"),
-    [(family, habit) for family in FAMILIES for habit, _ in MIXTURE[family] if habit in FLAWS],
+    ("family", "habit"), [(family, habit) for family in FAMILIES for habit, _ in MIXTURE[family]]
 )
-def test_each_flaw_fails_at_its_head(family: str, habit: str) -> None:
+def test_each_habit_of_the_base_policy_fails_at_its_head(family: str, habit: str) -> None:
+    """One that passes is rewarded, and learnt."""
     rng = np.random.default_rng(12)
-    for _ in range(10):
-        blueprint = free_blueprint(rng, family)
-        reply = parse_reply(flawed(blueprint, [habit], "plain", rng))
-        judged = verdicts(wordings(blueprint)[0], reply.plan, reply.code)
-        assert judged[FLAWS[habit]].verdict is False, (reply, judged)
+    head = "attribute" if habit == "misplanned" and family in NOT_SPATIAL else FAILS_AT[habit]
+    for draw in range(24):
+        blueprint, style = free_blueprint(rng, family), list(STYLES)[draw % 4]
+        if not applies(habit, blueprint, style):
+            continue
+        reply = parse_reply(flawed(blueprint, [habit], style, rng))
+        judged = verdicts(wordings(blueprint)[draw % 6], reply.plan, reply.code)
+        assert judged[head].verdict is False, (reply, judged)
 
 
 def test_a_right_program_for_another_question_fails() -> None:
@@ -79,6 +84,20 @@ def test_a_right_program_for_another_question_fails() -> None:
     ):
         judged = verdicts(other, plan, code)
         assert any(judged[head].verdict is False for head in ("logic", "attribute", "spatial")), other
+
+
+def test_any_object_in_place_of_the_shape_that_is_asked_for_fails_unless_its_shape_is_looked_at() -> None:
+    """Found by a training run: two of five such plans passed all heads."""
+    question = "How many {} are there?"
+    for shapes in ("cones", "boxes"):
+        plans = {
+            f"1. Find every {shapes.removesuffix('s').removesuffix('e')}.\n2. Count the boxes; no box gives 0.": True,
+            "1. Find every object.\n2. Count the boxes; no box gives 0.": False,
+            f"1. Find every object.\n2. Ask what shape each is.\n3. Count the {shapes}, 0 without any.": True,
+        }
+        for plan, right in plans.items():
+            told = judge_sections("attribute", {"question": question.format(shapes), "plan": plan})
+            assert told.verdict is right, (plan, told)
 
 
 def test_a_size_scaled_by_another_number_than_the_given_one_fails() -> None:

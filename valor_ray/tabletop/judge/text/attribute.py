@@ -12,6 +12,7 @@ from valor_ray.tabletop.judge.text.tasks.against import (
     another_sense,
     another_target,
     another_thing,
+    any_object,
     other_things,
 )
 from valor_ray.tabletop.judge.text.tasks.agree import Saying
@@ -49,7 +50,7 @@ def judge_attribute(asked: Asked, plan: Plan, task: Task | None = None) -> Judge
 
 
 def _task_problem(task: Task, plan: Plan) -> str:
-    if strange := other_things(plan, task):
+    if strange := other_things(plan, task) or any_object(plan, task):
         return strange
     for phrase in (task.a, task.b):
         if phrase and (lost := another_thing(plan, phrase, {task.a, task.b})):
@@ -59,9 +60,9 @@ def _task_problem(task: Task, plan: Plan) -> str:
     saying = Saying(plan, task)
     if problem := another_target(saying) or another_number(saying):
         return problem
-    if not task.quantity.startswith("real"):
-        return ""
-    return another_quantity(saying) or another_sense(saying)
+    if task.kind is Kind.MORE:
+        return another_sense(saying)
+    return another_quantity(saying) or another_sense(saying) if task.quantity.startswith("real") else ""
 
 
 def _keeps_things(asked: Asked, plan: Plan) -> bool:

@@ -225,3 +225,15 @@ def other_things(plan: Plan, task: Task) -> str:
     if strange and not any(has(plural_pattern(noun), plan.text) for noun in wanted):
         return f"the plan looks for {sorted(named)[0]} in place of {task.a}"
     return ""
+
+
+def any_object(plan: Plan, task: Task) -> str:
+    """A bare shape is asked for; the plan looks for objects of any kind, never names it and asks for no shape."""
+    general = sorted({"object", "thing", "item"} & set(plan.phrases))
+    if not general or any(has(_TARGETS["shape"], ask) for ask in plan.asks):
+        return ""
+    for noun in {task.a, task.b} & {"box", "ball", "cylinder", "cone"}:
+        named = noun in plan.phrases if noun == "box" else has(plural_pattern(noun), plan.text)
+        if not named:
+            return f"the plan looks for any {general[0]} in place of {noun}"
+    return ""
