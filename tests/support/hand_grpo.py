@@ -29,6 +29,7 @@ class Setting:
     temperature: float
     clip: float
     kl: float
+    delta: float
 
 
 def write_policy(folder: Path, weights: Weights) -> Path:
@@ -92,10 +93,11 @@ def _before(rollout: Rollout) -> list[int]:
 def loss_and_gradient(
     learner: Weights, reference: Weights, rows: Sequence[Rollout], setting: Setting
 ) -> tuple[float, Weights]:
-    """The mean over rows of the mean over a row's tokens of -min(rA, clip(r)A) + kl (e^d - d - 1), and its gradient.
+    """The mean over rows of the mean over a row's tokens of -min(min(r, delta)A, clip(r)A) + kl (e^d - d - 1), and
+    its gradient.
 
     r: the learner's probability of a token over the behaviour policy's; d: log(reference / learner); A: the row's
-    advantage. Where the clip holds, the first term is a constant and gives no gradient.
+    advantage. Where the clip or delta holds, the first term is a constant and gives no gradient.
     """
     loss = 0.0
     gradient = {name: np.zeros_like(value) for name, value in learner.items()}
@@ -103,8 +105,9 @@ def loss_and_gradient(
         now = logprobs(learner, row, setting.temperature)
         ratio = np.exp(now - np.array(row.logprobs))
         back = logprobs(reference, row, setting.temperature) - now
-        cut = np.array([branch.endswith("cut") for branch in branches(ratio, row.advantage, setting.clip)])
-        held = np.clip(ratio, 1 - setting.clip, 1 + setting.clip)
+        cut = np.array([branch.endswith("cut") for branch in branches(ratio, row.advantage, setting)])
+        most = 1 + setting.clip if row.advantage > 0 else setting.delta
+        held = np.clip(ratio, 1 - setting.clip, most)
         gain = np.where(cut, held, ratio) * row.advantage
         divergence = np.exp(back) - back - 1
         share = 1 / (len(rows) * len(now))
@@ -133,13 +136,14 @@ def _add_gradient(
     np.add.at(gradient[EMBED], before, of_embedded)
 
 
-def branches(ratio: np.ndarray, advantage: float, clip: float) -> list[str]:
-    """Where each token's ratio lies, and whether the clip takes its gradient: as in "above + cut"."""
-    side = "+" if advantage > 0 else "-"
+def branches(ratio: np.ndarray, advantage: float, setting: Setting) -> list[str]:
+    """Where each token's ratio lies, and whether clip or delta takes its gradient: as in "above + cut"."""
+    side, clip = "+" if advantage > 0 else "-", setting.clip
     names = []
     for value in ratio:
         place = "above" if value > 1 + clip else "below" if value < 1 - clip else "inside"
-        cut = (place, side) in (("above", "+"), ("below", "-"))
+        place = "far" if value > setting.delta else place
+        cut = (place, side) in (("above", "+"), ("below", "-"), ("far", "+"), ("far", "-"))
         names.append(f"{place} {side} {'cut' if cut else 'kept'}")
     return names
 
@@ -149,7 +153,7 @@ def branch_counts(learner: Weights, rows: Sequence[Rollout], setting: Setting) -
     counts: Counter[str] = Counter()
     for row in rows:
         ratio = np.exp(logprobs(learner, row, setting.temperature) - np.array(row.logprobs))
-        counts.update(branches(ratio, row.advantage, setting.clip))
+        counts.update(branches(ratio, row.advantage, setting))
     return counts
 
 

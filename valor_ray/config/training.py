@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from valor_ray.config.section import Section
 
@@ -69,6 +69,12 @@ class GrpoConfig(Section):
         0.01, ge=0, description="weight of the k3 divergence from the start policy; paper: 0.01"
     )
     clip: float = Field(0.2, gt=0, lt=1, description="of the importance ratio; paper: 0.2")
+    delta: float | None = Field(
+        None,
+        gt=1,
+        description="importance ratios above it move nothing, also where the advantage is negative, so that one token "
+        "whose probability has leapt cannot be all of a step; above 1 + clip; null = no such bound, as in the paper",
+    )
     workers: int = Field(1, ge=1, description="learner processes (Ray Train)")
     num_gpus: float = Field(0, ge=0, description="GPUs per learner process")
     device: Literal["auto", "cpu"] = Field(
@@ -140,6 +146,12 @@ class GrpoConfig(Section):
         """The project of each tracker that is wanted besides TensorBoard, by the tracker's name."""
         projects: dict[str, str] = dict.fromkeys(self.trackers, _PROJECT)
         return projects if self.wandb_project is None else projects | {"wandb": self.wandb_project}
+
+    @model_validator(mode="after")
+    def _delta_leaves_the_clip_alone(self) -> Self:
+        if self.delta is not None and self.delta <= 1 + self.clip:
+            raise ValueError(f"delta {self.delta:g} must be above 1 + clip ({1 + self.clip:g}), or null")
+        return self
 
     def number_of_steps(self, queries: int) -> int:
         """Steps of a run over so many queries."""

@@ -133,6 +133,7 @@ FAULTS: Mapping[str, Plant] = {
     "epsilon 50": partial(setting, epsilon=50.0),
     "clip above only": partial(setting, epsilon=50.0, epsilon_high=checked.SETTING.clip),
     "clip below only": partial(setting, epsilon_high=50.0),
+    "no delta": partial(setting, delta=None),
     "advantage sign turned": partial(batches, change=turn),
     "mean over the wrong axis": partial(in_loss, old=MEAN, new=MEAN.replace("sum(-1)", "sum(0)")),
     "mean over a micro-batch's tokens": partial(setting, loss_type="bnpo"),

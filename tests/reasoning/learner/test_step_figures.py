@@ -21,7 +21,7 @@ from valor_ray.reasoning.learner.step_figures import (
 )
 from valor_ray.records import Head, Rollout
 
-CLIP = 0.2
+CLIP, DELTA = 0.2, 4.0
 
 
 def figures_of(
@@ -42,7 +42,7 @@ def figures_of(
     if reference is not None:
         batch["ref_per_token_logps"] = torch.tensor(reference)
     now = torch.tensor(learner)
-    return token_figures(now, 0.5 - now, batch, CLIP)
+    return token_figures(now, 0.5 - now, batch, CLIP, DELTA)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,8 @@ def figures_of(
         (0.79, -1.0, 1.0),
         (0.79, 1.0, 0.0),
         (0.81, -1.0, 0.0),
+        (3.9, -1.0, 0.0),
+        (4.1, -1.0, 1.0),  # no token may be all of a step
         (5.0, 0.0, 0.0),  # an advantage of 0 has no gradient that a clip could cut
     ],
 )

@@ -34,6 +34,7 @@ def grpo_arguments(grpo: GrpoConfig, steps: int, out: Path, *, sharded: bool = F
         beta=0.0,  # trl would load a reference of its own, whole, for every process: `attach` has ours
         use_bias_correction_kl=False,  # trl's default is k3 times the ratio; the paper's is k3
         epsilon=grpo.clip,
+        delta=grpo.delta,
         loss_type="grpo",
         scale_rewards="group",
         bf16=grpo.dtype == "bfloat16" and not sharded,

@@ -189,9 +189,8 @@ class ValorGrpoTrainer(GRPOTrainer):
         """trl's, as a mean over the rows that count: its own is of like micro-batches, and counts rows that fill up."""
         share = len(inputs["advantages"]) * self._turns / self._counting
         loss = super()._compute_loss(model, inputs) * share
-        self._parts.append(
-            token_figures(self._last_logps, self._last_entropies.detach(), inputs, self._config.grpo.clip)
-        )
+        grpo, entropies = self._config.grpo, self._last_entropies.detach()
+        self._parts.append(token_figures(self._last_logps, entropies, inputs, grpo.clip, grpo.delta))
         self._loss += float(loss.detach())
         return loss
 

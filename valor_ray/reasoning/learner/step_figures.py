@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -53,7 +54,7 @@ class TokenFigures:
     tokens: int
     ratio_mean: float  # importance ratio learner / behaviour
     ratio_max: float
-    clip_share: float  # tokens whose ratio lies outside 1 ± clip on the side where the loss cuts it off
+    clip_share: float  # tokens whose ratio lies outside 1 ± clip on the side where the loss cuts it off, or above delta
     entropy: float  # of the learner, nats a token
     kl: float | None  # k3 divergence from the start policy, nats a token; None: grpo.kl is 0
     # |log ratio| of each token of samples by the very weights that are trained: engine - learner
@@ -65,9 +66,16 @@ class TokenFigures:
 
 
 def token_figures(
-    logps: torch.Tensor, entropies: torch.Tensor, batch: Mapping[str, torch.Tensor], clip: float
+    logps: torch.Tensor,
+    entropies: torch.Tensor,
+    batch: Mapping[str, torch.Tensor],
+    clip: float,
+    delta: float | None,
 ) -> TokenFigures:
-    """Of one micro-batch. logps, entropies: the learner's, (rows, C). Of examples every ratio is 1."""
+    """Of one micro-batch. logps, entropies: the learner's, (rows, C). Of examples every ratio is 1.
+
+    clip, delta: as of the settings.
+    """
     import torch
 
     mask = batch["completion_mask"].bool()
@@ -78,6 +86,7 @@ def token_figures(
     ratio = torch.exp(log_ratio[mask])
     advantage = batch["advantages"].unsqueeze(1).expand_as(log_ratio)[mask]
     cut = ((ratio < 1 - clip) & (advantage < 0)) | ((ratio > 1 + clip) & (advantage > 0))
+    cut |= (ratio > (math.inf if delta is None else delta)) & (advantage < 0)
     fresh = log_ratio[mask & batch["fresh"].unsqueeze(1)]
     back = None if reference is None else (reference - logps)[mask]
     return TokenFigures(

@@ -33,8 +33,8 @@ _MEANING = (
     *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")),
     *(f"grpo.{name}" for name in (
         "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "max_tokens",
-        "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "dtype", "lora_rank",
-        "curriculum", "seed", "scene_seed",
+        "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "delta", "dtype",
+        "lora_rank", "curriculum", "seed", "scene_seed",
     )),
 )  # fmt: skip
 
