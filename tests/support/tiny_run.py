@@ -47,7 +47,7 @@ def settings(policy: Path, *overrides: str) -> Config:
         "local",
         [
             f"policy.model={policy}", f"grpo.prompts={PROMPTS}", f"grpo.samples={SAMPLES}", "grpo.micro_batch=2",
-            "grpo.steps=3", "grpo.save_every=1", "grpo.learning_rate=1e-3", *overrides,
+            "grpo.steps=3", "grpo.save_every=1", "grpo.learning_rate=1e-3", "grpo.decay_steps=0", *overrides,
         ],
     )  # fmt: skip
 
