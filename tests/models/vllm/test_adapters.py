@@ -231,7 +231,9 @@ def test_a_folder_of_adapters_is_a_model_also_in_bfloat16(
         for found in figures:
             print(found)
             assert found["weights"] > 0.9999
-        assert figures[0]["weights, merged"] < 0.3 and figures[-1]["log-probabilities"] > 0.99
+        assert figures[0]["weights, merged"] < 0.3
+        largest = figures[-1]  # as good as the learner's own activations are in bfloat16
+        assert largest["log-probabilities"] > largest["log-probabilities, learner in bfloat16"] - 0.05 > 0.5
 
 
 def test_adapters_without_their_base_name_what_else_to_serve(tmp_path: Path) -> None:
