@@ -155,8 +155,9 @@ class CountingVlm:
         self.calls: Counter[str] = Counter()  # answered ones
 
     async def behave(self, n: int, body: dict[str, Any], request: Any) -> Any:
+        came_while_down = self.down  # its caller may be killed by the time that it is answered
         await asyncio.sleep(self.delay_s)
-        if self.down:
+        if came_while_down or self.down:
             return rough.failed(503, "down for a while")
         self.calls[hashlib.sha256(json.dumps(body["messages"]).encode()).hexdigest()] += 1
         head = body["response_format"]["json_schema"]["name"]
