@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 from collections import Counter
@@ -325,3 +326,27 @@ def test_what_ends_the_rollouts_ends_the_run_with_its_own_message(
     with pytest.raises(type(error), match=str(error)):
         in_process(tmp_path, tiny.settings(policy), model, monkeypatch)
     assert "rollouts" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_error_leaves_nobody_on_the_event_loop_and_says_nothing_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended: list[str] = []
+
+    async def judged(name: str, refused: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.shield(refused)
+        finally:
+            ended.append(name)
+
+    async def rollouts() -> None:
+        refused: asyncio.Future[None] = asyncio.Future()
+        asyncio.get_running_loop().call_soon(refused.set_exception, JudgeError("the key was refused"))
+        # the first tells; the last was still to hear of it, or waits for something else
+        await asyncio.gather(judged("a", refused), judged("b", refused), judged("c", asyncio.Future()))
+
+    with pytest.raises(JudgeError), train_local.event_loop() as loop:
+        asyncio.run_coroutine_threadsafe(rollouts(), loop).result()
+    gc.collect()
+    assert sorted(ended) == ["a", "b", "c"] and loop.is_closed()
+    assert not [record for record in caplog.records if record.name == "asyncio"]

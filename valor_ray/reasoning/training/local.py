@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,21 +48,34 @@ class LocalTrainHost:
 
     @contextlib.contextmanager
     def running(self, config: Config, folder: TrainFolder, say: Callable[[str], None]) -> Iterator[_LocalRun]:
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="rollouts", daemon=True)
-        thread.start()
-        parts = _parts(config, folder, self._rewarding)
-        try:
+        with event_loop() as loop:
+            parts = _parts(config, folder, self._rewarding)
             say("starting vLLM in this process")
             policy, rewarder = asyncio.run_coroutine_threadsafe(parts.__aenter__(), loop).result()
             try:
                 yield _LocalRun(config, folder, loop, policy, rewarder)
             finally:
                 asyncio.run_coroutine_threadsafe(parts.__aexit__(None, None, None), loop).result()
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+
+
+@contextlib.contextmanager
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop in a thread of its own; leaving cancels what still runs on it and waits for that."""
+    entered: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def until_left() -> None:
+        left = asyncio.Event()
+        entered.set_result((asyncio.get_running_loop(), left))
+        await left.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(until_left()), name="rollouts", daemon=True)
+    thread.start()
+    loop, left = entered.result()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(left.set)
+        thread.join()
 
 
 @contextlib.asynccontextmanager
