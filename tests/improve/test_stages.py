@@ -9,6 +9,7 @@ from improve_script import START, job_at
 from valor_ray.cli import build_parser
 from valor_ray.config.tree import Config
 from valor_ray.improve.stages import Evaluated, Job, Kind, common_words, measured, models_of, stages
+from valor_ray.tabletop.scenes import GROUNDING_LOOKS
 
 LOCAL = Config.load("local")
 TRAINED = {
@@ -158,3 +159,12 @@ def test_every_command_line_is_one_that_its_command_takes(tmp_path: Path) -> Non
         words = [*stage.words, *common_words(job, stage)]
         parser = of_questions() if stage.kind is Kind.QUESTIONS else build_parser([words[0]])
         parser.parse_args(words)
+
+
+def test_offline_questions_are_about_pictures_of_the_kind_that_is_mined(tmp_path: Path) -> None:
+    base, after = (
+        line(job_at(tmp_path), name) for name in ("base/tabletop", "round-1/after-grounding/tabletop")
+    )
+    assert base[base.index("--looks") + 1 :][: len(GROUNDING_LOOKS)] == list(GROUNDING_LOOKS)
+    assert "--looks" not in after and holds(after, "--data", str(tmp_path / "base/tabletop/data"))
+    assert build_parser().parse_args(base).looks == list(GROUNDING_LOOKS)

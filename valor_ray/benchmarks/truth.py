@@ -45,6 +45,7 @@ class Request:
     limit: int | None = None  # only the first questions
     wording: Wording = Wording.CLEAN
     revision: str | None = None  # of the hub set: a commit, tag or branch; None: the newest
+    looks: tuple[str, ...] = ()  # of rendered scenes; (): those that the base detector knows
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.tabletop.scenes import GROUNDING_LOOKS
+
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
@@ -176,7 +178,8 @@ def _questions(job: Job) -> Stage:
 
 
 def _evaluations(job: Job, place: Measured) -> Iterator[Stage]:
-    """Of one place. Tabletop questions are rendered once, so that all answer the same files."""
+    """Of one place. Tabletop questions are rendered once, so that all answer the same files; their scenes are of the
+    looks that `valor mine` renders offline, as a user's held-out pictures are of the kind that is mined."""
     for one in job.evaluated:
         folder = place.folder / one.benchmark
         words = ["eval", one.benchmark, "--out", str(folder)]
@@ -184,6 +187,7 @@ def _evaluations(job: Job, place: Measured) -> Iterator[Stage]:
         if one.benchmark == TABLETOP and data is None:
             limit = limit or TABLETOP_QUESTIONS
             rendered = job.folder / BASE / TABLETOP / "data"
+            words += ["--looks", *GROUNDING_LOOKS] if place.name == BASE else []
             data = None if place.name == BASE else str(rendered)
         words += [] if data is None else ["--data", data]
         words += [] if limit is None else ["--limit", str(limit)]

@@ -113,13 +113,14 @@ def write_dataset(
     look: str | None = None,
     split: str = "queries",
     parts: tuple[Part, ...] = (),
+    looks: tuple[str, ...] = LOOKS,
 ) -> dict[str, int]:
     """Render `scenes` pictures (PNG, 256 px square) with two questions each. The same arguments give the same files.
-    parts: of wordings and pairs, in place of the split's own.
+    look, looks, parts: as of `items`.
 
     Returns {"scenes": ..., "questions": ...}. Raises ConfigError for an unknown look or a negative seed.
     """
-    drawn = items(scenes, seed, look, split, parts)
+    drawn = items(scenes, seed, look, split, parts, looks)
     out.mkdir(parents=True, exist_ok=True)
     with (out / "truth.jsonl").open("w") as truth:
         return _write(out, drawn, truth)

@@ -156,3 +156,27 @@ def test_rendered_set_is_complete_or_absent(tmp_path: Path) -> None:
     assert not (tmp_path / "data.partial").exists()
     with pytest.raises(ConfigError, match="holds 2 questions, fewer than 500"):
         tabletop.make(tmp_path / "data", 500)
+
+
+def test_scenes_of_other_looks_are_rendered_when_asked_for_and_never_mixed(tmp_path: Path) -> None:
+    tabletop.make(tmp_path / "data", 4, ("quilt", "lamp"))
+    assert {row["look"] for _, row in own.rows_at(tmp_path / "data" / own.TRUTH)} == {"lamp", "quilt"}
+    tabletop.make(tmp_path / "data", 4, ("lamp", "quilt"))  # is there already
+    with pytest.raises(
+        ConfigError, match="scenes of the look lamp, and asked for are tiles, wood, dusk, loud"
+    ):
+        tabletop.make(tmp_path / "data", 4)
+    with pytest.raises(ConfigError, match="Unknown look 'snow': some of tiles"):
+        tabletop.make(tmp_path / "other", 4, ("snow",))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("words", [["own", "--data", "data"], ["tabletop", "--data", "data"], ["vsr"]])
+def test_looks_are_of_rendered_scenes_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path / "data")
+    asked = ["eval", *words, "--looks", "lamp", "--url", "http://127.0.0.1:9", "--out", str(tmp_path / "o")]
+    assert main(asked) == 2
+    assert "--looks is of the tabletop's rendered scenes" in capsys.readouterr().err

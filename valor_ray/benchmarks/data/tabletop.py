@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from valor_ray.benchmarks.data import own
@@ -18,30 +19,40 @@ def read(request: Request) -> Loaded:
     data = request.data
     if data is None:
         data = request.out / "data"
-        make(data, request.limit or DEFAULT_QUESTIONS)
+        make(data, request.limit or DEFAULT_QUESTIONS, request.looks)
     return Loaded(*own.load(data, request.limit))
 
 
-def make(folder: Path, questions: int) -> None:
+def make(folder: Path, questions: int, looks: Sequence[str] = ()) -> None:
     """Render held-out scenes for at least `questions` questions into the folder, unless it is there already.
 
-    Raises ConfigError when the folder holds fewer questions than asked for.
+    looks: of the scenes, in turn; (): those that the base detector knows. Raises ConfigError for an unknown look, and
+    when the folder holds fewer questions than asked for, or scenes of other looks.
     """
     from valor_ray.tabletop.dataset import QUESTIONS_PER_SCENE, write_dataset
+    from valor_ray.tabletop.scenes import ALL_LOOKS, LOOKS
 
+    looks = tuple(looks) or LOOKS
+    if unknown := [look for look in looks if look not in ALL_LOOKS]:
+        raise ConfigError(f"Unknown look {unknown[0]!r}: some of {', '.join(ALL_LOOKS)}.")
     if folder.exists():
-        present = sum(1 for _ in own.rows_at(folder / own.TRUTH))
-        if present < questions:
+        present = [row.get("look") for _, row in own.rows_at(folder / own.TRUTH)]
+        if len(present) < questions:
             raise ConfigError(
-                f"{folder} holds {present} questions, fewer than {questions}. Ask for no more than these, or choose "
-                "another folder."
+                f"{folder} holds {len(present)} questions, fewer than {questions}. Ask for no more than these, or "
+                "choose another folder."
+            )
+        if other := sorted({str(look) for look in present} - set(looks)):
+            raise ConfigError(
+                f"{folder} holds scenes of the look {other[0]}, and asked for are {', '.join(looks)}. Ask for the "
+                "same looks, or choose another folder."
             )
         return
     partial = folder.with_name(
         folder.name + ".partial"
     )  # renamed when complete: a killed run leaves no half set
     shutil.rmtree(partial, ignore_errors=True)
-    write_dataset(partial, -(-questions // QUESTIONS_PER_SCENE), SEED, split="held_out")
+    write_dataset(partial, -(-questions // QUESTIONS_PER_SCENE), SEED, split="held_out", looks=looks)
     partial.rename(folder)
 
 

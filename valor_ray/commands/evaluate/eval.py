@@ -74,6 +74,7 @@ methods (--method; docs/design/methods.md):
 
 examples:
   valor eval tabletop --out runs/eval --limit 200
+  valor eval tabletop --out runs/new --looks lamp quilt                    scenes that the base detector does not know
   valor eval omni3d --out runs/omni3d --profile gpu                        from the hub; the commit is kept in OUT
   valor eval blink --data downloads/BLINK --out runs/blink --json          a folder, parquet or TSV; no network
   valor eval own --data scenes/ --url http://127.0.0.1:8000 --out runs/own
@@ -119,6 +120,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="vadar: questions that are not tested, one a line; ten of them show what its API is for",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N questions")
+    parser.add_argument(
+        "--looks",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="of the tabletop's rendered scenes: some of tiles, wood, dusk, loud (these four in turn), lamp, quilt (new "
+        "to the base detector)",
+    )
     parser.add_argument(
         "--leave-out-trained",
         action="store_true",

@@ -42,7 +42,7 @@ def load(
     wording, settings = Wording(args.wording), _settings(args, asking, config)
     revision = asked_before(args.out, chosen.name, wording, asking, settings)
     request = Request(
-        args.data, scratch or args.out, pictures, args.limit, wording, args.revision or revision
+        args.data, scratch or args.out, pictures, args.limit, wording, args.revision or revision, _looks(args)
     )
     try:
         loaded = chosen.load(request)
@@ -56,6 +56,12 @@ def load(
             "each its own --out."
         )
     return loaded if args.url else untrained(loaded, config, leave_out=args.leave_out_trained)
+
+
+def _looks(args: Namespace) -> tuple[str, ...]:
+    if args.looks and (args.benchmark != "tabletop" or args.data is not None):
+        raise ConfigError("--looks is of the tabletop's rendered scenes: without it, or without --data.")
+    return tuple(args.looks)
 
 
 def _settings(args: Namespace, asking: Asking, config: Config) -> Mapping[str, Any] | None:

@@ -48,8 +48,9 @@ What happens, a stage after the other, each a command of its own with a normal r
   round-1/mine              valor mine: that policy's programs, the detector as it is
   round-1/grounding         valor train grounding on what was confirmed; where its gate refuses, the detector stays
   round-1/after-grounding   valor eval: both
-All evaluations ask the same questions. Without --eval: 504 held-out tabletop questions; with --images none, as there is
-no truth: then the page shows what judges and agreement say. No stage that trains sees an evaluation.
+All evaluations ask the same questions. Without --eval: 504 held-out tabletop questions about the looks that are mined
+(lamp, quilt; `--eval tabletop:DIR` for others); with --images none, as there is no truth: then the page shows what
+judges and agreement say. No stage that trains sees an evaluation.
 
 RUN gets improve.json (what was asked for, start models, the plan), stages.jsonl (begin and end of each stage),
 report.json, report.html (the two figures with 95 % intervals, tables, links into every part), answers/ (of judges with
