@@ -125,8 +125,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="of the tabletop's rendered scenes: some of tiles, wood, dusk, loud (these four in turn), lamp, quilt (new "
-        "to the base detector)",
+        help="of the tabletop's rendered scenes (tiles, wood, dusk and loud in turn), or lamp and quilt, which are new "
+        "to the base detector",
     )
     parser.add_argument(
         "--leave-out-trained",
