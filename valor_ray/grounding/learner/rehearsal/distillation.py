@@ -4,7 +4,7 @@ The start detector is kept frozen beside it and sees the same pixels and caption
 token at every place of the encoder and every query of the decoder, its boxes targets where it is sure of something
 (learning without forgetting, arXiv 1606.09282). The decoder's queries start at the start detector's places, so each
 prediction has its counterpart: nothing is paired, and no threshold makes an opinion a truth. At the first step all of
-it is 0. Against its boxes as labels: docs/results.md.
+it is 0. Against its boxes as labels: docs/results/boxes.md.
 """
 
 from __future__ import annotations
