@@ -22,7 +22,7 @@ def test_run_killed_at_a_random_moment_ends_with_the_weights_of_an_uninterrupted
     bucket: str,  # noqa: F811
 ) -> None:
     """In one process, on-policy; in a folder, and at a URL, where another machine goes on. Five moments:
-    python tests/by_hand/resume_exactness.py --kills 5 [--s3]."""
+    python tests/by_hand/training/resume_exactness.py --kills 5 [--s3]."""
     seed = random.SystemRandom().randrange(10**6)
     with runs.counting_judge() as judge:
         whole, step_s = exactness.uninterrupted(tmp_path / "whole", judge)

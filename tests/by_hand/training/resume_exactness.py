@@ -1,6 +1,6 @@
 """By hand: kill -9 of a whole run at random moments, and how far the weights then are from an uninterrupted run's.
 
-    python tests/by_hand/resume_exactness.py --kills 5 [--s3]
+    python tests/by_hand/training/resume_exactness.py --kills 5 [--s3]
 
 About a minute for each start. Prints a JSON line for each kill; exit code 1 when anything is not exact.
 """
@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 import at_url
 import s3

@@ -1,6 +1,6 @@
 """By hand: the object store of a run is silent for a minute in mid-run; nothing is lost, nothing done twice.
 
-    python tests/by_hand/store_outage.py [--seconds 60]
+    python tests/by_hand/training/store_outage.py [--seconds 60]
 
 About 3 minutes. Prints JSON; exit code 1 when the run did not finish whole.
 """
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 import at_url
 import s3

@@ -1,6 +1,6 @@
 """By hand: `valor eval` on a real Ray: kill -9 of driver, then worker, then policy; every question once, none lost.
 
-    python -m pytest -m slow tests/by_hand/evaluation_kills.py
+    python -m pytest -m slow tests/by_hand/training/evaluation_kills.py
 
 About three minutes.
 """

@@ -1,6 +1,6 @@
 """By hand: training as a submitted job, on a Ray started by `ray start --head`, as on a cluster.
 
-    python tests/by_hand/job_submit.py
+    python tests/by_hand/training/job_submit.py
 
 About 2 minutes. Exit code 0 when the job has ended SUCCEEDED and its run is whole.
 """
@@ -21,12 +21,12 @@ from pathlib import Path
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 import train_runs as runs
 
 STEPS = 2
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 
 

@@ -1,7 +1,7 @@
 """By hand, until it has passed ten times: a policy replica that comes in mid-run takes work, and nothing is sampled
 twice; engines are mocks.
 
-    python -m pytest -m slow tests/by_hand/replica_added.py
+    python -m pytest -m slow tests/by_hand/training/replica_added.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """By hand: a run on a Ray of three nodes (all on this machine), one of which dies in mid-run with all its processes.
 
-    python tests/by_hand/node_loss.py
+    python tests/by_hand/training/node_loss.py
 
 About 3 minutes. Prints what died, and JSON of what the run then did; exit code 1 when it did not finish whole.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 import train_runs as runs
 

@@ -1,6 +1,6 @@
 """By hand, until it has passed ten times: weights sent from a learner's memory into policy replicas, over gloo.
 
-    python -m pytest -m slow tests/by_hand/live_weights.py
+    python -m pytest -m slow tests/by_hand/training/live_weights.py
 
 On a real Ray, 5 minutes on two cores.
 

@@ -1,6 +1,6 @@
 """By hand: both paths of the sandbox on as many generated programs as one likes, other ones than in `make test`.
 
-    python tests/by_hand/same_verdict.py [--programs 10000] [--first 1000000]
+    python tests/by_hand/service/same_verdict.py [--programs 10000] [--first 1000000]
 
 About 6 minutes for 10,000. Ends with exit code 1 and the first differences when there is one.
 """
@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 sys.path[:0] = [str(TESTS / "support"), str(TESTS.parent)]
 
 

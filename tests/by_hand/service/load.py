@@ -1,7 +1,7 @@
 """By hand: `valor serve` under 1 to 200 clients, and with each of its parts killed under eight. Prints its figures.
 
-    python tests/by_hand/load.py [--clients 1,4,16,64,200] [--seconds 30] [--json]
-    python tests/by_hand/load.py --kills [--parts policy,detector] [--json]
+    python tests/by_hand/service/load.py [--clients 1,4,16,64,200] [--seconds 30] [--json]
+    python tests/by_hand/service/load.py --kills [--parts policy,detector] [--json]
 
 Each question has a seed and is asked alone first: another answer later is a wrong one. Exit code 1: a wrong answer, an
 error that is no 429, or (--kills) more than eight failed requests or no answer within 30 s of a kill.
@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 from load_traffic import Question, Served, asked_alone, questions
 from soak import ROOT, wait_for

@@ -1,6 +1,6 @@
 """By hand: callers who stall, slow each other down or send too much, before a real `valor serve`. Prints its figures.
 
-    python -m pytest -m slow -s tests/by_hand/stalled_bodies.py
+    python -m pytest -m slow -s tests/by_hand/service/stalled_bodies.py
 
 About a minute after the start of the service.
 """

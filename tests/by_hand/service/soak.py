@@ -1,6 +1,6 @@
 """By hand: `valor serve` for half an hour of mixed traffic: odd judge, killed parts, bad input, stalls.
 
-    python tests/by_hand/soak.py [--minutes 30] [--kill-every 150] [--odd 0.2]
+    python tests/by_hand/service/soak.py [--minutes 30] [--kill-every 150] [--odd 0.2]
 
 Beside the service a sandbox in this process runs hostile programs and harmless ones in turn. Prints JSON; exit code 1
 when an answer was wrong, a bad request was no 4xx, a program's verdict was another, memory grew by more than 5 % after
@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 import psutil
 import soak_traffic
@@ -28,7 +28,7 @@ from soak_memory import Memory, descendants, part_processes
 
 from valor_ray.doctor.listening import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PARTS = ("detector", "depth", "vlm", "policy", "front_door")
 ALLOWED_GROWTH = 0.05  # of what the service held after the first sixth of the time
 

@@ -1,7 +1,7 @@
 """By hand, until it has passed ten times: every metric of the Grafana board is in the scrape of a run, of the policy's
 training or of mining and fine-tuning.
 
-    python -m pytest -m slow tests/by_hand/board_scrape.py
+    python -m pytest -m slow tests/by_hand/service/board_scrape.py
 
 Those of GPUs are listed apart: Ray exports them only where it sees one. About 2 minutes each.
 """

@@ -1,6 +1,6 @@
 """By hand: a real Serve whose one replica dies, by kill -9 and of itself, under eight callers. Nothing may fail.
 
-    python -m pytest -m slow -s tests/by_hand/replica_gone.py
+    python -m pytest -m slow -s tests/by_hand/service/replica_gone.py
 
 About half a minute: the part is a toy, so that what is seen is Ray's, Serve's and our own doing. (load.py --kills has
 the models.)

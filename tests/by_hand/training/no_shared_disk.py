@@ -1,6 +1,6 @@
 """By hand: nodes that share no disk, and a run at s3://. A node dies in mid-run; no verdict is paid for twice.
 
-    python tests/by_hand/no_shared_disk.py
+    python tests/by_hand/training/no_shared_disk.py
 
 As root, about 4 minutes: each node is in a mount namespace of its own, with an empty tmpfs where runs are kept. Prints
 JSON of what the run did; exit code 1 when it did not finish whole.
@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
 import at_url
 import s3

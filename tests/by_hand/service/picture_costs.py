@@ -1,6 +1,6 @@
 """What pictures cost at the default limits: CPU, memory and outcome, of hostile ones and of a phone's.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=tests/support python tests/by_hand/picture_costs.py [--photos] [part of a name]
+    OMP_NUM_THREADS=1 PYTHONPATH=tests/support python tests/by_hand/service/picture_costs.py [--photos] [part of a name]
 
 CPU is that of this process and of the decoders that it started, their own start left out where they live on.
 """

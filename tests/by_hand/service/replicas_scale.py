@@ -1,6 +1,6 @@
 """By hand: Serve adds gateways, detectors and depth models while calls wait (`max_replicas`), on a local Ray.
 
-    python tests/by_hand/replicas_scale.py judge|detector|depth [--seconds 60]
+    python tests/by_hand/service/replicas_scale.py judge|detector|depth [--seconds 60]
 
 One to two minutes each. Prints JSON: when each replica came, calls a second before and after (the judge's: HTTP calls
 at an endpoint that takes a second); exit code 1 when none came. Detector and depth model compute on this machine's CPU:
