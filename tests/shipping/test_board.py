@@ -1,4 +1,4 @@
-"""The Grafana board: whole, and of figures that there are; that all are scraped: tests/by_hand/service/board_scrape.py."""
+"""The Grafana board: whole, and of figures that there are; by hand that all are scraped (service/board_scrape.py)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """By hand: the real app on a cluster of nodes with two pretended GPUs each, all on this machine, on its CPU.
 
-    python tests/by_hand/training/pretended_gpus.py                 who sits where
-    python tests/by_hand/training/pretended_gpus.py --lose learner  a node dies: the learner's, an engine's, the judges' ledger's
-    python tests/by_hand/training/pretended_gpus.py --notice 90     the learner's node will be taken; nobody saves otherwise
+    python tests/by_hand/training/pretended_gpus.py        who sits where
+    python tests/by_hand/training/pretended_gpus.py --lose learner  a node dies (engine, ledger)
+    python tests/by_hand/training/pretended_gpus.py --notice 90     its node will be taken; nobody saves otherwise
 
 2 to 4 minutes each. Engines and learner on GPUs of their own, the learner on one node, the driver on none; of what is
 lost another one comes a moment later. Prints JSON; exit code 1 when anything is not as it should be.
