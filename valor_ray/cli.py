@@ -18,6 +18,7 @@ COMMANDS = {  # and the module of each, in valor_ray.commands
     "demo": "ask.demo",
     "serve": "ask.serve",
     "ask": "ask.ask",
+    "detect": "ask.detect",
     "run-program": "tools.run_program",
     "tabletop": "tools.tabletop",
     "eval": "evaluate.eval",
@@ -39,6 +40,7 @@ first steps:
   valor demo --out demo/                            20 questions about rendered scenes, and a page to look at
   valor serve                                       start the app (and its page) on http://127.0.0.1:8000
   valor ask photo.png "How many red boxes are there?"
+  valor detect photos/ "red box, ball"              boxes alone, by the detector that programs use
   valor train reasoning --run runs/first            improve the policy without labels
   valor eval omni3d --out runs/omni3d                a benchmark; `valor compare` sets two runs against each other
   valor mine --run runs/boxes                       a detection set that a vision verifier has confirmed
