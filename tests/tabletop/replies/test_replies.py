@@ -1,6 +1,7 @@
 """Replies: right in every style whatever the words, flawed in every way, and mixed in the planted shares."""
 
 import asyncio
+import re
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -15,7 +16,7 @@ from valor_ray.tabletop.gold_check import TrueTools
 from valor_ray.tabletop.questions import FAMILIES
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.replies.flaws import FLAWS
-from valor_ray.tabletop.replies.mixture import MIXTURE, base_text
+from valor_ray.tabletop.replies.mixture import MIXTURE, USUAL, base_text
 from valor_ray.tabletop.replies.write import STYLES, applies, flawed, gold, right
 from valor_ray.tabletop.sample_questions import ask, free_blueprint
 from valor_ray.tabletop.scenes import sample_scene
@@ -142,3 +143,19 @@ def test_the_sign_of_a_comparison_follows_the_word_of_its_plan() -> None:
                 code = reply.code.replace("len(where) < 2", "")
                 assert not any(sign in code for sign in signs[other]), reply
     assert min(met["smaller"], met["larger"]) > 300
+
+
+@pytest.mark.parametrize(("family", "usual"), USUAL.items())
+def test_one_direction_is_mistaken_for_the_usual_one_and_never_the_other_way_round(
+    family: str, usual: str
+) -> None:
+    """With both turned round a policy has to unlearn what the question says before it can learn it."""
+    rng, words = np.random.default_rng(8), {"closer": "smaller", "left": "smaller", "more": "larger|more"}
+    as_usual: dict[bool, list[bool]] = {True: [], False: []}
+    for _ in range(1200):
+        blueprint = free_blueprint(rng, family)
+        plan = parse_reply(base_text(blueprint, rng)[1]).plan
+        if plan:
+            as_usual[blueprint.relation == usual].append(bool(re.search(words[usual], plan)))
+    assert all(as_usual[True]) and len(as_usual[True]) > 300
+    assert 0.5 < np.mean(as_usual[False]) < 0.66
