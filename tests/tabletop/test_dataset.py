@@ -10,6 +10,7 @@ from PIL import Image
 
 from valor_ray.errors import ConfigError
 from valor_ray.tabletop.dataset import write_dataset, write_queries
+from valor_ray.tabletop.judge.text.tasks.asked import task_of_question
 
 
 def _rows(path: Path) -> list[dict]:
@@ -41,12 +42,25 @@ def test_an_unknown_look_is_refused_before_anything_is_written(tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-def test_queries_for_training_are_those_of_the_dataset_without_its_truth(tmp_path: Path) -> None:
-    assert write_queries(tmp_path / "train", 3, 1) == write_dataset(tmp_path / "all", 3, 1)
+def test_queries_for_training_are_those_of_the_dataset_in_more_words_and_without_its_truth(
+    tmp_path: Path,
+) -> None:
+    assert write_queries(tmp_path / "train", 30, 1) == write_dataset(tmp_path / "all", 30, 1)
     names = {path.relative_to(tmp_path / "train").parts[0] for path in (tmp_path / "train").rglob("*")}
     assert names == {"images", "queries.jsonl"}
-    for path in (tmp_path / "train").rglob("*.*"):
+    for path in (tmp_path / "train").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "all" / path.relative_to(tmp_path / "train")).read_bytes()
+    train, plain = (
+        [json.loads(line) for line in (tmp_path / name / "queries.jsonl").read_text().splitlines()]
+        for name in ("train", "all")
+    )
+    assert [row | {"question": ""} for row in train] == [row | {"question": ""} for row in plain]
+    same = sum(row["question"] == other["question"] for row, other in zip(train, plain, strict=True))
+    assert 18 <= same <= 42
+    for row, other in zip(train, plain, strict=True):  # and the offline judge reads them as what they ask
+        assert task_of_question(row["question"]) is not None
+        if row["question"] != other["question"]:
+            assert repr(task_of_question(row["question"])) == repr(task_of_question(other["question"]))
 
 
 def test_queries_of_a_negative_seed_are_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ import numpy as np
 from PIL import Image
 
 from valor_ray.errors import ConfigError
-from valor_ray.tabletop.questions import FAMILIES, Part, wording
+from valor_ray.tabletop.questions import FAMILIES, Blueprint, Part, wording
 from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.sample_questions import AnsweredQuestion, ask
 from valor_ray.tabletop.scenes import ALL_LOOKS, LOOKS, SPLIT_SEEDS, sample_scene, set_seeds
+from valor_ray.tabletop.wordings.readable import readable_wording
 
 QUESTIONS_PER_SCENE = 2
+VARIED = 0.5  # share of training's questions in the grammar's wordings
 PICTURE_SIDE = 256  # pixels
 # What a split's questions are made of: wordings and pairs of these parts, each family's questions taking them in turn.
 SPLIT_PARTS: dict[str, tuple[Part, ...]] = {
@@ -52,21 +54,31 @@ def items(
     split: str = "queries",
     parts: tuple[Part, ...] = (),
     looks: tuple[str, ...] = LOOKS,
+    varied: float = 0.0,
 ) -> Iterator[Item]:
     """Scenes with questions, families in turn. A scene that cannot ask a wanted family clearly is passed over,
     so rejection does not change the families' shares. parts: in place of the split's
-    own. look: of all scenes; None: `looks` in turn. Raises ConfigError for an unknown look or a negative seed.
+    own. look: of all scenes; None: `looks` in turn. varied: share of questions in the
+    grammar's wordings; pictures and all else stay. Raises ConfigError for an unknown look or a negative seed.
     """
     if look is not None and look not in ALL_LOOKS:
         raise ConfigError(f"Unknown look {look!r}: one of {', '.join(ALL_LOOKS)}.")
     chosen = looks if look is None else (look,)
-    return _draw(scenes, seed, chosen, split, parts or SPLIT_PARTS[split], iter(set_seeds(split, seed)))
+    seeds = iter(set_seeds(split, seed))
+    return _draw(scenes, seed, chosen, split, parts or SPLIT_PARTS[split], seeds, varied)
 
 
 def _draw(
-    scenes: int, seed: int, looks: tuple[str, ...], split: str, own: tuple[Part, ...], seeds: Iterator[int]
+    scenes: int,
+    seed: int,
+    looks: tuple[str, ...],
+    split: str,
+    own: tuple[Part, ...],
+    seeds: Iterator[int],
+    varied: float,
 ) -> Iterator[Item]:
     rng = np.random.default_rng([seed, SPLIT_SEEDS[split].start])
+    words = np.random.default_rng([seed, SPLIT_SEEDS[split].start, 1])  # so that all else stays as it is
     deck: list[str] = []
     turn = Counter({family: index for index, family in enumerate(FAMILIES)})  # so that any few are even
     for index in range(scenes):
@@ -81,12 +93,16 @@ def _draw(
             asked = [ask(rendering, family, rng, part) for family, part in zip(wanted, parts, strict=True)]
             if all(asked):
                 questions = tuple(
-                    (wording(a.blueprint, rng, part), a)
+                    (_varied(wording(a.blueprint, rng, part), a.blueprint, words, varied), a)
                     for a, part in zip(asked, parts, strict=True)
                     if a is not None
                 )
                 yield Item(scene_seed, chosen, rendering, questions, parts)
                 break
+
+
+def _varied(question: str, blueprint: Blueprint, rng: np.random.Generator, share: float) -> str:
+    return readable_wording(blueprint, rng) if rng.random() < share else question
 
 
 def rows(item: Item, name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -129,9 +145,12 @@ def write_dataset(
 def write_queries(out: Path, scenes: int, seed: int) -> dict[str, int]:
     """Pictures and queries.jsonl of split `queries`, all looks in turn, as `write_dataset` writes them; no truth.
 
+    Half of the questions are in the grammar's wordings, which evaluation never uses: what is learnt of six wordings a
+    family hardly carries over to others.
+
     Returns {"scenes": ..., "questions": ...}. Raises ConfigError for a negative seed.
     """
-    return _write(out, items(scenes, seed), None)
+    return _write(out, items(scenes, seed, varied=VARIED), None)
 
 
 def _write(out: Path, drawn: Iterator[Item], truth: TextIO | None) -> dict[str, int]:
