@@ -1,17 +1,16 @@
-# make setup | demo | story | test | test-slow | fuzz | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
+# make setup | demo | test | test-slow | fuzz | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
 PYTHON ?= python3.11
 MINUTES ?= 60
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo story test test-slow fuzz lint
+.PHONY: help setup demo test test-slow fuzz lint
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   install into .venv (Python 3.11, about 4 GB, minutes the first time)"
 	@echo "make demo    answer questions about rendered scenes offline; writes demo/index.html"
-	@echo "make story   the whole paper in short: base, both loops, measured before, between, after; writes story/report.html"
 	@echo "make test    run the tests, one line each, files shared by two processes (WORKERS=0: by none; make test"
 	@echo "             ARGS='tests/config/test_tree.py' for some)"
 	@echo "make test-slow   the tests that take minutes each (whole training runs that are killed and resumed)"
@@ -22,12 +21,6 @@ setup: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/valor demo --out demo/
-
-# The loops in short: enough steps to learn something, enough questions to see it. `make story` again goes on, or is done.
-SHORT := grpo.steps=30 grpo.decay_steps=10 grpo.eval_questions=0 stopping.questions=0 grounding.query_limit=240 \
-	finetune.steps=160 finetune.warmup_steps=30
-story: $(STAMP)
-	$(BIN)/valor improve --run story/ --questions 160 --eval-scenes 30 $(addprefix --set ,$(SHORT))
 
 # One thread of torch each: two of them on two cores are slower than one.
 test: $(STAMP)
