@@ -48,8 +48,8 @@ def test_ctrl_c_in_training_exits_130_and_leaves_no_process(tmp_path: Path) -> N
         run.wait_for_step(3)
         everything = runs.tree(run.process)
         run.process.send_signal(signal.SIGINT)
-        run.process.communicate(timeout=90)
-        assert run.process.returncode == 130, run.log.read_text()
+        printed, _ = run.process.communicate(timeout=90)
+        assert run.process.returncode == 130, (printed, run.log.read_text())
     assert runs.outlived(everything) == []
     assert "Traceback" not in run.log.read_text()
 
