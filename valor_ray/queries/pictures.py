@@ -22,6 +22,15 @@ class Shot:
     error: str = ""  # why it cannot be asked about
 
 
+def pictures_in(folder: Path, named: str) -> list[Path]:
+    """Picture files of a folder, with its folders, by name. named: what the user wrote, for the ConfigError when there
+    are none."""
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not pictures:
+        raise ConfigError(f"{named}: no picture ({' '.join(sorted(SUFFIXES))}) in that folder.")
+    return pictures
+
+
 def list_shots(source: str, limit: int | None, held: Path) -> list[Shot]:
     """The first pictures of a folder (with its folders, by name) or of a JSONL file with a column `image`.
 
@@ -30,9 +39,7 @@ def list_shots(source: str, limit: int | None, held: Path) -> list[Shot]:
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        if not pictures:
-            raise ConfigError(f"--images {source}: no picture ({' '.join(sorted(SUFFIXES))}) in that folder.")
+        pictures = pictures_in(folder, f"--images {source}")
         return [_shot(path.relative_to(folder).as_posix(), path) for path in pictures[:limit]]
     listed = open_source(source)
     named: dict[str, Shot] = {}

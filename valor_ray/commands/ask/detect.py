@@ -107,18 +107,12 @@ async def _detector(args: Namespace, config: Config) -> AsyncIterator[Detector]:
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
     """Raises ConfigError for a path that is not there, and a folder without pictures."""
-    from valor_ray.queries.pictures import SUFFIXES
+    from valor_ray.queries.pictures import pictures_in
 
     for path in paths:
         if not path.exists():
             raise ConfigError(f"PATH {path}: there is no such file or folder.")
-        if not path.is_dir():
-            yield path
-            continue
-        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
-        if not inside:
-            raise ConfigError(f"PATH {path}: no picture ({' '.join(sorted(SUFFIXES))}) in that folder.")
-        yield from inside
+        yield from pictures_in(path, f"PATH {path}") if path.is_dir() else [path]
 
 
 def _share(text: str) -> float:
