@@ -25,7 +25,7 @@ from valor_ray.tabletop.scenes import ALL_LOOKS, LOOKS, SPLIT_SEEDS, sample_scen
 from valor_ray.tabletop.wordings.readable import readable_wording
 
 QUESTIONS_PER_SCENE = 2
-VARIED = 0.5  # share of training's questions in the grammar's wordings
+VARIED_QUERIES = 0.5  # share of training's questions in the grammar's wordings
 PICTURE_SIDE = 256  # pixels
 # What a split's questions are made of: wordings and pairs of these parts, each family's questions taking them in turn.
 SPLIT_PARTS: dict[str, tuple[Part, ...]] = {
@@ -150,7 +150,7 @@ def write_queries(out: Path, scenes: int, seed: int) -> dict[str, int]:
 
     Returns {"scenes": ..., "questions": ...}. Raises ConfigError for a negative seed.
     """
-    return _write(out, items(scenes, seed, varied=VARIED), None)
+    return _write(out, items(scenes, seed, varied=VARIED_QUERIES), None)
 
 
 def _write(out: Path, drawn: Iterator[Item], truth: TextIO | None) -> dict[str, int]:

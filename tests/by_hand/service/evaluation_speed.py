@@ -90,7 +90,7 @@ def watched(run: subprocess.Popen[bytes], answers: Path, questions: int) -> dict
             last, there = now, count
         if count >= questions or run.poll() is not None:
             break
-        if first is not None and look % _MEMORY_EVERY == 0:
+        if first == now or (first is not None and look % _MEMORY_EVERY == 0):
             memory.look()
         time.sleep(_LOOK_S)
     if first is None or last is None or last <= first:

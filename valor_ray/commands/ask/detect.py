@@ -23,7 +23,7 @@ EPILOG = """\
 examples:
   valor detect photo.png "red box, ball"
   valor detect photos/ "sofa, coffee table" --threshold 0.2 --json > boxes.json
-  valor detect photo.png "ball" --set detector.model=runs/eyes       of a run of `valor train grounding`
+  valor detect photo.png "ball" --set detector.model=runs/eyes/chosen   of a run of `valor train grounding`
   valor detect photo.png "ball" --url http://127.0.0.1:8000          by the detector of a running `valor serve`
 
 A box is [x1, y1, x2, y2] in pixels of the picture, left, top, right, bottom. With --json: {"phrases": […],

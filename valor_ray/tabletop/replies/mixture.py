@@ -18,10 +18,11 @@ from valor_ray.tabletop.replies.flaws import FLAWS
 from valor_ray.tabletop.replies.intent import Pick, intent
 from valor_ray.tabletop.replies.write import STYLES, written
 
-# Kinds of FLAWS and their shares of a family's text; the rest is right. In half of the families the wrong habit is the
-# usual one, so that sampling greedily is wrong there and only learning turns it. Where a habit wants the opposite of
-# what is asked, it is either rare or one-sided (USUAL): a policy that answers both directions with the opposite has
-# learnt of the question what must first be unlearnt, and in 80 steps GRPO only moved both directions together.
+# Kinds of FLAWS and their shares of a family's text; the rest is right. In some families the wrong habit is the usual
+# one (.58), of `misplanned` for one of two directions, so that greedy sampling is wrong and only learning turns it.
+# Where a habit wants the opposite of what is asked, it is either rare or one-sided (USUAL): a policy that answers both
+# directions with the opposite has learnt of the question what must first be unlearnt, and in 80 steps GRPO only moved
+# both directions together.
 MIXTURE: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("vague", 0.58),),
     "existence": (("vague", 0.30), ("inverted", 0.22)),
@@ -36,11 +37,8 @@ MIXTURE: dict[str, tuple[tuple[str, float], ...]] = {
     "count_side": (("misplanned", 0.58),),
     "more": (("misplanned", 0.58),),
 }
-USUAL = {
-    "closer": "closer",
-    "count_side": "left",
-    "more": "more",
-}  # direction that the other one is mistaken for
+# By family the direction that the other one is mistaken for.
+USUAL = {"closer": "closer", "count_side": "left", "more": "more"}
 UNGUARDED = 0.4  # share of replies that forget the empty branch
 VARIED = 0.5  # share of questions in a wording of the grammar, the others in one of the training part's six
 BROKEN = 0.42  # share of replies with broken tags to a family's last two wordings; none to its others
