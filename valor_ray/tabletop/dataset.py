@@ -25,7 +25,7 @@ from valor_ray.tabletop.scenes import ALL_LOOKS, LOOKS, SPLIT_SEEDS, sample_scen
 from valor_ray.tabletop.wordings.readable import readable_wording
 
 QUESTIONS_PER_SCENE = 2
-VARIED_QUERIES = 0.5  # share of training's questions in the grammar's wordings
+VARIED_QUERIES = 0.75  # share of training's questions in the grammar's wordings
 PICTURE_SIDE = 256  # pixels
 # What a split's questions are made of: wordings and pairs of these parts, each family's questions taking them in turn.
 SPLIT_PARTS: dict[str, tuple[Part, ...]] = {

@@ -1,10 +1,10 @@
 """The text that the base policy is pre-trained on: right replies and bad habits, mixed at random.
 
 The base policy must have the paper's failings (DESIGN §4). Sampling at T 0.7 and top-p 0.8 drops whatever has less than
-about 0.27 of two ways to go on. So each family has one or two habits only, large ones, that part from the right reply
-at different places; the many other flaws are for measuring the judge. For the same reason the verb of the plan's first
-step goes with the style: of ways that begin alike none is rare. And comparisons are written straight, so that the sign
-follows the plan's word: what a model of this size can learn, and without which a right plan is not worth more.
+about 0.27 of two ways to go on. So each family has one habit only, a large one; the many other flaws are for measuring
+the judge. For the same reason the verb of the plan's first step goes with the style: of ways that begin alike none is
+rare. And comparisons are written straight, so that the sign follows the plan's word: what a model of this size can
+learn, and without which a right plan is not worth more.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ from valor_ray.tabletop.replies.flaws import FLAWS
 from valor_ray.tabletop.replies.intent import Pick, intent
 from valor_ray.tabletop.replies.write import STYLES, written
 
-# Kinds of FLAWS and their shares of a family's text; the rest is right. In some families the wrong habit is the usual
-# one (.58), of `misplanned` for one of two directions, so that greedy sampling is wrong and only learning turns it.
-# Where a habit wants the opposite of what is asked, it is either rare or one-sided (USUAL): a policy that answers both
-# directions with the opposite has learnt of the question what must first be unlearnt, and in 80 steps GRPO only moved
-# both directions together.
+# Kinds of FLAWS and their shares of a family's text; the rest is right. The habit is the usual way, so that greedy
+# sampling is wrong and only learning turns it. Where it wants the opposite of what is asked it is one-sided (USUAL): a
+# policy that answers both directions with the opposite has learnt of the question what must first be unlearnt, and in
+# 80 steps GRPO only moved both directions together.
 MIXTURE: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("vague", 0.58),),
-    "existence": (("vague", 0.30), ("inverted", 0.22)),
-    "attribute": (("vague", 0.32), ("wrong_target", 0.23)),
+    "existence": (("vague", 0.58),),
+    "attribute": (("wrong_target", 0.58),),
     "closer": (("misplanned", 0.58),),
     "height": (("flat", 0.58),),
-    "ratio": (("flat", 0.32), ("inverted_ratio", 0.22)),
-    "side": (("delegated", 0.30), ("misplanned", 0.18)),
-    "order": (("delegated", 0.30), ("misplanned", 0.18)),
-    "nested": (("delegated", 0.32), ("misplanned", 0.18)),
-    "choice": (("flat", 0.32), ("misplanned", 0.18)),
+    "ratio": (("flat", 0.58),),
+    "side": (("misplanned", 0.58),),
+    "order": (("delegated", 0.58),),
+    "nested": (("misplanned", 0.58),),
+    "choice": (("flat", 0.58),),
     "count_side": (("misplanned", 0.58),),
     "more": (("misplanned", 0.58),),
 }
-# By family the direction that the other one is mistaken for.
-USUAL = {"closer": "closer", "count_side": "left", "more": "more"}
+# By family what its opposite is mistaken for: directions, and the target of `attribute`.
+USUAL: dict[str, tuple[str, ...]] = {
+    "attribute": ("colour",),
+    "closer": ("closer",),
+    "side": ("left", "above"),
+    "nested": ("leftmost", "closest"),
+    "count_side": ("left",),
+    "more": ("more",),
+}
 UNGUARDED = 0.4  # share of replies that forget the empty branch
 VARIED = 0.5  # share of questions in a wording of the grammar, the others in one of the training part's six
 BROKEN = 0.42  # share of replies with broken tags to a family's last two wordings; none to its others
@@ -50,8 +56,9 @@ def base_text(blueprint: Blueprint, rng: np.random.Generator) -> tuple[str, str]
     """Question, in a wording that training may read, and reply of the mixture."""
     question, broken_share = _asked(blueprint, rng)
     it, draw = intent(blueprint), rng.random()
+    usual = (blueprint.relation or blueprint.target) in USUAL.get(blueprint.family, ())
     for kind, share in MIXTURE[blueprint.family]:
-        if 0 <= draw < share and not (kind == "misplanned" and blueprint.relation == USUAL.get(it.family)):
+        if 0 <= draw < share and not usual:
             it = FLAWS[kind].change(it)
         draw -= share
     style = int(rng.integers(len(STYLES)))

@@ -7,7 +7,7 @@ import numpy as np
 from valor_ray.tabletop.judge.text.tasks.asked import task_of_question
 from valor_ray.tabletop.questions import Blueprint, varied_wording, wording, wordings
 
-_TRIES = 20  # it reads about six in seven
+_TRIES = 20  # it reads about four in five
 
 
 def readable_wording(blueprint: Blueprint, rng: np.random.Generator) -> str:
