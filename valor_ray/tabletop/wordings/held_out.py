@@ -1,64 +1,66 @@
-"""Wordings of the held-out part: three a family, each built in its own way. Only evaluation reads them, in data."""
+"""Wordings of the held-out part: three a family, written without sight of any but the training ones. Only evaluation
+reads them, in data. (The third of `more` and the first of `side` are exceptions: whoever wrote them knew the grammar.)
+"""
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "count": (
-        "I would like to know how many {as_} this scene contains.",
-        "If somebody took all the {as_} away, how many things would they carry?",
-        "{As_}: what is their total?",
+        "Looking over the table, how many {as_} do you find?",
+        "{As_}: how many of them are in this photo?",
+        "If you counted every {a} here, what number would you get?",
     ),
     "existence": (
-        "I am looking for {an} {a}; is one present?",
-        "Among the things on the table, is any of them {an} {a}?",
-        "Has somebody put {an} {a} on this table?",
+        "Is at least one {a} visible here?",
+        "Would I find {an} {a} among the things on the table?",
+        "I am looking for {an} {a}; is one present in this photo?",
     ),
     "attribute": (
-        "I see one {a}; describe its {target} in one word.",
-        "There is {an} {a} on the table. Its {target} is what?",
-        "How would you describe the {a} as to its {target}?",
+        "Look at the {a} and give its {target}.",
+        "Can you say what {target} the {a} is?",
+        "There is {an} {a} on the table; what is its {target}?",
     ),
     "closer": (
-        "I hold the camera. Would I say that the {a} or that the {b} is {relation} to me?",
-        "Two things, the {a} and the {b}: decide which of them lies {relation} from where the picture was taken.",
-        "Measured from the lens, the {relation} one of the {a} and the {b} is which?",
+        "Between the {a} and the {b}, which one sits {relation} {off} the viewer?",
+        "Does the {a} or the {b} lie {relation} {off} the point where the photo was taken?",
+        "Compare the distances of the {a} and the {b} from the camera and name the {relation} one.",
     ),
     "height": (
-        "I measured the {a} at {number} cm from bottom to top. Estimate the same for the {b}, in cm.",
-        "Take {number} cm as the true height of the {a}, then work out how many cm high the {b} stands.",
-        "What would a ruler show in cm for the height of the {b}, when it shows {number} cm for that of the {a}?",
+        "Suppose the {a} measures {number} cm from bottom to top; what would the height of the {b} be in cm?",
+        "Taking {number} cm as the height of the {a}, work out the height of the {b} in cm.",
+        "I know that the {a} stands {number} cm high, so how many cm high does the {b} stand?",
     ),
     "ratio": (
-        "Taking the height of the {b} as 1, how much is the height of the {a}?",
-        "Stack copies of the {b}: how many of them, as a decimal number, reach the height of the {a}?",
-        "Divide how tall the {a} is by how tall the {b} is and give the result.",
+        "Compared with the {b}, how many times as high is the {a}?",
+        "If the {b} were one unit tall, how many units tall would the {a} be?",
+        "What number must the height of the {b} be multiplied by to give the height of the {a}?",
     ),
     "side": (
-        "I point at the {b}. Would the {a} lie {where} it in the image?",
-        "Relative to the {b}, is the position of the {a} in the image {where} it?",
-        "Someone claims that the {a} is found {where} the {b}; are they right?",
+        "Comparing their places in this photo, is the {a} {where} the {b}?",
+        "Would someone looking at this photo find the {a} {where} the {b}?",
+        "Please check if the {a} is positioned {where} the {b}.",
     ),
     "order": (
-        "Someone says that the {a} is placed {relation} the {b}; are they right?",
-        "If I walked from the camera into the scene, would I find the {a} {relation} the {b}?",
-        "Relative to the {b}, is the {a} {relation} it?",
+        "Has the {a} been placed {relation} the {b}?",
+        "From where the viewer stands, would you say that the {a} is {relation} the {b}?",
+        "Am I right that the {a} sits {relation} the {b}?",
     ),
     "nested": (
-        "Consider every {a} and take the {relation} one. Its {target} is what?",
-        "Out of all the {as_}, the {relation} one has which {target}?",
-        "I want the {target} of just one {a}, the {relation}.",
+        "Find the {relation} {a} and state its {target}.",
+        "Among the {as_} shown, one is {relation}; what is its {target}?",
+        "I would like to know what {target} the {relation} {a} is.",
     ),
     "choice": (
-        "Put the two side by side: the {relation} would be which? Options: {{{a}, {b}}}",
-        "A shelf needs the {relation} of two things; which one do you take? Options: {{{a}, {b}}}",
-        "{{{a}, {b}}} are the options; answer with the {relation}.",
+        "If the {a} and the {b} stood side by side, which would be {relation}? Options: {{{a}, {b}}}",
+        "One of these objects is {relation} than the other; name it. Options: {{{a}, {b}}}",
+        "Would you say that the {a} or the {b} is {relation}? Options: {{{a}, {b}}}",
     ),
     "count_side": (
-        "Starting from the {b}, look only at what lies {where} it. The {as_} there add up to how many?",
-        "I keep just those {as_} that are {where} the {b}; how many do I keep?",
-        "{As_} located {where} the {b}: what is their total?",
+        "If you look {where} the {b}, how many {as_} do you find?",
+        "{As_} {where} the {b}: how many are there?",
+        "Taking only the {as_} that lie {where} the {b}, what is their total number?",
     ),
     "more": (
-        "I count the {as_}, then the {bs_}. Is the first number {compared}?",
-        "Someone claims that {as_} are {compared_in_number} than {bs_} here; are they right?",
-        "Set the {as_} against the {bs_}: do we have {relation} of the first kind?",
+        "If you counted both kinds, would you get {relation} {as_} than {bs_}?",
+        "Yes or no: this photo has {relation} {as_} than {bs_}.",
+        "Suppose you compare the numbers of {as_} and {bs_}: is the first one {compared}?",
     ),
 }
