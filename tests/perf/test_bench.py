@@ -59,8 +59,8 @@ def test_the_mock_judges_faults_are_those_asked_for() -> None:
         finally:
             await transport.close()
 
-    with MockJudge(median_s=0.01, throttled=0.1, failed=0.1) as mock:
-        seen = asyncio.run(kinds(mock.base_url, 200, timeout_s=120.0))  # long, as a slow machine's answers are late
+    with MockJudge(median_s=0.01, throttled=0.1, failed=0.1) as mock:  # a slow machine answers late
+        seen = asyncio.run(kinds(mock.base_url, 200, timeout_s=120.0))
         stats = mock.stats()
     assert len(seen) == 200 == stats["calls"] >= stats["most_per_minute"] > 0
     assert all(5 <= seen.count(kind) <= 40 for kind in (HttpKind.THROTTLED, HttpKind.FAILED))
