@@ -27,7 +27,7 @@ PICTURE = from_array(np.full((40, 40, 3), (200, 40, 30), np.uint8))
 
 
 def config(url: str, **changes: object) -> JudgeConfig:
-    values = {"base_url": url, "model": "tabletop-judge", "api_key_env": None, "timeout_s": 5, "retries": 0}
+    values = {"base_url": url, "model": "tabletop-judge", "api_key_env": None, "timeout_s": 30, "retries": 0}
     return JudgeConfig.model_validate({**values, **changes})
 
 

@@ -49,25 +49,25 @@ def test_the_mock_judges_faults_are_those_asked_for() -> None:
     from valor_ray.judges.gateway.call.transport import Transport
     from valor_ray.perf.mock_judge import MockJudge
 
-    async def kinds(url: str) -> list[HttpKind]:
-        config = judge_config(url, timeout_s=1.0)
+    async def kinds(url: str, calls: int, timeout_s: float) -> list[HttpKind]:
+        config = judge_config(url, timeout_s=timeout_s)
         transport = Transport(config, config.access("judge"))
         body = request_body(reply_requests(0)[0], "mock")
         try:
-            return [
-                outcome.kind for outcome in await asyncio.gather(*(transport.post(body) for _ in range(200)))
-            ]
+            outcomes = await asyncio.gather(*(transport.post(body) for _ in range(calls)))
+            return [outcome.kind for outcome in outcomes]
         finally:
             await transport.close()
 
-    with MockJudge(median_s=0.01, throttled=0.1, failed=0.1, hung=0.1) as mock:
-        seen = asyncio.run(kinds(mock.base_url))
+    with MockJudge(median_s=0.01, throttled=0.1, failed=0.1) as mock:  # a slow machine answers late
+        seen = asyncio.run(kinds(mock.base_url, 200, timeout_s=120.0))
         stats = mock.stats()
-    assert 140 - 30 <= seen.count(HttpKind.ANSWERED) <= 140 + 30
-    assert all(
-        5 <= seen.count(kind) <= 40 for kind in (HttpKind.THROTTLED, HttpKind.FAILED, HttpKind.TIMEOUT)
-    )
-    assert stats["calls"] == 200 == stats["most_per_minute"]
+    assert len(seen) == 200 == stats["calls"] >= stats["most_per_minute"] > 0
+    assert all(5 <= seen.count(kind) <= 40 for kind in (HttpKind.THROTTLED, HttpKind.FAILED))
+    faults = seen.count(HttpKind.THROTTLED) + seen.count(HttpKind.FAILED)
+    assert (seen.count(HttpKind.ANSWERED), stats["faults"]) == (200 - faults, faults)
+    with MockJudge(median_s=0.01, hung=1.0) as mock:
+        assert asyncio.run(kinds(mock.base_url, 4, timeout_s=0.5)) == [HttpKind.TIMEOUT] * 4
 
 
 def test_the_scaling_points_of_the_bench_are_those_of_the_report(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def test_tools_that_take_too_long_have_a_limit_of_their_own_and_the_call_stays_i
         "try:\n    x = [vqa(img_pth, None, 'a' * (i + 1)) for i in range(2)]\nfinally:\n    final_answer = 1"
     )
     result = run_one(code, tools, SandboxConfig(wall_seconds=20, tool_seconds=1))
-    assert result.status == "timeout" and result.seconds < 10
+    assert result.status == "timeout" and result.seconds < 18
     assert result.error == "the tools took longer than 1 s, in 2 calls (sandbox.tool_seconds)"
     assert [call.error for call in result.calls] == [None, "cut off by the time limit"]
 
@@ -291,7 +291,7 @@ def test_the_choice_of_a_process_takes_no_time_however_the_program_is_written(co
 
     started = time.perf_counter()
     assert _names_numpy_random(code) == ("random" in code)
-    assert time.perf_counter() - started < 5  # a millisecond; in quadratic time, minutes
+    assert time.perf_counter() - started < 30  # a millisecond; in quadratic time, minutes
 
 
 def test_many_programs_run_at_a_time() -> None:
@@ -418,4 +418,4 @@ def test_programs_run_as_nobody_when_root_starts_them(zygotes: Zygotes) -> None:
 def test_start_is_quick() -> None:
     started = time.perf_counter()
     run_one("final_answer = 1")
-    assert time.perf_counter() - started < 10  # 0.3 s on an idle machine
+    assert time.perf_counter() - started < 60  # 0.3 s on an idle machine

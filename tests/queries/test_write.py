@@ -48,7 +48,7 @@ def pictures(folder: Path, count: int) -> Path:
 def write(
     folder: Path, url: str, out: Path, seed: int = 0, limit: int | None = None, **vlm: Any
 ) -> dict[str, Any]:
-    settings = {"base_url": url, "api_key_env": None, "timeout_s": 5, "retries": 0, "hedge": False, **vlm}
+    settings = {"base_url": url, "api_key_env": None, "timeout_s": 30, "retries": 0, "hedge": False, **vlm}
     config = Config.load()
     config = config.model_copy(update={"vlm": config.vlm.model_copy(update=settings)})
 

@@ -32,7 +32,7 @@ def chain(url: str, folder: Path, most: int = 2, **changes: Any) -> Answer:
         "base_url": url,
         "model": "m",
         "api_key_env": None,
-        "timeout_s": 5,
+        "timeout_s": 30,
         "retries": 1,
         "price_in": 1,
         **changes,

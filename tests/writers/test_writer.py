@@ -27,7 +27,7 @@ QUESTION = "How many balls are there?"
 
 def policy(url: str, **changes: Any) -> PolicyConfig:
     of_policy = {key: changes.pop(key) for key in list(changes) if key in PolicyConfig.model_fields}
-    own = {"base_url": url, "model": "m", "api_key_env": None, "timeout_s": 5, "retries": 1, **changes}
+    own = {"base_url": url, "model": "m", "api_key_env": None, "timeout_s": 30, "retries": 1, **changes}
     return PolicyConfig.model_validate({"model": "tabletop:policy", "endpoint": own, **of_policy})
 
 

@@ -66,7 +66,7 @@ def test_replies_are_scored_by_the_offline_judge_and_the_same_again_is_free(
     assert done.returncode == 0, done.stderr
     again = json.loads(done.stdout)
     assert (again["calls"], again["scored"], again["mean_reward"]) == (0, 3, report["mean_reward"])
-    assert time.monotonic() - start < 10  # about one second alone; the machine may be busy
+    assert time.monotonic() - start < 90  # about one second alone; the machine may be busy
 
 
 def test_another_folder_with_the_same_cache_pays_nothing(file: Path, tmp_path: Path, capsys) -> None:

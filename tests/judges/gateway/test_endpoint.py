@@ -30,9 +30,9 @@ def settings(url: str, **changes: Any) -> JudgeConfig:
         "base_url": url,
         "model": "m",
         "api_key_env": None,
-        "timeout_s": 1,
+        "timeout_s": 30,
         "retries": 0,
-        "patience_s": 5,
+        "patience_s": 60,
     }
     return JudgeConfig.model_validate({**values, **changes})
 
@@ -99,7 +99,7 @@ def test_two_models_of_one_account_have_a_limit_each(tmp_path: Path) -> None:
     async def seconds(url: str) -> float:
         ledger = Ledger(tmp_path)
         slow = open_judge(settings(url, model="a", requests_per_minute=60), ledger)
-        fast = open_judge(settings(url, model="b", requests_per_minute=60_000, patience_s=40), ledger)
+        fast = open_judge(settings(url, model="b", requests_per_minute=60_000, patience_s=90), ledger)
         asked = [
             JudgeRequest("logic", str(n), ({"role": "user", "content": "a"},), SCHEMA) for n in range(30)
         ]
@@ -114,4 +114,4 @@ def test_two_models_of_one_account_have_a_limit_each(tmp_path: Path) -> None:
             ledger.close()
 
     with endpoint() as rough:
-        assert asyncio.run(seconds(rough.url)) < 10
+        assert asyncio.run(seconds(rough.url)) < 25  # at the slow one's rate, 30

@@ -37,7 +37,7 @@ def config(url: str, **changes: Any) -> JudgeConfig:
         "base_url": url,
         "model": "m",
         "api_key_env": None,
-        "timeout_s": 1,
+        "timeout_s": 30,
         "retries": 2,
         "patience_s": 20,
     }
@@ -188,15 +188,15 @@ def test_slow_drip_ends_with_the_time_limit_of_a_try(tmp_path: Path) -> None:
             return said(YES)
         response = web.StreamResponse()
         await response.prepare(request)
-        for _ in range(100):
+        for _ in range(600):
             await response.write(b" ")
             await asyncio.sleep(0.1)
         return response
 
     started = time.monotonic()
     with endpoint(behave) as rough:
-        assert verdicts(ask(config(rough.url, hedge=False), tmp_path, "a")) == ["yes"]
-    assert time.monotonic() - started < 5 and rough.calls == 2
+        assert verdicts(ask(config(rough.url, timeout_s=2, hedge=False), tmp_path, "a")) == ["yes"]
+    assert time.monotonic() - started < 30 and rough.calls == 2
 
 
 def test_429_waits_as_long_as_it_is_told_and_burns_no_retry(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_refused_key_stops_everything_at_once_and_names_the_variable(
     with endpoint(behave) as rough, pytest.raises(JudgeError, match="MY_KEY") as caught:
         texts = [str(i) for i in range(500)]
         ask(config(rough.url, api_key_env="MY_KEY", first_in_flight=4), tmp_path, *texts, api_key=KEY)
-    assert time.monotonic() - started < 5 and rough.calls < 20
+    assert time.monotonic() - started < 30 and rough.calls < 20
     assert KEY not in repr(caught.value) + caplog.text and caught.value.__cause__ is None
 
 
@@ -281,8 +281,8 @@ def test_unknown_model_stops_at_once(tmp_path: Path) -> None:
 def test_wrong_address_stops_at_once(tmp_path: Path, url: str) -> None:
     started = time.monotonic()
     with pytest.raises(JudgeError, match=r"judge\.base_url"):
-        ask(config(url, timeout_s=5), tmp_path, "a")
-    assert time.monotonic() - started < 10
+        ask(config(url, patience_s=300), tmp_path, "a")
+    assert time.monotonic() - started < 60
 
 
 def test_tls_that_is_none_stops_at_once(tmp_path: Path) -> None:
@@ -325,8 +325,8 @@ def test_straggler_is_hedged(tmp_path: Path) -> None:
         return await gateway.ask([request("hangs")]), time.monotonic() - started
 
     with endpoint(behave) as rough:
-        replies, seconds = with_gateway(config(rough.url, timeout_s=20), tmp_path, use)
-    assert verdicts(replies) == ["yes"] and seconds < 5 and replies[0].usage.tries == 2
+        replies, seconds = with_gateway(config(rough.url), tmp_path, use)
+    assert verdicts(replies) == ["yes"] and seconds < 25 and replies[0].usage.tries == 2
 
 
 def test_equal_requests_in_flight_are_asked_once(tmp_path: Path) -> None:

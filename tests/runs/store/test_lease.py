@@ -69,7 +69,7 @@ def test_a_dead_holder_is_followed_and_sees_it_when_it_was_only_away(
     first = held(objects, beat_s=1000.0)  # suspended
     began = time.monotonic()
     second = held(objects)
-    assert 0.9 < time.monotonic() - began < 10
+    assert 0.9 < time.monotonic() - began < 60
     first._beaten -= 1000.0  # it wakes up
     with pytest.raises(StorageError, match="written by another run now"):
         first.check()
@@ -90,7 +90,7 @@ def test_a_process_of_this_machine_that_has_died_is_not_waited_for(objects: Obje
     began = time.monotonic()
     lease = Lease(objects)
     lease.take("--run", lambda line: None)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     lease.give_back()
 
 

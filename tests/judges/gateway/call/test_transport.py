@@ -20,7 +20,7 @@ SECRET = "s3cr3t-value"
 
 def post(url: str, **changes: Any) -> HttpOutcome:
     config = JudgeConfig.model_validate(
-        {"base_url": url, "model": "m", "api_key_env": None, "timeout_s": 5, **changes}
+        {"base_url": url, "model": "m", "api_key_env": None, "timeout_s": 30, **changes}
     )
 
     async def once() -> HttpOutcome:
