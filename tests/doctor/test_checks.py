@@ -69,7 +69,7 @@ def test_missing_model_is_needed_and_says_which(checkpoints, capsys) -> None:
 
 
 def test_empty_model_folder_is_not_well(checkpoints) -> None:
-    (checkpoints / "policy" / "weights").unlink()
+    (checkpoints / "trained-policy" / "weights").unlink()
     assert not found("policy model").ok
 
 
