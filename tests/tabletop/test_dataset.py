@@ -69,7 +69,8 @@ def test_queries_of_a_negative_seed_are_refused_before_anything_is_written(tmp_p
     assert not (tmp_path / "out").exists()
 
 
-# What data sets have been since wordings and pairs have parts (text of the held-out ones: since 2026-11-28): shipped weights and figures are made on such sets.
+# What data sets have been since wordings and pairs have parts (the held-out text since 2026-11-28): shipped weights and
+# figures are made on such sets.
 PINNED = [
     # scenes, seed, look, split; sha256 (16 digits) of queries.jsonl, truth.jsonl, and all names and pixels
     (8, 0, None, "queries", "2c6619f29d30b92f", "e4d227452a85b1ec", "94339605a21bb667"),
