@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from valor_ray.errors import CheckpointError, PolicyError
+from valor_ray.runs import weight_channel
 from valor_ray.runs.publications import Publication
+from valor_ray.runs.record_file import replace_text
 from valor_ray.runs.weight_channel import (
     FileChannel,
     Probe,
@@ -131,6 +134,25 @@ def test_published_file_that_its_own_process_has_written_is_no_news(tmp_path: Pa
     file.write(None)
     assert not file.changed() and file.read() is None
     file.path.unlink()
+    assert not file.changed()
+
+
+def test_what_another_thread_is_writing_is_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken for another process's, it would be published once more, and what was withdrawn be forgotten."""
+    there, looked = threading.Event(), threading.Event()
+
+    def slow(path: Path, text: str) -> None:
+        replace_text(path, text)
+        there.set()
+        looked.wait(0.3)
+
+    monkeypatch.setattr(weight_channel, "replace_text", slow)
+    file = PublishedFile(tmp_path)
+    writer = threading.Thread(target=file.write, args=(Publication(1, "step-000001", "/w"),))
+    writer.start()
+    assert there.wait(60) and not file.changed()
+    looked.set()
+    writer.join()
     assert not file.changed()
 
 

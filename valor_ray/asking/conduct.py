@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from valor_ray.answer import MALFORMED, REFUSED, status_of
+from valor_ray.program.syntax_tree import syntax_tree
 from valor_ray.records import ProgramStatus
 
 
@@ -64,7 +65,7 @@ def habits_of(shown: Mapping[str, Any]) -> tuple[Habit, ...]:
 def _binds(code: str, name: str) -> bool:
     """Whether a program gives a name a value of its own; False of what does not parse."""
     try:
-        tree = ast.parse(code)
+        tree = syntax_tree(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(

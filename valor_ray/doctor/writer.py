@@ -14,6 +14,7 @@ from valor_ray.doctor.checks import Check
 from valor_ray.errors import ConfigError, PolicyError, QuestionError
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.program.parse import parse_reply
+from valor_ray.program.syntax_tree import syntax_tree
 from valor_ray.tools import SPELLINGS
 from valor_ray.writers.request import not_sent
 from valor_ray.writers.writer import OpenWriter, open_writer
@@ -77,7 +78,7 @@ def _written(reply: Reply) -> Check:
 def _fault(parsed: ParsedReply) -> str:
     """What is wrong with the program at a look; "": nothing."""
     try:
-        tree = ast.parse(parsed.code)
+        tree = syntax_tree(parsed.code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"the program is no Python ({error})"
     names = {

@@ -13,6 +13,7 @@ import builtins
 from functools import lru_cache
 
 from valor_ray.program.inside.namespace import BUILTINS, EXITS
+from valor_ray.program.syntax_tree import syntax_tree
 
 # fmt: off
 _NODES = (
@@ -80,7 +81,7 @@ def passes(code: str) -> bool:
     if len(code) > _LONGEST or "\0" in code:
         return False
     try:
-        tree = ast.parse(code.removeprefix("\ufeff"))
+        tree = syntax_tree(code.removeprefix("\ufeff"))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return all(count < _MOST_NODES and _allowed(node) for count, node in enumerate(ast.walk(tree)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import textwrap
 
+from valor_ray.program.syntax_tree import syntax_tree
 from valor_ray.records import ParsedReply
 
 _TAG = re.compile(r"<(/?)(plan|answer)>")
@@ -116,7 +116,7 @@ def _inside(answer: str, fences: list[re.Match[str]]) -> str:
 
 def _is_python(code: str) -> bool:
     try:
-        ast.parse(textwrap.dedent(code))
+        syntax_tree(textwrap.dedent(code))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return False
     return True

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
+from valor_ray.program.syntax_tree import syntax_tree
 from valor_ray.tools import SPELLINGS, split_phrases
 
 _MOST_VALUES = 256  # of one expression
@@ -37,7 +38,7 @@ _UNKNOWN = _Unknown()
 def detection_phrases(code: str) -> Phrases:
     """The phrases of all gd_detect and GD_DETECT calls. A program that does not parse has none."""
     try:
-        tree = ast.parse(code)
+        tree = syntax_tree(code)
         texts, unresolved = _collect(tree)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Phrases((), ())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,13 +106,15 @@ class PublishedFile:
         self.path = run / _PUBLISHED
         self._objects = objects_of(run)
         self._seen: tuple[int, ...] | None = None
+        self._writing = threading.Lock()  # what another thread has half written is no news
 
     def changed(self) -> bool:
         """Whether there is something else than at the last `read` or `write`. A file that has gone says nothing."""
         if self._objects is not None:
             return False
-        stamp = self._stamp()
-        return stamp is not None and stamp != self._seen
+        with self._writing:
+            stamp = self._stamp()
+            return stamp is not None and stamp != self._seen
 
     def read(self) -> Publication | None:
         """Raises CheckpointError when the file does not hold a publication."""
@@ -132,8 +135,9 @@ class PublishedFile:
         if self._objects is not None:
             self._objects.write(_PUBLISHED, text.encode())
             return
-        replace_text(self.path, text)
-        self._seen = self._stamp()
+        with self._writing:
+            replace_text(self.path, text)
+            self._seen = self._stamp()
 
     def _text(self) -> str | None:
         if self._objects is not None:

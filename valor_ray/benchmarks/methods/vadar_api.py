@@ -15,6 +15,7 @@ from valor_ray.benchmarks.methods.writer import filled, program_of, written
 from valor_ray.errors import ConfigError
 from valor_ray.ports import Policy
 from valor_ray.program.inside.placeholders import PlaceholderTools
+from valor_ray.program.syntax_tree import syntax_tree
 from valor_ray.runs.record_file import replace_text
 
 FILE = "api.json"  # in the run folder
@@ -163,7 +164,7 @@ def predefined() -> str:
 
 
 def _functions(text: str) -> list[ast.FunctionDef]:
-    return [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    return [node for node in syntax_tree(text).body if isinstance(node, ast.FunctionDef)]
 
 
 def _head(source: str) -> str:

@@ -17,6 +17,7 @@ from valor_ray.benchmarks.methods.method import Answers, Method, Setup, failed, 
 from valor_ray.benchmarks.methods.writer import filled, program_of, written
 from valor_ray.errors import ProgramError
 from valor_ray.program.sandbox import Sandbox
+from valor_ray.program.syntax_tree import syntax_tree
 from valor_ray.records import ProgramResult, ProgramStatus, Query
 from valor_ray.tools import ToolHost
 
@@ -74,7 +75,7 @@ def _step(line: str, known: set[str], modules: Mapping[str, tuple[str, ...]]) ->
     if len(line) > _LONGEST:
         raise ValueError(f"longer than {_LONGEST} characters")
     try:
-        (statement,) = ast.parse(line).body
+        (statement,) = syntax_tree(line).body
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise ValueError("not VARIABLE=MODULE(argument=value, …)") from None
     match statement:

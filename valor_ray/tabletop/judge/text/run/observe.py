@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import permutations
 from typing import Any
 
+from valor_ray.program.syntax_tree import syntax_tree
 from valor_ray.tabletop.judge.text.english import normal_phrase
 from valor_ray.tabletop.judge.text.run.interpreter import run
 from valor_ray.tabletop.judge.text.run.limits import Unreadable
@@ -57,7 +58,7 @@ def observe(code: str, planned: tuple[str, ...]) -> Observed:
     Some milliseconds. Raises nothing: what cannot be read is said.
     """
     try:
-        return _observe(ast.parse(code), planned)
+        return _observe(syntax_tree(code), planned)
     except Unreadable as reason:
         return Observed(unreadable=str(reason))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
