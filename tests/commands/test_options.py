@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,35 @@ def test_characters_that_the_stream_cannot_take_are_spelt_out() -> None:
     stream = io.TextIOWrapper(written, encoding="ascii")
     show("é", file=stream, flush=True)
     assert written.getvalue() == b"\\xe9\n"
+
+
+def test_ctrl_c_is_130_also_when_a_process_that_it_ended_is_told_something(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted() -> int:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise BrokenPipeError("the worker has gone")
+
+    assert exit_code("valor train", interrupted) == 130
+    assert capsys.readouterr().err == "valor train: interrupted\n"
+
+
+def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_our_reader() -> None:
+    def broken() -> int:
+        raise BrokenPipeError("the worker has gone")
+
+    with pytest.raises(BrokenPipeError, match="worker"):
+        exit_code("valor train", broken)
+
+
+def test_who_stops_reading_sees_no_traceback() -> None:
+    lines = "import sys\nfrom valor_ray.commands.options import exit_code, show\n"
+    lines += "def work():\n    for _ in range(10**6):\n        show('a line')\nsys.exit(exit_code('valor', work))\n"
+    command = [sys.executable, "-c", lines]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
@@ -133,9 +134,30 @@ def exit_code(
     except KeyboardInterrupt:
         show(f"{name}: {interrupted}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `valor ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError as error:
+        if _from_ctrl_c(error):  # a process that the same Ctrl-C has ended was still told something
+            show(f"{name}: {interrupted}", file=sys.stderr)
+            return 130
+        if not _reader_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # as with `valor ... | head`
         return 1
+
+
+def _from_ctrl_c(error: BaseException) -> bool:
+    """Whether the error came up while a Ctrl-C was being attended to."""
+    met: BaseException | None = error
+    while met is not None and not isinstance(met, KeyboardInterrupt):
+        met = met.__context__
+    return met is not None
+
+
+def _reader_gone() -> bool:
+    """Whether nobody reads any more what we print."""
+    watched = select.poll()
+    watched.register(1, 0)
+    watched.register(2, 0)
+    return bool(watched.poll(0))
 
 
 def show(*values: object, file: TextIO | None = None, end: str = "\n", flush: bool = False) -> None:
