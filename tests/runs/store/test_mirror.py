@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -185,34 +186,36 @@ def test_every_state_in_the_store_is_one_that_a_kill_could_have_left(
     """A line of `first` is always written before that of `second` which needs it, while a thread pushes."""
     here = tmp_path / "here"
     mirror = writer(objects, here)
-    ended = threading.Event()
+    enough = threading.Event()
 
     def work() -> None:
-        for number in range(400):
+        for number in itertools.count():
             for name in ("z-first.jsonl", "a-second.jsonl"):
                 with (here / name).open("ab") as file:
                     file.write(json.dumps({"n": number}).encode() + b"\n")
             if random.random() < 0.05:
                 threading.Event().wait(0.03)
-        ended.set()
+            if enough.is_set():
+                return
 
     thread = threading.Thread(target=work)
     thread.start()
-    seen = 0
-    while not ended.is_set():
-        mirror.push()
-        copy = tmp_path / f"copy{seen}"
-        copy.mkdir()
-        Mirror(copy, objects, None).pull()
-        counts = (
-            [len((copy / name).read_bytes().splitlines()) for name in ("z-first.jsonl", "a-second.jsonl")]
-            if (copy / "a-second.jsonl").exists()
-            else [1, 0]
-        )
-        assert counts[0] >= counts[1]
-        seen += 1
-    thread.join()
-    assert seen > 2
+    try:
+        for look in range(8):  # however long a push takes here
+            mirror.push()
+            copy = tmp_path / f"copy{look}"
+            copy.mkdir()
+            Mirror(copy, objects, None).pull()
+            counts = (
+                [len((copy / name).read_bytes().splitlines()) for name in ("z-first.jsonl", "a-second.jsonl")]
+                if (copy / "a-second.jsonl").exists()
+                else [1, 0]
+            )
+            assert counts[0] >= counts[1]
+    finally:
+        enough.set()
+        thread.join()
+    assert counts[1] > 0
 
 
 def test_an_object_that_somebody_changed_is_named(objects: ObjectStore, tmp_path: Path) -> None:
