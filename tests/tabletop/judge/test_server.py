@@ -228,6 +228,7 @@ def test_judge_cannot_reach_truth() -> None:
         "valor_ray.ports",
         "valor_ray.program",
         "valor_ray.program.phrases",
+        "valor_ray.program.syntax_tree",
         "valor_ray.records",
         "valor_ray.tabletop",
         "valor_ray.tabletop.judge",
