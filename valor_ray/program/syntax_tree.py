@@ -8,8 +8,8 @@ _TRIES = 5
 
 
 def syntax_tree(code: str) -> ast.Module:
-    """`ast.parse`, tried again where Python itself fails: threads share the depth that its parser counts, so that one
-    now and then ends with "AST constructor recursion depth mismatch" for another's doing (python/cpython#106905).
+    """`ast.parse`, tried again where Python itself fails: "AST constructor recursion depth mismatch" of programs
+    that are well, met in a process whose other threads parse too, and by others (python/cpython#106905).
 
     Raises SyntaxError, ValueError, MemoryError or RecursionError of what cannot be read.
     """

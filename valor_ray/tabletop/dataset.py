@@ -145,8 +145,8 @@ def write_dataset(
 def write_queries(out: Path, scenes: int, seed: int) -> dict[str, int]:
     """Pictures and queries.jsonl of split `queries`, all looks in turn, as `write_dataset` writes them; no truth.
 
-    Half of the questions are in the grammar's wordings, which evaluation never uses: what is learnt of six wordings a
-    family hardly carries over to others.
+    Three quarters of the questions are in the grammar's wordings, which evaluation never uses: what is learnt of
+    six wordings a family hardly carries over to others.
 
     Returns {"scenes": ..., "questions": ...}. Raises ConfigError for a negative seed.
     """
