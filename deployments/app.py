@@ -167,8 +167,11 @@ def _replicas(config: JudgeConfig | DetectorConfig | DepthConfig, busy: int) -> 
 
 
 def _model(config: PolicyConfig | DetectorConfig | DepthConfig) -> dict[str, Any]:
-    fixed = isinstance(config, PolicyConfig)
+    if isinstance(config, PolicyConfig):
+        replicas: dict[str, Any] = {"num_replicas": config.replicas}
+    else:
+        replicas = _replicas(config, 2 * config.max_batch)
     return {
-        **({"num_replicas": config.replicas} if fixed else _replicas(config, 2 * config.max_batch)),
+        **replicas,
         "ray_actor_options": {"num_cpus": 0.4, "num_gpus": config.num_gpus},
     }
