@@ -140,6 +140,20 @@ def test_a_run_that_went_on_since_refuses_its_old_controls(run: Path) -> None:
         fine_tune(Source(run), quiet, Host())
 
 
+def test_no_divergence_estimated_on_other_samples_is_held_against_it(run: Path) -> None:
+    """With a weight of it one token of the start's, become unlikely, was a gradient of 1e5."""
+    assert Source(run).config.grpo.kl > 0
+    fine_tune(Source(run), quiet, Host())
+    records = list(read_records(run / "controls" / "sft_full_reward" / "metrics.jsonl"))
+    assert len(records) == 3 and all(record["kl"] is None for record in records)
+
+
+def test_learning_that_stops_at_once_says_why(run: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("valor_ray.reasoning.learner.grpo_trainer._EXPLODED", 0.0)
+    with pytest.raises(ConfigError, match=r"nothing before its first checkpoint: the gradient of step 1.*--only"):
+        fine_tune(Source(run), quiet, Host())
+
+
 def test_without_full_reward_there_is_nothing_to_learn_from(run: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(fine_tuning, "_FULL", 1.5)
     with pytest.raises(ConfigError, match=r"None of 24 samples.*--only"):

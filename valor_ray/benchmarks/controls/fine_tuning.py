@@ -57,10 +57,10 @@ class Gathered:
 def fine_tune(source: Source, say: Say, host: TrainHost | None = None) -> tuple[Weights, dict[str, Any]]:
     """The weights, and what they were made of ({"judged", "examples", "calls", "cost_usd", "epochs"}).
 
-    In this process; goes on where it was killed. Raises ConfigError: no sample with full reward, a folder of other
-    settings; what sampling, judging and learning raise.
+    In this process; goes on where it was killed. Raises ConfigError: no sample with full reward, learning that stops
+    before its first checkpoint, a folder of other settings; what sampling, judging and learning raise.
     """
-    folder, config = TrainFolder(source.control(NAME)), source.alone
+    folder, config = TrainFolder(source.control(NAME)), _without_divergence(source.alone)
 
     def told(line: str) -> None:
         say(f"{NAME}: {line}")
@@ -80,6 +80,12 @@ def fine_tune(source: Source, say: Say, host: TrainHost | None = None) -> tuple[
         "steps": steps,
     }
     return Weights(NAME, str(folder.checkpoints.policy_weights(steps))), made
+
+
+def _without_divergence(config: Config) -> Config:
+    """k3 estimates the divergence on samples of the policy that learns. On the start policy's it is not bounded: a token
+    that the start found likely, after one that an example has against all odds, made a gradient of 1e5."""
+    return config.model_copy(update={"grpo": config.grpo.model_copy(update={"kl": 0.0})})
 
 
 # samples of the start policy
@@ -203,6 +209,10 @@ def _learn(folder: TrainFolder, config: Config, gathered: Gathered, say: Say) ->
     with StepRecords(folder, config, done, steps, say) as step_done:
         end = learn(config, folder.checkpoints, steps, source, channel, say, step_done)
     if end.stopped:
+        if not end.steps:
+            raise ConfigError(
+                f"{NAME} learnt nothing before its first checkpoint: {end.stopped}. Leave it out (--only)."
+            )
         say(f"ended after {end.steps} steps: {end.stopped}")
     return end.steps
 

@@ -43,7 +43,8 @@ class RandomRewards:
 def train_on_random_rewards(source: Source, say: Say) -> Weights:
     """The run's steps on its queries, in this process, with its rewards dealt at random. Goes on where it was killed.
 
-    Raises ConfigError: a folder of other settings, a run without rewards; what training raises.
+    Raises ConfigError: a folder of other settings, a run without rewards, training that stops before its first checkpoint;
+    what training raises.
     """
     names = ("value", *(head.value for head in Head))
     rewards = [
@@ -56,7 +57,11 @@ def train_on_random_rewards(source: Source, say: Say) -> Weights:
     folder, config = source.control(NAME), source.alone
     host = LocalTrainHost(RandomRewards(rewards, config.grpo.seed))
     report = train(folder, config, source.training, host, None, say=lambda line: say(f"{NAME}: {line}"))
-    if report.get("stopped"):
-        say(f"{NAME}: ended after {report['steps']} steps: {report['stopped']}")
     checkpoints = TrainFolder(folder).checkpoints
+    if report.get("stopped"):
+        if not checkpoints.newest():
+            raise ConfigError(
+                f"{NAME} learnt nothing before its first checkpoint: {report['stopped']}. Leave it out (--only)."
+            )
+        say(f"{NAME}: ended after {report['steps']} steps: {report['stopped']}")
     return Weights(NAME, str(checkpoints.policy_weights(checkpoints.newest())))

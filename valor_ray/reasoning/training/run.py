@@ -198,7 +198,7 @@ class _State:
         ]
 
     def finished(self, evaluation: Evaluation | None) -> bool:
-        asked = evaluation is None or self.evaluated(self.steps)
+        asked = evaluation is None or all(self.evaluated(step) for step in self._measured())
         return self.done >= self.steps and asked and not self.choice.missing(self.steps)
 
     def work(
