@@ -43,8 +43,8 @@ class RandomRewards:
 def train_on_random_rewards(source: Source, say: Say) -> Weights:
     """The run's steps on its queries, in this process, with its rewards dealt at random. Goes on where it was killed.
 
-    Raises ConfigError: a folder of other settings, a run without rewards, training that stops before its first checkpoint;
-    what training raises.
+    Raises ConfigError: a folder of other settings, a run without rewards, training that stops before its first
+    checkpoint; what training raises.
     """
     names = ("value", *(head.value for head in Head))
     rewards = [
