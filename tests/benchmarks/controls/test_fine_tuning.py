@@ -150,7 +150,9 @@ def test_no_divergence_estimated_on_other_samples_is_held_against_it(run: Path) 
 
 def test_learning_that_stops_at_once_says_why(run: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("valor_ray.reasoning.learner.grpo_trainer._EXPLODED", 0.0)
-    with pytest.raises(ConfigError, match=r"nothing before its first checkpoint: the gradient of step 1.*--only"):
+    with pytest.raises(
+        ConfigError, match=r"nothing before its first checkpoint: the gradient of step 1.*--only"
+    ):
         fine_tune(Source(run), quiet, Host())
 
 

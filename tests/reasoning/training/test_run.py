@@ -274,7 +274,10 @@ def test_checkpoints_on_the_way_are_asked_when_training_is_over(tmp_path: Path) 
 def test_a_run_that_is_over_is_asked_what_it_has_not_been(tmp_path: Path) -> None:
     start(tmp_path)
     _, host = start(tmp_path, "grpo.eval_every=2")
-    assert [line for line in host.log if "evaluate" in line or line == "learn"] == ["evaluate 2", "evaluate 4"]
+    assert [line for line in host.log if "evaluate" in line or line == "learn"] == [
+        "evaluate 2",
+        "evaluate 4",
+    ]
     _, again = start(tmp_path, "grpo.eval_every=2")
     assert again.log == []
 
