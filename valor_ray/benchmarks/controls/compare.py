@@ -215,7 +215,7 @@ def _equal(measured: _Measured, name: str) -> str:
     if name == fine_tuning.NAME:
         made = measured.more[name]
         return (
-            f"The run's start, learner, rate and divergence weight, {made['steps']} steps of as many rows; "
+            f"The run's start, learner and rate, without its divergence term, {made['steps']} steps of as many rows; "
             f"{made['calls']:,} judge calls for {made['judged']:,} samples of the base, of which {made['examples']:,} "
             f"have full reward: each is seen {made['epochs']:g} times."
         )
