@@ -15,6 +15,7 @@ from valor_ray.tabletop.scenes import (
     Scene,
     Solid,
     sample_scene,
+    set_of_scene,
     set_seeds,
 )
 
@@ -37,6 +38,9 @@ def test_data_sets_of_all_seeds_and_splits_never_share_a_scene() -> None:
     )
     assert all(one.stop <= other.start for one, other in itertools.pairwise(blocks))
     assert all(block.stop - block.start == 20_000 for block in blocks)
+    for seed, split in itertools.product(seeds, SPLIT_SEEDS):
+        block = set_seeds(split, seed)
+        assert set_of_scene(block.start) == set_of_scene(block.stop - 1) == (split, seed)
 
 
 def test_small_seeds_stay_inside_their_split_and_large_ones_outside_all() -> None:

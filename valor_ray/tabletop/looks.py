@@ -48,7 +48,7 @@ def _wood(x: Array, y: Array, rng: np.random.Generator) -> Array:
     table = rng.random((32, 32))
     plank = np.floor(x / 0.2)
     grain = value_noise(x * 40 + plank * 7, y * 2.5 + plank * 3, table)
-    tone = 0.75 + 0.2 * grain + 0.08 * np.sin(plank * 12.9)
+    tone = 0.75 + 0.2 * grain + 0.08 * np.sin(plank.astype(np.float64) * 12.9)
     gap = np.abs(x / 0.2 - np.round(x / 0.2)) < 0.015
     tone = np.where(gap, tone * 0.6, tone)
     return tone[:, None] * np.array([0.42, 0.29, 0.18])
@@ -85,7 +85,9 @@ def _quilt(x: Array, y: Array, rng: np.random.Generator) -> Array:
 def _banded(local: Array, rng: np.random.Generator) -> Array:
     """Lighter and darker bands around a solid, at a slant."""
     slant = rng.normal(0, 0.5, 2)
-    phase = (local[:, 2] + local[:, :2] @ slant) / rng.uniform(0.035, 0.06) + rng.random()
+    phase = (local[:, 2] + local[:, 0] * slant[0] + local[:, 1] * slant[1]) / rng.uniform(
+        0.035, 0.06
+    ) + rng.random()
     return np.where(np.floor(phase) % 2 == 0, 1.1, 0.87)
 
 

@@ -12,6 +12,17 @@ Array = np.ndarray
 _EPS = 1e-4
 
 
+def turned(vectors: Array, matrix: Array) -> Array:
+    """vectors (N, K) times matrix (K, M), each sum from left to right.
+
+    A BLAS product sums in an order of the CPU's own, so a pixel would differ from one machine to the next.
+    """
+    total = vectors[:, :1] * matrix[0]
+    for k in range(1, len(matrix)):
+        total = total + vectors[:, k : k + 1] * matrix[k]
+    return total
+
+
 def _nearest(*options: tuple[Array, Array]) -> tuple[Array, Array]:
     t, normal = options[0]
     for other_t, other_normal in options[1:]:
@@ -36,8 +47,8 @@ def _ball(origin: Array, direction: Array, solid: Solid) -> tuple[Array, Array]:
 def _box(origin: Array, direction: Array, solid: Solid) -> tuple[Array, Array]:
     cos, sin = math.cos(solid.yaw), math.sin(solid.yaw)
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]], np.float32)
-    o = origin @ turn - np.array([0, 0, solid.height / 2], np.float32)
-    d = direction @ turn
+    o = turned(origin, turn) - np.array([0, 0, solid.height / 2], np.float32)
+    d = turned(direction, turn)
     d = np.where(np.abs(d) < 1e-9, np.float32(1e-9), d)
     half = np.array([solid.half_x, solid.half_y, solid.height / 2], np.float32)
     first, second = (-half - o) / d, (half - o) / d
@@ -48,7 +59,7 @@ def _box(origin: Array, direction: Array, solid: Solid) -> tuple[Array, Array]:
     rows = np.arange(len(axis))
     normal = np.zeros_like(d)
     normal[rows, axis] = -np.sign(d[rows, axis])
-    return t, normal @ turn.T
+    return t, turned(normal, turn.T)
 
 
 def _disc(origin: Array, direction: Array, z: float, radius: float) -> tuple[Array, Array]:

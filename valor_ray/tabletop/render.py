@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from valor_ray.tabletop.looks import ALBEDO, LOOK_OF, Look
-from valor_ray.tabletop.raycast import intersect
+from valor_ray.tabletop.raycast import intersect, turned
 from valor_ray.tabletop.scenes import FIELD_OF_VIEW, WALL_Y, Camera, Scene, Solid, image_rect
 
 Array = np.ndarray
@@ -98,8 +98,8 @@ def _pool(points: Array, radius: float, rng: np.random.Generator) -> Array:
 
 
 def _develop(colour: Array, look: Look, size: int, rng: np.random.Generator) -> Array:
-    """Linear light to an 8-bit picture."""
-    picture = np.clip(colour, 0, 1) ** (1 / 2.2) * np.array(look.shift)
+    """Linear light to an 8-bit picture. In float64: a float32 power differs from one CPU to the next."""
+    picture = np.clip(colour.astype(np.float64), 0, 1) ** (1 / 2.2) * np.array(look.shift)
     if look.blur:
         picture = cv2.GaussianBlur(picture.reshape(size, size, 3), (0, 0), look.blur * size).reshape(-1, 3)
     picture = picture + rng.normal(0, look.noise, picture.shape)
@@ -129,13 +129,13 @@ def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[Re
 
 
 def render(scene: Scene, size: int = 256, look: Look | None = None) -> Rendering:
-    """Render a scene to a square picture. The same scene gives the same pixels. look: in place of the scene's own."""
+    """Render a scene to a square picture. The same scene gives the same pixels on every CPU. look: in place of the scene's own."""
     look = look or LOOK_OF[scene.look]
     rng = np.random.default_rng([scene.seed, 11])
     origin, rays, focal = _rays(scene.camera, size)
     around = rng.uniform(-1.2, 1.2)
     lamp = np.array([math.sin(around), -math.cos(around) * 0.6, 1.3], np.float32)
-    lamp /= np.linalg.norm(lamp)
+    lamp /= np.float32(math.hypot(*lamp.tolist()))
     depth, colour = _background(scene, look, lamp, origin, rays, rng)
     ids = np.full(size * size, -1, np.int16)
     own = []
@@ -148,7 +148,7 @@ def render(scene: Scene, size: int = 256, look: Look | None = None) -> Rendering
         depth[pixels] = t[front]
         ids[pixels] = index if index < len(scene.solids) else -1
         albedo = np.array(solid.rgb or ALBEDO[solid.colour]) * rng.uniform(0.88, 1.05)
-        lambert = np.maximum(normal[front] @ lamp, 0)
+        lambert = np.maximum(turned(normal[front], lamp[:, None])[:, 0], 0)
         lit = look.ambient + 0.75 * lambert + 0.12 * np.maximum(-normal[front][:, 1], 0)
         if look.paint is not None:
             local = origin + t[front, None] * rays[pixels] - np.array([solid.x, solid.y, 0])

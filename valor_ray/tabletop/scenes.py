@@ -52,6 +52,16 @@ def set_seeds(split: str, seed: int) -> range:
     return range(first, first + SET_SCENES)
 
 
+def set_of_scene(scene_seed: int) -> tuple[str, int]:
+    """The split and seed of the data set that owns a scene: `set_seeds` the other way round."""
+    splits = list(SPLIT_SEEDS)
+    inside = next((split for split in splits if scene_seed in SPLIT_SEEDS[split]), None)
+    if inside is not None:
+        return inside, (scene_seed - SPLIT_SEEDS[inside].start) // SET_SCENES
+    block = scene_seed // SET_SCENES
+    return splits[block % len(splits)], block // len(splits)
+
+
 FIELD_OF_VIEW = math.radians(35)
 WALL_Y = 3.1  # the backdrop
 _NEAR, _FAR = 1.25, 2.6  # where objects may stand, along y

@@ -20,6 +20,7 @@ from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.records import Query, Reply, Sampling
+from valor_ray.tabletop.dataset import write_dataset
 
 QUESTIONS = 6
 
@@ -93,6 +94,20 @@ def test_the_table_of_a_run(run: Path, engine: Engine) -> None:
     again: list[str] = []
     assert controls(Source(run), wishes, again.append) == record
     assert engine.opened == 1 and again == []
+
+
+@pytest.mark.parametrize("look", [None, "dusk"])
+def test_right_programs_of_any_set_that_is_rendered(tmp_path: Path, look: str | None) -> None:
+    """Also of the first questions only."""
+    write_dataset(tmp_path, 5, 4117, look, "held_out")
+    rows = [json.loads(line) for line in (tmp_path / "queries.jsonl").read_text().splitlines()]
+    queries = [Query(row["query_id"], row["question"]) for row in rows]
+    found = gold_replies(queries[:9], tmp_path / "gold.jsonl", lambda line: None)
+    assert list(found) == [query.query_id for query in queries[:9]]
+    assert all("<answer>" in reply for (reply,) in found.values())
+    moved = [Query(queries[0].query_id, queries[2].question)]
+    with pytest.raises(ConfigError, match="is no question"):
+        gold_replies(moved, tmp_path / "other.jsonl", lambda line: None)
 
 
 def test_right_programs_of_questions_that_nobody_rendered(run: Path) -> None:

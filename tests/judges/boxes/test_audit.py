@@ -17,7 +17,7 @@ from valor_ray.judges.boxes.audit import (
 )
 from valor_ray.measure.detection_ap import iou_matrix
 from valor_ray.records import BoxStage, Detection, JudgeReply, MinedImage
-from valor_ray.tabletop.mining.make_canaries import SIDE, canary_boxes
+from valor_ray.tabletop.mining.make_canaries import FOLDER, SIDE, canary_boxes
 from valor_ray.tabletop.render import render
 from valor_ray.tabletop.scenes import SEEN_LOOKS, SPLIT_SEEDS, sample_scene
 
@@ -34,6 +34,7 @@ def test_every_canary_holds_boxes_of_every_kind() -> None:
 
 
 def test_shipped_canaries_are_what_the_script_makes_of_their_scenes() -> None:
+    assert {path.stem for path in FOLDER.glob("*.png")} == {canary.canary_id for canary in canary_images()}
     for canary in canary_images():
         look, seed = canary.canary_id.split("-")
         assert look in SEEN_LOOKS and int(seed) in SPLIT_SEEDS["train"]

@@ -19,7 +19,7 @@ from valor_ray.records import BBox
 from valor_ray.tabletop.render import RenderedObject, Rendering, render
 from valor_ray.tabletop.scenes import COLOURS, SEEN_LOOKS, SHAPES, SPLIT_SEEDS, sample_scene
 
-FOLDER = Path(__file__).parents[1] / "judges" / "boxes" / "canaries"
+FOLDER = Path(__file__).parents[2] / "judges" / "boxes" / "canaries"
 PICTURES = 6
 SIDE = 256  # px
 _CLEAR = 14  # px from the picture's edge: canaries come in variants with a few px cut off
