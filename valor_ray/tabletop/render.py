@@ -129,7 +129,7 @@ def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[Re
 
 
 def render(scene: Scene, size: int = 256, look: Look | None = None) -> Rendering:
-    """Render a scene to a square picture. The same scene gives the same pixels on every CPU. look: in place of the scene's own."""
+    """Render a scene to a square picture: the same pixels on every CPU. look: in place of the scene's own."""
     look = look or LOOK_OF[scene.look]
     rng = np.random.default_rng([scene.seed, 11])
     origin, rays, focal = _rays(scene.camera, size)
