@@ -1,16 +1,17 @@
-# make setup | demo | test | test-slow | fuzz | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
+# make setup | demo | story | test | test-slow | fuzz | lint. Set-up happens by itself when the lock or pyproject.toml has changed.
 PYTHON ?= python3.11
 MINUTES ?= 60
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.setup-$(shell cat requirements/cpu.lock pyproject.toml | sha256sum | cut -c1-16)
 
-.PHONY: help setup demo test test-slow fuzz lint
+.PHONY: help setup demo story test test-slow fuzz lint
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   install into .venv (Python 3.11, about 4 GB, minutes the first time)"
 	@echo "make demo    answer questions about rendered scenes offline; writes demo/index.html"
+	@echo "make story   the paper's job end to end, much shortened: both loops, base to both (runs/story/report.html)"
 	@echo "make test    run the tests, one line each, files shared by two processes (WORKERS=0: by none; make test"
 	@echo "             ARGS='tests/config/test_tree.py' for some)"
 	@echo "make test-slow   the tests that take minutes each (whole training runs that are killed and resumed)"
@@ -21,6 +22,9 @@ setup: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/valor demo --out demo/
+
+story: $(STAMP)
+	$(BIN)/valor improve --run runs/story --profile examples/story.yaml --questions 252 --eval-scenes 40
 
 # One thread of torch each: two of them on two cores are slower than one.
 test: $(STAMP)
