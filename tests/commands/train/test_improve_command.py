@@ -51,6 +51,18 @@ def test_the_page_is_made_again_by_valor_report(tmp_path: Path, script: Script, 
     )
 
 
+@pytest.mark.parametrize("key", ["grpo", "grounding"])
+def test_all_of_omni3d_after_training_on_its_rows_is_refused_at_once(
+    tmp_path: Path, script: Script, key: str, capsys
+) -> None:
+    given = ["improve", "--run", str(tmp_path / "job"), "--eval", "omni3d", "--dry-run"]
+    given += ["--set", f"{key}.queries=hf:dmarsili/Omni3D-Bench:train[100:]"]
+    for more in ([], ["--questions", "101"]):
+        assert main([*given, *more]) == 2
+        assert f"{key}.queries" in (said := capsys.readouterr().err) and "--questions 100" in said
+    assert main([*given, "--questions", "100"]) == 0
+
+
 def test_what_a_stage_would_refuse_is_refused_before_the_first_one(
     tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -197,11 +197,27 @@ def _check(args: Namespace, job: Job, config: Config) -> None:
             f"cannot. Name one in a file and give it with --profile.\n{JUDGE_FILE.rstrip()}"
         )
     check_sources(config, job.folder)
+    _check_rows(job, config)
     if args.max_cost_usd is not None:
         check_limit(config)
     if not args.dry_run:
         config.judge.check_keys("judge")
         config.vlm.check_keys(config.vlm_part)
+
+
+def _check_rows(job: Job, config: Config) -> None:
+    """Trained on rows of Omni3D-Bench, a model is measured by the rows that are kept for that alone."""
+    from valor_ray.benchmarks.data import omni3d
+
+    name, hub = omni3d.SET.name, f"hf:{omni3d.SET.hub}".lower()
+    if name not in [one.benchmark for one in job.evaluated] or (job.questions or math.inf) <= omni3d.FIRST:
+        return
+    for key, source in (("grpo.queries", config.grpo.queries), ("grounding.queries", config.grounding.queries)):
+        if source is not None and source.lower().startswith(hub):
+            raise ConfigError(
+                f"--eval {name} asks rows that {key} {source} trains on, and would be refused after the training. "
+                f"Give --questions {omni3d.FIRST} (or fewer): the rows that the paper's tables are of."
+            )
 
 
 def _refuse_early(job: Job, config: Config) -> None:
