@@ -30,8 +30,10 @@ story: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
+# Only the files that have such tests: to import all others takes a minute.
 test-slow: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal \
+	  $(or $(ARGS),$(shell grep -rl mark.slow tests --include='test_*.py'))
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/fuzz --fuzz-minutes $(MINUTES) -x $(ARGS)
