@@ -14,7 +14,8 @@ help:
 	@echo "make story   the paper's job end to end, much shortened: both loops, base to both (runs/story/report.html)"
 	@echo "make test    run the tests, one line each, files shared by two processes (WORKERS=0: by none; make test"
 	@echo "             ARGS='tests/config/test_tree.py' for some)"
-	@echo "make test-slow   the tests that take minutes each (whole training runs that are killed and resumed)"
+	@echo "make test-slow   the tests that take minutes each (whole training runs that are killed and resumed); WITHIN=20: those"
+	@echo "             that begin within 20 minutes"
 	@echo "make fuzz    look for inputs that break parsers, gate, messages, pictures, bodies (make fuzz MINUTES=5; 60 by default)"
 	@echo "make lint    ruff check, ruff format --check, mypy"
 
@@ -33,7 +34,7 @@ test: $(STAMP)
 # Only the files that have such tests: to import all others takes a minute.
 test-slow: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n $(WORKERS) --dist worksteal \
-	  $(or $(ARGS),$(shell grep -rl mark.slow tests --include='test_*.py'))
+	  $(if $(WITHIN),-rs --begin-within $(WITHIN)) $(or $(ARGS),$(shell grep -rl mark.slow tests --include='test_*.py'))
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/fuzz --fuzz-minutes $(MINUTES) -x $(ARGS)

@@ -14,7 +14,9 @@ def test_the_makefiles_line_is_a_shorter_run_that_ends_on_a_checkpoint() -> None
     line = re.search(r"^story: .*\n\t\$\(BIN\)/valor (.+)$", makefile, re.MULTILINE)
     assert line
     given = build_parser().parse_args(line[1].split())
-    assert given.folder.parts[0] == "runs" and "/runs/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert (
+        given.folder.parts[0] == "runs" and "/runs/" in (REPOSITORY / ".gitignore").read_text().splitlines()
+    )
     story, whole = Config.load(str(REPOSITORY / given.profile), []), Config.load("local", [])
     for name in ("grpo", "finetune"):
         short, long = getattr(story, name), getattr(whole, name)

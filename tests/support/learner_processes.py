@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import time
@@ -35,7 +36,9 @@ def learn(policy: Path, run: Path, world: int, *overrides: str) -> list[dict[str
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     arguments = (port, str(policy), str(run), world, *overrides)
-    torch.multiprocessing.spawn(_process, arguments, nprocs=world)
+    # forked from a process that has loaded these once: to load them takes longer than the steps
+    multiprocessing.set_forkserver_preload(["torch", "valor_ray.reasoning.learner.grpo_trainer"])
+    torch.multiprocessing.start_processes(_process, arguments, nprocs=world, start_method="forkserver")
     return list(json.loads((run / "records.json").read_text()))
 
 

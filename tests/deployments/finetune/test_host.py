@@ -24,22 +24,22 @@ from deployments.learner import ray_train
 from valor_ray.errors import ConfigError, ServiceError, ValorError
 from valor_ray.grounding.finetune.host import FinetuneEnd, FinetuneTask
 
-STEPS = 20
+STEPS = 14
 
 
 @pytest.mark.timeout(300)
 def test_a_run_on_ray_gives_the_weights_of_one_in_process_and_leaves_nothing_running(tmp_path: Path) -> None:
     sources = Sources(tmp_path)
-    with Run(tmp_path / "ray", sources, "finetune.steps=4") as run:
+    with Run(tmp_path / "ray", sources, "finetune.steps=2") as run:
         run.wait_for_step(1)
         everything = runs.tree(run.process)
         report = run.finish()
     assert runs.outlived(everything) == []
-    assert report["published"] == "step-000004" and report["replicas"] == 0
-    assert processes.steps(tmp_path / "ray") == [1, 2, 3, 4]
-    Run(tmp_path / "near", sources, "finetune.steps=4", options=("--in-process",)).finish()
+    assert report["published"] == "step-000002" and report["replicas"] == 0
+    assert processes.steps(tmp_path / "ray") == [1, 2]
+    Run(tmp_path / "near", sources, "finetune.steps=2", options=("--in-process",)).finish()
     assert processes.losses(tmp_path / "ray") == processes.losses(tmp_path / "near")
-    assert processes.same(tmp_path / "ray", tmp_path / "near", 4)
+    assert processes.same(tmp_path / "ray", tmp_path / "near", 2)
 
 
 @pytest.mark.timeout(240)
@@ -71,10 +71,10 @@ def test_gpus_that_are_not_there_are_named_before_anything_is_trained(tmp_path: 
 @pytest.mark.timeout(600)
 def test_two_workers_have_the_losses_of_one(tmp_path: Path) -> None:
     sources = Sources(tmp_path)
-    settings = ("finetune.steps=4", "finetune.num_gpus=0")
+    settings = ("finetune.steps=2", "finetune.num_gpus=0")
     two = Run(tmp_path / "two", sources, *settings, "finetune.workers=2", "finetune.batch=1").finish()
     Run(tmp_path / "one", sources, *settings).finish()
-    assert two["published"] == "step-000004" and processes.steps(tmp_path / "two") == [1, 2, 3, 4]
+    assert two["published"] == "step-000002" and processes.steps(tmp_path / "two") == [1, 2]
     assert processes.losses(tmp_path / "two") == pytest.approx(processes.losses(tmp_path / "one"), rel=1e-3)
 
 

@@ -227,7 +227,7 @@ def test_a_folder_of_adapters_is_a_model_also_in_bfloat16(
     served = exact.adapters(1e-3)
     for engine in opened(loop, tmp_path, None, "policy.dtype=bfloat16", f"policy.model={served}"):
         assert engine.ask("likeness", str(served), trained.SCALING) > 0.9999
-        figures = [compared(engine, size) for size in SIZES]
+        figures = [compared(engine, size) for size in SIZES[::2]]
         for found in figures:
             print(found)
             assert found["weights"] > 0.9999

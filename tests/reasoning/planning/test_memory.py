@@ -153,7 +153,7 @@ SMALL = {
 }
 SHAPES = [
     SMALL | {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "head_dim": 32},
-    SMALL | {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 6, "head_dim": 64},
+    SMALL | {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 3, "head_dim": 64},
     SMALL | {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 12, "head_dim": 16},
 ]
 
@@ -162,7 +162,7 @@ SHAPES = [
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("settings", "checkpointing"),
-    [(SHAPES[0], False), (SHAPES[0], True), (SHAPES[1], False), (SHAPES[2], True)],
+    [(SHAPES[0], True), (SHAPES[1], False), (SHAPES[2], True)],
 )
 def test_each_category_is_near_what_torch_tracks(settings: dict[str, Any], checkpointing: bool) -> None:
     """Four pretended processes, real tensors, bfloat16 forward passes."""
