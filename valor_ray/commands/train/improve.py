@@ -212,7 +212,10 @@ def _check_rows(job: Job, config: Config) -> None:
     name, hub = omni3d.SET.name, f"hf:{omni3d.SET.hub}".lower()
     if name not in [one.benchmark for one in job.evaluated] or (job.questions or math.inf) <= omni3d.FIRST:
         return
-    for key, source in (("grpo.queries", config.grpo.queries), ("grounding.queries", config.grounding.queries)):
+    for key, source in (
+        ("grpo.queries", config.grpo.queries),
+        ("grounding.queries", config.grounding.queries),
+    ):
         if source is not None and source.lower().startswith(hub):
             raise ConfigError(
                 f"--eval {name} asks rows that {key} {source} trains on, and would be refused after the training. "
