@@ -114,3 +114,30 @@ def test_who_stops_reading_sees_no_traceback() -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == "" and process.wait() == 1
+
+
+STOPPED_IN_A_TASK = """
+import asyncio, os, signal, sys
+from valor_ray.commands.options import exit_code, interrupt_on_signals
+
+async def side():
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    for _ in range(1000):
+        pass  # where the signal comes up
+    await asyncio.sleep(60)
+
+async def main():
+    beside = asyncio.create_task(side())
+    await asyncio.sleep(60)
+
+interrupt_on_signals()
+sys.exit(exit_code("job", lambda: asyncio.run(main())))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_that_meets_a_task_beside_the_main_one_ends_both_without_a_traceback(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_IN_A_TASK, name], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "job: interrupted\n")

@@ -16,6 +16,8 @@ from valor_ray.errors import ConfigError, ValorError
 from valor_ray.untrusted.terminal import safe, safe_json
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from valor_ray.config.tree import Config
 
 JUDGE_FILE = """\
@@ -206,5 +208,14 @@ def interrupt_on_signals() -> None:
     """`kill` and `ray job stop` end a job the way Ctrl-C does, also where a shell has put it in its background."""
     import signal
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """What Ctrl-C does now: asyncio then ends its main task, where a KeyboardInterrupt would come up in any task."""
+    import signal
+
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
