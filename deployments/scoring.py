@@ -90,10 +90,11 @@ class RayScoreHost:
                     objects.remove(objects.names())
 
     def trouble(self) -> str:
+        if (judge := self._judge) is None:
+            return ""  # and nothing imported: the main thread may be at it, and two importing Ray break each other
         from deployments.parts.judge_watch import judge_trouble
 
-        judge = self._judge
-        return "" if judge is None else judge_trouble(judge)
+        return judge_trouble(judge)
 
 
 class AuditGauge:

@@ -96,10 +96,11 @@ class _RayMining:
                 self._gateway = None
 
     def trouble(self) -> str:
+        if (gateway := self._gateway) is None:
+            return ""  # and nothing imported: the main thread may be at it, and two importing Ray break each other
         from deployments.parts.judge_watch import judge_trouble
 
-        gateway = self._gateway
-        return "" if gateway is None else judge_trouble(gateway, self._part)
+        return judge_trouble(gateway, self._part)
 
 
 def _outcomes(items: Sequence[Any], rows: int, pool: Pool) -> Generator[Outcome, None, None]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from deployments.mining.host import _RayMining
 from deployments.parts import judge_watch
 from deployments.parts.judge_watch import judge_trouble, judge_watched
+from deployments.scoring import RayScoreHost
+from valor_ray.config.tree import Config
 
 DOWN = "the judge does not answer"
 
@@ -40,6 +45,16 @@ class Status:
 )
 def test_trouble_is_a_line_for_the_user(answer: dict[str, Any] | Exception, trouble: str) -> None:
     assert judge_trouble(Status(answer)) == trouble  # type: ignore[arg-type]
+
+
+def test_trouble_before_anything_is_started_imports_nothing_of_ray(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The progress thread asks after five seconds; on a slow machine the main thread still imports Ray then, and two
+    that do so at once fail with "partially initialized module"."""
+    scoring, mining = RayScoreHost(print), _RayMining(Config.load("local"), tmp_path / "vlm_cache", print)
+    monkeypatch.setitem(sys.modules, "deployments.parts.judge_watch", None)  # importing it fails now
+    assert scoring.trouble() == "" and mining.trouble() == ""
 
 
 @pytest.mark.parametrize(

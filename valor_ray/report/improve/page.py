@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from valor_ray.report.improve.changed import MOST, changed
 from valor_ray.report.improve.plots import accuracy_plot, gain_plot
 from valor_ray.report.kit.templates import render
 from valor_ray.runs.record_file import replace_text
@@ -24,6 +25,8 @@ def write_improve_page(folder: Path, report: Mapping[str, Any]) -> None:
         stages=[{**stage, "link": _link(folder, stage)} for stage in report["stages"]],
         percent=_percent,
         points=_points,
+        chance=_chance,
+        most=MOST,
     )
     replace_text(folder / PAGE, page)
 
@@ -55,6 +58,7 @@ def _benchmark(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "gains": gains,
         "gain_plot": gain_plot(gains) if gains else None,
         "families": list(_families(points)),
+        "changed": list(changed(points)),
     }
 
 
@@ -77,6 +81,10 @@ def _percent(share: float | None) -> str:
 
 def _points(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:+.1f}"
+
+
+def _chance(p: float | None) -> str:
+    return "–" if p is None else f"{p:.2g}" if p >= 0.001 else f"{p:.1e}"
 
 
 def _between(ends: tuple[float, float]) -> str:
