@@ -52,7 +52,9 @@ from valor_ray.placement.serving import serving_placement
 from valor_ray.placement.training import placement
 
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
-_STARTS = 2  # Ray gives its processes 30 s, which a busy machine may not keep
+_STARTS = (
+    4  # Ray gives its processes 30 s, which a busy machine may not keep; a job of hours is not to end by that
+)
 END_S = 10.0  # for processes to end by themselves before they are killed
 
 
@@ -356,9 +358,9 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
             ray.shutdown()
             if not tries_left:
                 raise ServiceError(
-                    f"Ray did not start: {error} `valor doctor` checks memory and ports."
+                    f"Ray did not start, tried {_STARTS} times: {error} `valor doctor` checks memory and ports."
                 ) from error
-            progress(f"Ray did not start ({error}); trying once more")
+            progress(f"Ray did not start ({error}); trying again, {tries_left} tries left")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it warns of every slow answer

@@ -90,6 +90,23 @@ def test_part_that_cannot_start_ends_the_app_with_its_reason(tmp_path: Path) -> 
     assert "Traceback" not in said
 
 
+def test_a_ray_that_a_busy_machine_is_slow_to_start_is_tried_again_and_each_try_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcomes = iter([Exception("timed out"), Exception("timed out"), None, *[Exception("no memory")] * 4])
+
+    def init(**options: object) -> None:
+        if (error := next(outcomes)) is not None:
+            raise error
+
+    monkeypatch.setattr(serving_module.ray, "init", init)
+    said = list[str]()
+    serving_module._start_ray(Config.load("local"), None, said.append)
+    assert len(said) == 2 and all("timed out" in line and "trying again" in line for line in said)
+    with pytest.raises(ServiceError, match=r"tried 4 times: no memory"):
+        serving_module._start_ray(Config.load("local"), None, said.append)
+
+
 def test_port_that_is_taken_while_ray_starts_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(**options: object) -> None:
         raise RayTaskError(
