@@ -343,7 +343,7 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
         "object_store_memory": None if store is None else store * 2**20,
         "include_dashboard": False,
     }
-    stop = signal.getsignal(signal.SIGTERM)
+    stop, before = signal.getsignal(signal.SIGTERM), _descendants()
     for tries_left in reversed(range(_STARTS)):
         try:
             # "local": never some other Ray that happens to run on this machine
@@ -356,6 +356,9 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
             break
         except Exception as error:  # Ray raises a bare Exception when its processes do not come up
             ray.shutdown()
+            _end(
+                _descendants() - before, after_s=0
+            )  # Ray leaves what came up late, and the next try has to bear it
             if not tries_left:
                 raise ServiceError(
                     f"Ray did not start, tried {_STARTS} times: {error} `valor doctor` checks memory and ports."
@@ -389,9 +392,9 @@ def _descendants() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
-def _end(processes: set[psutil.Process]) -> None:
+def _end(processes: set[psutil.Process], after_s: float = END_S) -> None:
     """Wait for the processes of a Ray that was shut down (engines, judges, workers), then kill what is left."""
-    _, alive = psutil.wait_procs(processes, timeout=END_S)
+    _, alive = psutil.wait_procs(processes, timeout=after_s)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()

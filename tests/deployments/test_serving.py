@@ -95,9 +95,16 @@ def test_a_ray_that_a_busy_machine_is_slow_to_start_is_tried_again_and_each_try_
 ) -> None:
     outcomes = iter([Exception("timed out"), Exception("timed out"), None, *[Exception("no memory")] * 4])
 
+    left = list[subprocess.Popen]()
+
     def init(**options: object) -> None:
+        assert all(
+            each.poll() is not None for each in left
+        )  # of a try that failed nothing runs beside the next
+        left.append(subprocess.Popen(["sleep", "600"]))
         if (error := next(outcomes)) is not None:
             raise error
+        left.pop().kill()
 
     monkeypatch.setattr(serving_module.ray, "init", init)
     said = list[str]()
