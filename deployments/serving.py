@@ -337,6 +337,9 @@ def _without(config: Config, *, learns: bool, evaluated: bool) -> Config:
 def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 makes a service starve beside any other load
+    # At four processes a core it warns of "too many": every job of ours on two cores has as many, and waits in most.
+    # It leaves twice this number out of the count; they are started where objects are spilled, and only then.
+    os.environ.setdefault("RAY_max_io_workers", "12")
     store = config.ray.object_store_mib
     own: dict[str, Any] = {
         "num_cpus": config.ray.num_cpus,
