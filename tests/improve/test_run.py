@@ -47,6 +47,20 @@ def test_a_job_ends_with_the_two_figures_and_a_page(tmp_path: Path) -> None:
     assert "+25.0" in page and "55.0%" in page and "not come to its end" not in page
 
 
+def test_a_page_that_fails_between_stages_is_said_and_does_not_end_the_job(tmp_path: Path) -> None:
+    said, made = list[str](), list[Path]()
+
+    def report(folder: Path) -> dict[str, int]:
+        made.append(folder)
+        if len(made) == 2:
+            raise KeyError("place")
+        return {"page": len(made)}
+
+    run_job(job_at(tmp_path), script := Script(), report=report, said=said)
+    assert script.count == Counter(dict.fromkeys(STAGES, 1)) and len(made) == len(STAGES) + 1
+    assert any("KeyError: 'place'" in line and "goes on" in line for line in said)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_any_stage_the_same_command_does_each_once(tmp_path: Path, stage: str, when: str) -> None:

@@ -116,11 +116,14 @@ def written(folder: Path, count: int = 24) -> dict[str, Any]:
 
 
 def run_job(
-    job: Job, script: Script, *overrides: str, most_usd: float | None = None, said: list[str] | None = None
+    job: Job,
+    script: Script,
+    *overrides: str,
+    most_usd: float | None = None,
+    said: list[str] | None = None,
+    report: Callable[[Path], dict[str, Any]] = lambda folder: {"finished": True},
 ) -> dict[str, Any]:
     """To its end, without figures, which take a second: `write_report` makes them."""
     config = Config.load(job.profile, [*job.overrides, *overrides])
     lines = [] if said is None else said
-    return improve(
-        job, config, script, lambda folder: {"finished": True}, most_usd=most_usd, say=lines.append
-    )
+    return improve(job, config, script, report, most_usd=most_usd, say=lines.append)

@@ -15,6 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import UndefinedError
+
 from valor_ray.errors import ConfigError, JudgeError, ServiceError
 from valor_ray.improve.child import Ended
 from valor_ray.improve.journal import Journal
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 Launch = Callable[[Stage, Sequence[str]], Ended]
 Say = Callable[[str], None]
 Report = Callable[[Path], dict[str, Any]]
+# What a page may fail with, by records that nobody foresaw.
+_OF_PAGES = (OSError, LookupError, TypeError, ValueError, AttributeError, UndefinedError)
 
 
 def improve(
@@ -47,7 +51,10 @@ def improve(
         running = _Running(job, config, journal, launch, most_usd, say)
         while (stage := running.next()) is not None:
             running.work(stage)
-            report(job.folder)
+            try:
+                report(job.folder)
+            except _OF_PAGES as error:  # no reason to end a job of days
+                say(f"the page is not made anew ({type(error).__name__}: {error}), the job goes on")
         return report(job.folder)
 
 
