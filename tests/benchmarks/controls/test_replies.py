@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -62,9 +62,14 @@ def weights(tmp_path: Path, name: str) -> Weights:
     return Weights(name, str(folder))
 
 
-def ask(wanted: list[Wanted], tmp_path: Path, engine: Engine, config: PolicyConfig = POLICY) -> list:
-    kept = tmp_path / "replies"
-    return asyncio.run(sampled(wanted, QUERIES, config, kept, lambda line: None, engine.open))
+def ask(
+    wanted: list[Wanted],
+    tmp_path: Path,
+    engine: Engine,
+    config: PolicyConfig = POLICY,
+    say: Callable[[str], None] = lambda line: None,
+) -> list:
+    return asyncio.run(sampled(wanted, QUERIES, config, tmp_path / "replies", say, engine.open))
 
 
 @pytest.fixture
@@ -114,6 +119,19 @@ def test_settings_that_decide_replies_have_files_of_their_own(both: list[Wanted]
     assert engine.batches == 1
     ask(both[:1], tmp_path, engine, POLICY.model_copy(update={"top_p": 0.5}))
     assert engine.batches == 2
+
+
+def test_how_far_it_is_is_said_after_each_batch_but_the_last(
+    both: list[Wanted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_ONCE", 2)
+    said = list[str]()
+    ask(both[:1], tmp_path, Engine(), say=said.append)
+    assert said == [
+        "base: replies to 5 questions, temperature 0.7, 3 each",
+        "base: 2 of 5 questions",
+        "base: 4 of 5 questions",
+    ]
 
 
 def test_what_was_sampled_before_an_end_is_kept(

@@ -84,7 +84,7 @@ async def sampled(
                     await engine.load_weights(Path(resolve_model(each.weights.model)), each.weights.name)
                     carried = each.weights.name
                 say(_said(each, len(todo)))
-                await _sample(each, todo, engine, config, _file(each, config, folder))
+                await _sample(each, todo, engine, config, _file(each, config, folder), say)
     return [_known(each, config, folder) for each in wanted]
 
 
@@ -94,7 +94,7 @@ def _lacking(each: Wanted, queries: Sequence[Query], config: PolicyConfig, folde
 
 
 async def _sample(
-    each: Wanted, queries: Sequence[Query], engine: Engine, config: PolicyConfig, path: Path
+    each: Wanted, queries: Sequence[Query], engine: Engine, config: PolicyConfig, path: Path, say: Say
 ) -> None:
     sampling = Sampling(
         each.temperature, config.top_p, config.max_tokens, top_k=config.top_k, min_p=config.min_p
@@ -113,6 +113,8 @@ async def _sample(
                     for query, own in zip(batch, replies, strict=True)
                 ]
             )
+            if (done := start + len(batch)) < len(queries):
+                say(f"{each.weights.name}: {done} of {len(queries)} questions")
 
 
 def _known(each: Wanted, config: PolicyConfig, folder: Path) -> dict[str, tuple[str, ...]]:
