@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers.utils.logging import enable_progress_bar
 
 from valor_ray.config.models import CHECKPOINTS
 from valor_ray.models.grounding_dino.load import load_detector
@@ -32,3 +33,9 @@ def test_a_processor_of_the_folder_is_read_and_torchvision_is_not_asked(checkpoi
     for place in ("tabletop:detector", str(CHECKPOINTS / "detector"), str(checkpoint)):
         assert type(load_detector(place).image_processor).__name__ == "GroundingDinoImageProcessorPil"
     assert load_detector(str(checkpoint)).image_processor.size["shortest_edge"] == 128
+
+
+def test_loading_draws_no_bar_amid_a_job_s_own_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    enable_progress_bar()
+    load_detector("tabletop:detector")
+    assert "Loading weights" not in "".join(capfd.readouterr())

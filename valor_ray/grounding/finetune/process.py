@@ -25,11 +25,8 @@ def learner_work(
     or have ended. together: returns when every process has called it. leaving: whether this machine is about to be
     taken away. Waits for all of it, minutes to hours. Raises ConfigError, CheckpointError, StorageError, LearnerLeaves.
     """
-    from transformers.utils.logging import disable_progress_bar
-
     from valor_ray.grounding.learner.learn import LearnTask, learn
 
-    disable_progress_bar()
     replay = None if task.replay_pictures is None else task.run / REPLAY
     if replay is not None and task.replay_pictures is not None:
         if first:

@@ -13,6 +13,7 @@ from transformers import (
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessorPil,  # transformers' own choice resizes with torchvision where there is one
 )
+from transformers.utils.logging import disable_progress_bar
 
 from valor_ray.errors import CheckpointError
 from valor_ray.models.checkpoint import folder_tensors
@@ -55,6 +56,7 @@ def _weights(
     place: str, config: GroundingDinoConfig, state: dict[str, torch.Tensor] | None
 ) -> GroundingDinoForObjectDetection:
     """The model with exactly the weights of `place` (or of `state`): every one used, none left at random."""
+    disable_progress_bar()  # a bar for each model amid a job's own lines
     try:
         model, info = GroundingDinoForObjectDetection.from_pretrained(
             None if state is not None else place,

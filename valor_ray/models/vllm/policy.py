@@ -118,6 +118,7 @@ class VllmPolicy:
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 **engine_arguments(self.config, self.model, cpu=current_platform.is_cpu()),
+                use_tqdm_on_load=False,  # a bar amid a job's own lines
                 weight_transfer_config=self._transfer_config(),
                 # On CPU vLLM puts its worker into a process of its own; each of the two then spins on a core while it
                 # waits for the other, which everybody else here could use.
