@@ -2,7 +2,7 @@
 
     python tests/by_hand/training/improve_kills.py [--seed N]
 
-About twenty minutes on two cores. Prints a JSON line for each kill and one at the end; exit code 1 when records are
+Fifteen starts of Ray; prints a JSON line for each kill and one at the end; exit code 1 when records are
 lost or twice, or weights differ. On-policy (grpo.max_lag=0), as only then is what is sampled the same in both.
 """
 
