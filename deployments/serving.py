@@ -53,7 +53,7 @@ from valor_ray.placement.training import placement
 
 _LOGGING = {"log_level": "WARNING", "enable_access_log": False}
 _STARTS = (
-    4  # Ray gives its processes 30 s, which a busy machine may not keep; a job of hours is not to end by that
+    4  # Ray gives its processes 30 s, which a busy machine may not keep: no reason to end a job of hours
 )
 END_S = 10.0  # for processes to end by themselves before they are killed
 
@@ -359,9 +359,8 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
             break
         except Exception as error:  # Ray raises a bare Exception when its processes do not come up
             ray.shutdown()
-            _end(
-                _descendants() - before, after_s=0
-            )  # Ray leaves what came up late, and the next try has to bear it
+            # Ray leaves what came up late, and the next try has to bear it.
+            _end(_descendants() - before, after_s=0)
             if not tries_left:
                 raise ServiceError(
                     f"Ray did not start, tried {_STARTS} times: {error} `valor doctor` checks memory and ports."

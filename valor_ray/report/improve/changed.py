@@ -31,9 +31,8 @@ class Question:
     question: str
     family: str
     truth: str
-    answers: Sequence[
-        tuple[str, str, bool]
-    ]  # at each point: its place, the answer or why there is none, right
+    # At each point: its place, the answer or why there is none, whether it is right.
+    answers: Sequence[tuple[str, str, bool]]
     picture: str  # JPEG data URI; "" where it cannot be shown
 
 
