@@ -39,9 +39,10 @@ from deployments.app import (
 )
 from deployments.failures import LOGS, last_line
 from deployments.learner.room import Group, reserved
-from deployments.nodes import check_nodes
 from deployments.parts.following import check_followed
-from deployments.readiness import Progress, came_up, wait_ready
+from deployments.running.nodes import check_nodes
+from deployments.running.readiness import Progress, came_up, wait_ready
+from deployments.running.threads import ray_calls
 from valor_ray.config.judging import WRITER, JudgeConfig, Part
 from valor_ray.config.models import PolicyConfig, resolve_model
 from valor_ray.config.tree import Config
@@ -240,6 +241,7 @@ def running_ray(config: Config, progress: Progress) -> Iterator[None]:
     """
     address = config.ray.address()
     before = _descendants()
+    ray_calls.open()
     try:
         progress("starting Ray" if address is None else f"connecting to Ray at {address}")
         _start_ray(config, address, progress)
@@ -254,6 +256,7 @@ def running_ray(config: Config, progress: Progress) -> Iterator[None]:
                 close_judge_ledger()
                 close_pools()
             started = _descendants() - before
+            ray_calls.close()
             ray.shutdown()
             _end(started)
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from deployments.failures import LOGS, last_line
 from deployments.learner.room import LEARNER_CPUS, Group, RoomWatch
 from deployments.ray_data import arrow_filesystem
+from deployments.running.threads import RayEnds, ray_calls
 from valor_ray.errors import ServiceError, ValorError
 from valor_ray.runs.store.place import url_of
 
@@ -74,6 +76,7 @@ class RayLearner:
     def start(self) -> None:
         self._listening.start()
         self._fitting.start()
+        ray_calls.keeps(self._fitting)
 
     def join(self, timeout_s: float | None = None) -> None:
         """timeout_s: a learner that waits for room on the cluster does not hear that the run has ended."""
@@ -101,14 +104,20 @@ class RayLearner:
             reason = "the learner is done"
         except Exception as error:  # noqa: BLE001  # told by end(): a thread has nobody to raise to
             self._error = self._error or error
-        self._tell_over(reason)
+        self._tell(reason)
 
     def _listen(self) -> None:
         try:
             self._take_notes()
+        except RayEnds:
+            pass
         except Exception as error:  # noqa: BLE001  # a full disk, a board that fails: the run ends, and end() says why
             self._error = error if isinstance(error, ValorError) else _unrecorded(error)
-            self._tell_over("the run's records cannot be written")
+            self._tell("the run's records cannot be written")
+
+    def _tell(self, reason: str) -> None:
+        with suppress(RayEnds), ray_calls.call():  # nobody works for the learner any more
+            self._tell_over(reason)
 
     def _take_notes(self) -> None:
         import ray
@@ -116,10 +125,11 @@ class RayLearner:
         room = RoomWatch(self._task.group, self._take.get("say", lambda line: None))
         while True:
             done = self._done.is_set()
-            if not done:
-                room.look(time.monotonic())
-            for kind, content in ray.get(self._notes.notes.remote(_LAST_POLL_S if done else _POLL_S)):
-                self._take[kind](content)
+            with ray_calls.call():
+                if not done:
+                    room.look(time.monotonic())
+                for kind, content in ray.get(self._notes.notes.remote(_LAST_POLL_S if done else _POLL_S)):
+                    self._take[kind](content)
             if done:
                 return
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from ray.serve.handle import DeploymentHandle
 
+from deployments.running.threads import RayEnds, ray_calls
 from valor_ray.config.judging import Part
 
 _WATCH_S = 5.0  # between looks
@@ -17,7 +18,10 @@ _STATUS_S = 2.0
 def judge_trouble(handle: DeploymentHandle, part: Part = "judge") -> str:
     """What a user should know about the gateway behind a handle, in a line; "": nothing."""
     try:
-        status = handle.status.remote().result(timeout_s=_STATUS_S)
+        with ray_calls.call():
+            status = handle.status.remote().result(timeout_s=_STATUS_S)
+    except RayEnds:
+        return ""
     except Exception as error:  # noqa: BLE001  # Ray has many; a status that cannot be had must not end the run
         return f"the {part} gateway does not answer ({type(error).__name__})"
     return f"{status['endpoint']} does not answer; waiting until it does" if status["breaker_open"] else ""

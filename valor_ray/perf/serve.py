@@ -17,7 +17,7 @@ from ray import serve
 
 from deployments.app import eye_apps, eye_name
 from deployments.ports import RemoteDetector
-from deployments.readiness import wait_ready
+from deployments.running.readiness import wait_ready
 from deployments.serving import running_ray
 from valor_ray.config.models import DetectorConfig
 from valor_ray.config.tree import Config

@@ -26,7 +26,7 @@ from ray import serve
 from deployments.app import eye_apps, eye_name, gateway_name
 from deployments.ports import RemoteDepth, RemoteDetector, RemoteJudge
 from deployments.ray_data import roomy
-from deployments.readiness import wait_ready
+from deployments.running.readiness import wait_ready
 from deployments.serving import deploy_gateway, running_ray
 from valor_ray.config.tree import Config
 from valor_ray.perf.judge_load import reply_requests

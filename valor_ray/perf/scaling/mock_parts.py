@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
 from deployments.app import gateway_name, policy_name
-from deployments.readiness import wait_ready
+from deployments.running.readiness import wait_ready
 from valor_ray.errors import ServiceError
 from valor_ray.models.vllm.seats import Seats
 from valor_ray.perf.scaling.mock_engine import MockEngine, MockSpeed

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from deployments import nodes
-from deployments.nodes import Machine, check_nodes, differences, this_machine
+from deployments.running import nodes
+from deployments.running.nodes import Machine, check_nodes, differences, this_machine
 from deployments.serving import running_ray
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
