@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
@@ -42,6 +40,7 @@ from deployments.learner.room import Group, reserved
 from deployments.parts.following import check_followed
 from deployments.running.nodes import check_nodes
 from deployments.running.readiness import Progress, came_up, wait_ready
+from deployments.running.signals import ctrl_c_waits, undisturbed
 from deployments.running.threads import ray_calls
 from valor_ray.config.judging import WRITER, JudgeConfig, Part
 from valor_ray.config.models import PolicyConfig, resolve_model
@@ -249,7 +248,7 @@ def running_ray(config: Config, progress: Progress) -> Iterator[None]:
             check_nodes(config)
         yield
     finally:
-        with _undisturbed():
+        with undisturbed():
             if (
                 ray.is_initialized() and address is None
             ):  # a cluster keeps its ledger and sandboxes for others
@@ -259,21 +258,6 @@ def running_ray(config: Config, progress: Progress) -> Iterator[None]:
             ray_calls.close()
             ray.shutdown()
             _end(started)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait: `timeout` sends it twice, and an interrupted clean-up leaves processes behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _check(config: Config) -> None:
@@ -349,16 +333,17 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
         "object_store_memory": None if store is None else store * 2**20,
         "include_dashboard": False,
     }
-    stop, before = signal.getsignal(signal.SIGTERM), _descendants()
+    before = _descendants()
     for tries_left in reversed(range(_STARTS)):
         try:
-            # "local": never some other Ray that happens to run on this machine
-            ray.init(
-                address=address or "local",
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-                **(own if address is None else {}),
-            )
+            with ctrl_c_waits():
+                # "local": never some other Ray that happens to run on this machine
+                ray.init(
+                    address=address or "local",
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    **(own if address is None else {}),
+                )
             break
         except Exception as error:  # Ray raises a bare Exception when its processes do not come up
             ray.shutdown()
@@ -369,8 +354,6 @@ def _start_ray(config: Config, address: str | None, progress: Progress) -> None:
                     f"Ray did not start, tried {_STARTS} times: {error} `valor doctor` checks memory and ports."
                 ) from error
             progress(f"Ray did not start ({error}); trying again, {tries_left} tries left")
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
     logging.getLogger("ray.serve").setLevel(logging.ERROR)  # it warns of every slow answer
 
 
