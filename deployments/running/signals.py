@@ -32,7 +32,7 @@ def ctrl_c_waits() -> Iterator[None]:
         yield
         return
     met = list[int]()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def wait(number: int, frame: FrameType | None) -> None:
         met.append(number)
