@@ -85,6 +85,7 @@ def test_one_endpoint_for_both_is_one_account(tmp_path: Path) -> None:
     assert [each.section for each in payers(job, config)] == ["judge"]
     assert places(job, config) == [f"judge.cache_dir={tmp_path}/answers/judge"]
     assert asked_by(Kind.REASONING, config) == ("judge",) and asked_by(Kind.MINE, config) == ("judge",)
+    assert asked_by(Kind.EVALUATE, config, ("eval", "tabletop", "--select", "judge")) == ("judge",)
     both = Config.load("local", [*JUDGE, *places(job, config), "judge.max_cost_usd=3"])
     assert both.vlm_part == "judge" and both.vlm.max_cost_usd == 3
 

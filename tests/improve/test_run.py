@@ -148,12 +148,14 @@ def test_settings_of_a_stage_that_is_to_come_may_change(tmp_path: Path) -> None:
         ({"images": "/photos"}, "images None -> /photos"),
         ({"evaluated": (Evaluated("own", "/x"),)}, "eval \\['tabletop'\\] -> \\['own:/x'\\]"),
         ({"rounds": 1}, "rounds 2 -> 1"),
+        ({"controls": False}, "without --controls"),
     ],
 )
 def test_changed_options_are_refused_by_name(tmp_path: Path, change: dict, named: str) -> None:
-    run_job(job_at(tmp_path, rounds=2), Script())
+    usual = {"rounds": 2, "controls": True}
+    run_job(job_at(tmp_path, **usual), Script())
     with pytest.raises(ConfigError, match=named):
-        run_job(job_at(tmp_path, **{"rounds": 2, **change}), Script())
+        run_job(job_at(tmp_path, **{**usual, **change}), Script())
 
 
 def test_a_second_round_begins_with_the_models_of_the_first(tmp_path: Path) -> None:
@@ -167,6 +169,22 @@ def test_a_second_round_begins_with_the_models_of_the_first(tmp_path: Path) -> N
     assert f'detector.model="{tmp_path / "round-1/grounding/weights/step-000550"}"' in words
     assert [one["round"] for one in report["rounds"]] == [1, 2] and report["gains"]["total"]["gain"] == 0.5
     assert report["rounds"][1]["start"]["policy"] == str(tmp_path / "round-1/reasoning/chosen")
+
+
+def test_controls_may_be_added_to_a_job_that_is_over_and_stand_beside_its_gains(tmp_path: Path) -> None:
+    run_job(job_at(tmp_path), Script())
+    assert "No controls beside these figures" in (
+        write_report(tmp_path) and (tmp_path / "report.html").read_text()
+    )
+    more = Script()
+    run_job(job_at(tmp_path, controls=True), more)
+    beside = ("greedy", "detector", "best-of-8")
+    assert list(more.count) == [f"controls/{name}/tabletop" for name in beside]
+    found = write_report(tmp_path)["benchmarks"]["tabletop"]["controls"]
+    over = {one["control"].removeprefix("controls/"): (one["accuracy"], one["over"]["gain"]) for one in found}
+    assert over == {"greedy": (0.3, 0.5), "detector": (0.55, 0.25), "best-of-8": (0.3, 0.5)}
+    page = (tmp_path / "report.html").read_text()
+    assert "the base with the new detector" in page and "No controls beside" not in page
 
 
 def test_two_jobs_in_one_folder_are_refused(tmp_path: Path) -> None:

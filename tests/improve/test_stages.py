@@ -8,7 +8,17 @@ from improve_script import START, job_at
 
 from valor_ray.cli import build_parser
 from valor_ray.config.tree import Config
-from valor_ray.improve.stages import Evaluated, Job, Kind, common_words, measured, models_of, stages
+from valor_ray.improve.stages import (
+    Evaluated,
+    Job,
+    Kind,
+    Models,
+    common_words,
+    controls,
+    measured,
+    models_of,
+    stages,
+)
 from valor_ray.tabletop.scenes import GROUNDING_LOOKS
 
 LOCAL = Config.load("local")
@@ -168,3 +178,27 @@ def test_offline_questions_are_about_pictures_of_the_kind_that_is_mined(tmp_path
     assert base[base.index("--looks") + 1 :][: len(GROUNDING_LOOKS)] == list(GROUNDING_LOOKS)
     assert "--looks" not in after and holds(after, "--data", str(tmp_path / "base/tabletop/data"))
     assert build_parser().parse_args(base).looks == list(GROUNDING_LOOKS)
+
+
+def test_controls_are_the_start_policy_at_zero_with_the_new_eyes_and_chosen_of_eight(tmp_path: Path) -> None:
+    job = job_at(tmp_path, controls=True, evaluated=(Evaluated("tabletop"), Evaluated("own", "/truth")))
+    beside = [stage for stage in stages(job, LOCAL, TRAINED) if stage.name.startswith("controls/")]
+    assert {stage.name: stage.models for stage in beside} == {
+        "controls/greedy/tabletop": START,
+        "controls/detector/tabletop": Models("tabletop:policy", "/d1"),
+        "controls/best-of-8/tabletop": START,
+    }
+    greedy, _, best = (line(job, stage.name) for stage in beside)
+    assert holds(greedy, "--set", "policy.temperature=0")
+    assert holds(best, "--samples", "8") and holds(best, "--select", "judge")
+    for stage in beside:
+        assert holds(line(job, stage.name), "--data", str(tmp_path / "base/tabletop/data"))
+    assert not [stage for stage in stages(job_at(tmp_path), LOCAL, TRAINED) if "controls" in stage.name]
+
+
+def test_a_detector_that_stayed_is_no_control_and_each_round_has_its_own(tmp_path: Path) -> None:
+    stayed = TRAINED | {"round-1/grounding": {"detector": START.detector}}
+    names = [place.name for place in controls(job_at(tmp_path, controls=True), stayed)]
+    assert names == ["controls/greedy", "controls/best-of-8"]
+    twice = controls(job_at(tmp_path, controls=True, rounds=2), TRAINED)
+    assert [place.name for place in twice][1] == "controls/detector-2" and twice[1].models.detector == "/d2"

@@ -12,7 +12,7 @@ from valor_ray.benchmarks.comparison import compare
 from valor_ray.errors import ConfigError
 from valor_ray.improve.journal import Journal, job_of
 from valor_ray.improve.run import cost_by_stage
-from valor_ray.improve.stages import BASE, Job, Kind, Measured, measured, models_of
+from valor_ray.improve.stages import BASE, Job, Kind, Measured, controls, measured, models_of
 from valor_ray.measure.holm import SURE, holm
 from valor_ray.report.improve.page import write_improve_page
 from valor_ray.runs.record_file import replace_text
@@ -49,6 +49,7 @@ def figures(folder: Path) -> dict[str, Any]:
         "accuracy": first.get("accuracy"),
         "gains": first.get("gains"),
         "measured": None if benchmarks else NOT_MEASURED,
+        "controls": job.controls,
         "benchmarks": benchmarks,
         "start": vars(job.start),
         "rule_based": begun["rule_based"],
@@ -78,7 +79,25 @@ def _benchmark(job: Job, ended: Mapping[str, Any], name: str) -> dict[str, Any]:
         "reasoning": by_place[reasoned.name],
         "grounding": by_place[grounded.name],
     }
-    return {"accuracy": accuracy, "gains": gains, "points": points, "steps": steps}
+    beside = controls(job, ended) if name == job.evaluated[0].benchmark else []
+    return {
+        "accuracy": accuracy,
+        "gains": gains,
+        "points": points,
+        "steps": steps,
+        "controls": [_control(job, ended, each, grounded, name) for each in beside],
+    }
+
+
+def _control(
+    job: Job, ended: Mapping[str, Any], control: Measured, last: Measured, name: str
+) -> dict[str, Any]:
+    """A control's own figures (n null: not measured yet), and what the trained models have over it."""
+    return {
+        "control": control.name,
+        **(_accuracy(job, ended, control, name) or {"n": None}),
+        "over": _gain(job, ended, control, last, name),
+    }
 
 
 def _accuracy(job: Job, ended: Mapping[str, Any], place: Measured, name: str) -> dict[str, Any] | None:

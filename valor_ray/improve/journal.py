@@ -111,9 +111,12 @@ class Journal:
         if before := self.begun():
             was, now = dict(before["asked"]), asked(job)
             was_rounds, rounds = int(was.pop("rounds")), int(now.pop("rounds"))
+            had_controls, controls = was.pop("controls", False), now.pop("controls")
             differing = changes(was, now)
             if rounds < was_rounds:
                 differing = "; ".join(filter(None, (differing, f"rounds {was_rounds} -> {rounds}")))
+            if had_controls and not controls:
+                differing = "; ".join(filter(None, (differing, "without --controls")))
             if differing:
                 raise ConfigError(
                     f"--run {self.folder} was started with other options ({differing}). Give them again, or another "
@@ -162,13 +165,14 @@ class Journal:
 
 
 def asked(job: Job) -> dict[str, Any]:
-    """The job's options, which stay what they are; rounds may grow."""
+    """The job's options, which stay what they are; rounds may grow, controls be added."""
     return {
         "images": job.images,
         "eval": [one.word for one in job.evaluated],
         "questions": job.questions,
         "eval_scenes": job.eval_scenes,
         "rounds": job.rounds,
+        "controls": job.controls,
         **{f"{name}.model": model for name, model in vars(job.start).items()},
     }
 
@@ -181,6 +185,7 @@ def job_of(folder: Path, begun: Mapping[str, Any]) -> Job:
         folder=folder.resolve(),
         start=Models(**begun["start"]),
         rounds=int(was["rounds"]),
+        controls=was.get("controls", False),
         evaluated=tuple(Evaluated(name, data or None) for name, _, data in words),
         images=was["images"],
         questions=was["questions"],

@@ -78,14 +78,16 @@ def check_limit(config: Config) -> None:
             )
 
 
-def asked_by(kind: Kind, config: Config, benchmark: str = "") -> tuple[str, ...]:
-    """Sections whose models a stage asks, the one that it asks most first."""
+def asked_by(kind: Kind, config: Config, words: Sequence[str] = ()) -> tuple[str, ...]:
+    """Sections whose models a stage asks, the one that it asks most first. words: of an evaluation's command."""
     if kind is Kind.GROUNDING:
         return ()
     wanted = ["vlm"]
     if kind is Kind.REASONING:
         wanted = ["judge", "vlm"]
-    elif kind is Kind.EVALUATE and (benchmark == "gqa" or config.answer.select in ("judge", "scenes")):
+    elif kind is Kind.EVALUATE and (
+        "gqa" in words[1:2] or "--select" in words or config.answer.select in ("judge", "scenes")
+    ):
         wanted = ["vlm", "judge"]
     named = [config.vlm_part if section == "vlm" else section for section in wanted]
     return tuple(dict.fromkeys(named))

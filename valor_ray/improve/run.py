@@ -113,7 +113,7 @@ class _Running:
     def _money(self, stage: Stage) -> tuple[list[str], bool]:
         """Settings: where answers are kept, and what they may cost; whether a limit of the user's own is lower."""
         kept = places(self.job, self.config)
-        asked = asked_by(stage.kind, self.config, stage.words[1] if stage.kind is Kind.EVALUATE else "")
+        asked = asked_by(stage.kind, self.config, stage.words)
         if self.most_usd is None or not any(each.section in asked for each in self.accounts):
             return kept, False
         if self.left() <= NOTHING * self.most_usd:

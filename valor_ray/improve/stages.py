@@ -18,10 +18,11 @@ from valor_ray.tabletop.scenes import GROUNDING_LOOKS
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
-QUESTIONS, BASE = "questions", "base"  # folders in the job's; round-N beside them
+QUESTIONS, BASE, CONTROLS = "questions", "base", "controls"  # folders in the job's; round-N beside them
 WRITTEN, TRAINED_ON, APART = "queries.jsonl", "train.jsonl", "signals.jsonl"  # in questions/
 TABLETOP = "tabletop"
 TABLETOP_QUESTIONS = 504  # without --questions; as grpo.eval_questions
+_CHOSEN_OF = 8  # replies, as in `valor controls`
 
 
 class Kind(StrEnum):
@@ -75,6 +76,7 @@ class Job:
     eval_scenes: int | None  # of `train grounding --eval-scenes`
     profile: str
     overrides: tuple[str, ...]  # of --set
+    controls: bool = False  # what would explain the figures away is measured beside them
 
     def sets(self, key: str) -> bool:
         """Whether the user has set it in so many words."""
@@ -97,11 +99,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Measured:
-    """A place in the story where models are measured: "base", "round-1/reasoning", "round-1/grounding"."""
+    """A place in the story where models are measured: "base", "round-1/reasoning", "round-1/grounding"; or a control of
+    it: "controls/greedy"."""
 
     name: str
     models: Models
     folder: Path  # holds a folder of `valor eval` a benchmark; that of an earlier place with the same models
+    words: tuple[str, ...] = ()  # further ones of `valor eval`
+    settings: tuple[str, ...] = ()
 
 
 def stages(job: Job, config: Config, ended: Mapping[str, Mapping[str, Any]]) -> list[Stage]:
@@ -129,6 +134,8 @@ def stages(job: Job, config: Config, ended: Mapping[str, Mapping[str, Any]]) -> 
         found.append(_mine(job, config, number, between))
         found.append(_grounding(job, number, between))
         evaluate(f"round-{number}/{Kind.GROUNDING}")
+    for place in controls(job, ended):
+        found.extend(_evaluations(job, place, job.evaluated[:1]))
     return found
 
 
@@ -158,6 +165,25 @@ def measured(job: Job, ended: Mapping[str, Mapping[str, Any]]) -> list[Measured]
     return places
 
 
+def controls(job: Job, ended: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
+    """What a user could have had without one loop, or both; measured with the first benchmark, after all rounds."""
+    if not (job.controls and job.evaluated):
+        return []
+    last = models_of(job, job.rounds, ended)[2]
+    eyes = "detector" if job.rounds == 1 else f"detector-{job.rounds}"  # each round has another one
+    of: dict[str, tuple[Models, tuple[str, ...], tuple[str, ...]]] = {
+        "greedy": (job.start, (), ("policy.temperature=0",)),
+        eyes: (replace(job.start, detector=last.detector), (), ()),
+        f"best-of-{_CHOSEN_OF}": (job.start, ("--samples", str(_CHOSEN_OF), "--select", "judge"), ()),
+    }
+    if last.detector == job.start.detector:
+        del of[eyes]  # it is the base
+    return [
+        Measured(f"{CONTROLS}/{name}", models, job.folder / CONTROLS / name, words, settings)
+        for name, (models, words, settings) in of.items()
+    ]
+
+
 def common_words(job: Job, stage: Stage, money: Sequence[str] = ()) -> list[str]:
     """Profile and settings of a stage's command line. The user's come first, so that the stage's own hold."""
     models = [f"policy.model={json.dumps(stage.models.policy)}"]
@@ -177,10 +203,11 @@ def _questions(job: Job) -> Stage:
     return _stage(job, QUESTIONS, Kind.QUESTIONS, job.start, "--images", str(job.images), "--out", out)
 
 
-def _evaluations(job: Job, place: Measured) -> Iterator[Stage]:
-    """Of one place. Tabletop questions are rendered once, so that all answer the same files; their scenes are of the
-    looks that `valor mine` renders offline, as a user's held-out pictures are of the kind that is mined."""
-    for one in job.evaluated:
+def _evaluations(job: Job, place: Measured, asked: Sequence[Evaluated] | None = None) -> Iterator[Stage]:
+    """Of one place, by default with all benchmarks. Tabletop questions are rendered once, so that all answer the same
+    files; their scenes are of the looks that `valor mine` renders offline, as a user's held-out pictures are of the
+    kind that is mined."""
+    for one in job.evaluated if asked is None else asked:
         folder = place.folder / one.benchmark
         words = ["eval", one.benchmark, "--out", str(folder)]
         data, limit = one.data, job.questions
@@ -192,7 +219,7 @@ def _evaluations(job: Job, place: Measured) -> Iterator[Stage]:
         words += [] if data is None else ["--data", data]
         words += [] if limit is None else ["--limit", str(limit)]
         name = folder.relative_to(job.folder).as_posix()
-        yield _stage(job, name, Kind.EVALUATE, place.models, *words)
+        yield _stage(job, name, Kind.EVALUATE, place.models, *words, *place.words, settings=place.settings)
 
 
 def _reasoning(job: Job, config: Config, number: int, models: Models) -> Stage:

@@ -37,6 +37,7 @@ examples:
   valor improve --run runs/mine --images photos/ --profile judge.yaml --eval own:held-out/ --eval omni3d
   valor improve --run runs/tiny --questions 8 --eval-scenes 2 --set grpo.steps=2 --set grounding.query_limit=20
   ray job submit -- python -m jobs.improve --run /shared/paper    on a cluster, with the same options
+  valor improve --run runs/paper --controls                       beside its figures what would explain them, also later
   valor report runs/paper                                         the page again, also while it goes on
   valor compare runs/paper/base runs/paper/round-1/after-grounding
 
@@ -48,6 +49,8 @@ What happens, a stage after the other, each a command of its own with a normal r
   round-1/mine              valor mine: that policy's programs, the detector as it is
   round-1/grounding         valor train grounding on what was confirmed; where its gate refuses, the detector stays
   round-1/after-grounding   valor eval: both
+  controls/…                with --controls, on the first benchmark: the base at temperature 0, the base with the new
+                            detector, the best of eight replies of the base by the judge (eight times the calls)
 All evaluations ask the same questions. Without --eval: 504 held-out tabletop questions about the looks that are mined
 (lamp, quilt; `--eval tabletop:DIR` for others); with --images none, as there is no truth: then the page shows what
 judges and agreement say. No stage that trains sees an evaluation.
@@ -96,6 +99,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="of each evaluation the first N (tabletop: 504; others: all)",
+    )
+    parser.add_argument(
+        "--controls",
+        action="store_true",
+        help="measure beside it what a user could have had without training; may be added to a job that is over",
     )
     parser.add_argument(
         "--eval-scenes",
@@ -155,6 +163,7 @@ def _job(args: Namespace, config: Config) -> Job:
         eval_scenes=args.eval_scenes,
         profile=args.profile,
         overrides=tuple(args.overrides),
+        controls=args.controls,
     )
 
 
@@ -271,6 +280,10 @@ def _show(report: dict[str, Any]) -> None:
         for title, gain in found["gains"].items():
             low, high = (100 * end for end in gain["ci"])
             show(f"  {title:<24}{100 * gain['gain']:>+13.1f}   [{low:+.1f}, {high:+.1f}]   p {gain['p']:.3g}")
+        for one in (each for each in found["controls"] if each["over"] is not None):
+            low, high = (100 * end for end in one["over"]["ci"])
+            over = f"trained {100 * one['over']['gain']:+.1f} [{low:+.1f}, {high:+.1f}]"
+            show(f"  {one['control']:<24}{one['n']:>5}{one['accuracy']:>8.1%}   {over}")
     if report["measured"]:
         show(report["measured"])
     for one in report["rounds"]:

@@ -13,6 +13,11 @@ from valor_ray.runs.record_file import replace_text
 
 PAGE = "report.html"  # in the job's folder, and in each stage's
 _NAMES = {"reasoning": "+reasoning", "grounding": "+grounding", "total": "both"}
+_CONTROLS = {  # by the first part of a control's name
+    "greedy": "the base at temperature 0",
+    "detector": "the base with the new detector",
+    "best": "the best of eight replies of the base, by the judge",
+}
 
 
 def write_improve_page(folder: Path, report: Mapping[str, Any]) -> None:
@@ -59,6 +64,11 @@ def _benchmark(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "gain_plot": gain_plot(gains) if gains else None,
         "families": list(_families(points)),
         "changed": list(changed(points)),
+        "controls": [
+            {**each, "what": _CONTROLS[Path(each["control"]).name.partition("-")[0]]}
+            for each in found["controls"]
+            if each["over"] is not None
+        ],
     }
 
 
