@@ -85,7 +85,8 @@ def _end_executors() -> None:
     if module is None:
         return
     until = time.monotonic() + _STOP_S
-    for executor in [each for each in gc.get_objects() if isinstance(each, module.StreamingExecutor)]:
+    known = [each for each in gc.get_objects() if issubclass(type(each), module.StreamingExecutor)]
+    for executor in known:  # by type(): isinstance asks proxies, of which some are of what is gone
         executor.shutdown(force=False)
         if executor.is_alive():
             executor.join(max(until - time.monotonic(), 0))
