@@ -33,7 +33,7 @@ SETTINGS = (
     "grpo.prompts=2", "grpo.samples=4", "grpo.micro_batch=4", "grpo.max_tokens=300", "grpo.query_limit=40",
     "grpo.eval_questions=0", "grpo.save_every=2", f"grpo.steps={STEPS}", "grpo.max_lag=0", "grpo.learning_rate=1e-3",
     "stopping.questions=0", "grounding.query_limit=24", f"finetune.steps={FINETUNE_STEPS}", "finetune.warmup_steps=2",
-    "finetune.save_every=4",
+    "finetune.save_every=4", "finetune.replay_limit=20",
 )  # fmt: skip
 KILLED_IN = {  # stage: the records that grow while it works, and how many there are at most when it is killed
     "round-1/reasoning": ("metrics.jsonl", STEPS - 1),
