@@ -255,9 +255,11 @@ def running_ray(config: Config, progress: Progress) -> Iterator[None]:
                 close_judge_ledger()
                 close_pools()
             started = _descendants() - before
-            ray_calls.close()
-            ray.shutdown()
-            _end(started)
+            try:
+                ray_calls.close()
+            finally:
+                ray.shutdown()
+                _end(started)
 
 
 def _check(config: Config) -> None:

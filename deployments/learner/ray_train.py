@@ -74,9 +74,9 @@ class RayLearner:
         self._done = threading.Event()
 
     def start(self) -> None:
+        ray_calls.keeps(self._fitting)
         self._listening.start()
         self._fitting.start()
-        ray_calls.keeps(self._fitting)
 
     def join(self, timeout_s: float | None = None) -> None:
         """timeout_s: a learner that waits for room on the cluster does not hear that the run has ended."""

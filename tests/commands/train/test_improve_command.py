@@ -92,6 +92,7 @@ def test_a_stages_failure_is_the_jobs_with_its_code(
         (("--eval", "own:/nowhere"), "/nowhere is not there"),
         (("--eval", "none", "--eval", "tabletop"), "--eval none measures nothing"),
         (("--eval", "tabletop", "--eval", "tabletop"), "given twice"),
+        (("--eval", "none", "--controls"), "--controls asks the first --eval"),
         (("--images", "photos"), "judge.base_url is not set"),
         (("--set", "finetune.mined=runs/boxes"), "finetune.mined"),
         (("--set", "detector.follow=runs/eyes"), "detector.follow"),

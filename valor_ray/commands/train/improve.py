@@ -150,6 +150,10 @@ def _job(args: Namespace, config: Config) -> Job:
         evaluated = [Evaluated(TABLETOP)]
     if _NONE in args.eval and evaluated:
         raise ConfigError("--eval none measures nothing: give it alone, or leave it out.")
+    if args.controls and not evaluated:
+        raise ConfigError(
+            "--controls asks the first --eval, and none is given: name one, or leave --controls out."
+        )
     names = [one.benchmark for one in evaluated]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"--eval {twice} is given twice: its answers would be in one folder. Give it once.")
