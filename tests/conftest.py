@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import psutil
 import pytest
+from files_in_turn import FilesInTurn, longest_first
 
 LIMIT_S = 120
 GRACE_S = 15.0  # Ray's and vLLM's processes take seconds to end
@@ -44,6 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if items and config.getoption("begin_within") is not None:
         first = int(os.environ[DAY]) * 7 % len(items)
         items[:] = items[first:] + items[:first]
+    elif hasattr(config, "workerinput"):
+        items[:] = longest_first(items, LIMIT_S)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return FilesInTurn(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -142,28 +149,51 @@ def _describe(process: psutil.Process) -> str:
         return str(process.pid)
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real `valor serve`, started once for the session; Ctrl-C must end it with exit code 0.
+@pytest.fixture
+def service(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a real `valor serve`, started by the first test that asks for it and ended after the last one.
 
     VALOR_TEST_PROFILE names another profile than local. Tests that use this may be the ones that wait for its start:
     mark them `timeout(300)`.
     """
-    from valor_ray.doctor.listening import free_port
+    global APP
+    if APP is None:
+        APP = App(tmp_path_factory.mktemp("serve") / "log.txt")
+    APP.ready()
+    return APP.url
 
-    port = free_port()
-    log = tmp_path_factory.mktemp("serve") / "log.txt"
-    profile = os.environ.get("VALOR_TEST_PROFILE", "local")
-    command = [sys.executable, "-m", "valor_ray", "serve", "--profile", profile, "--port", str(port)]
-    with log.open("w") as stream:
-        server = subprocess.Popen(command, stderr=stream, stdout=stream)
-    try:
-        _wait_for_line(server, log, "ready at")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.send_signal(signal.SIGINT)
-        code = server.wait(timeout=60)
-    assert code == 0, log.read_text()
+
+APP: App | None = None
+
+
+class App:
+    """One running app for all tests of this process; idle, it would take a share of two cores from the others."""
+
+    def __init__(self, log: Path) -> None:
+        from valor_ray.doctor.listening import free_port
+
+        port = free_port()
+        profile = os.environ.get("VALOR_TEST_PROFILE", "local")
+        command = [sys.executable, "-m", "valor_ray", "serve", "--profile", profile, "--port", str(port)]
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(command, stderr=stream, stdout=stream)
+        self.url, self._log = f"http://127.0.0.1:{port}", log
+
+    def ready(self) -> None:
+        _wait_for_line(self.process, self._log, "ready at")
+
+    def end(self) -> None:
+        """Ctrl-C must end it with exit code 0."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(timeout=60) == 0, self._log.read_text()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    global APP
+    if APP is not None and "service" not in getattr(nextitem, "fixturenames", ()):
+        app, APP = APP, None
+        app.end()
 
 
 def _wait_for_line(server: subprocess.Popen, log: Path, words: str, seconds: float = 240) -> None:

