@@ -81,7 +81,7 @@ async def run_all(
 
     async def one(method: str, question: str, program: str, scene: TrueScene, family: str) -> Ran:
         async with few:
-            result = await _run(method, question, program, TrueEyes(scene.rendering), sandbox)
+            result = await _run(method, question, program, TrueEyes(scene.geometry), sandbox)
         name = "visprog-depth" if method == "visprog" and uses_depth(program) else method
         return Ran(name, family, question, result, scene.answer)
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from valor_ray.errors import ConfigError
 from valor_ray.tabletop.questions import FAMILIES, Blueprint, Part, wording
-from valor_ray.tabletop.render import Rendering, render
+from valor_ray.tabletop.render import Rendering, cast
 from valor_ray.tabletop.sample_questions import AnsweredQuestion, ask
 from valor_ray.tabletop.scenes import ALL_LOOKS, LOOKS, SPLIT_SEEDS, sample_scene, set_seeds
 from valor_ray.tabletop.wordings.readable import readable_wording
@@ -89,15 +89,15 @@ def _draw(
         turn.update(wanted)
         chosen = looks[index % len(looks)]
         for scene_seed in seeds:
-            rendering = render(sample_scene(scene_seed, chosen), PICTURE_SIDE)
-            asked = [ask(rendering, family, rng, part) for family, part in zip(wanted, parts, strict=True)]
+            seen = cast(sample_scene(scene_seed, chosen), PICTURE_SIDE)  # four of five scenes are passed over
+            asked = [ask(seen.geometry, family, rng, part) for family, part in zip(wanted, parts, strict=True)]
             if all(asked):
                 questions = tuple(
                     (_varied(wording(a.blueprint, rng, part), a.blueprint, words, varied), a)
                     for a, part in zip(asked, parts, strict=True)
                     if a is not None
                 )
-                yield Item(scene_seed, chosen, rendering, questions, parts)
+                yield Item(scene_seed, chosen, seen.developed(), questions, parts)
                 break
 
 

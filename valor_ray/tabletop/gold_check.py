@@ -14,7 +14,7 @@ from valor_ray.program.parse import parse_reply
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.records import DepthMap
 from valor_ray.tabletop.dataset import Item
-from valor_ray.tabletop.render import RenderedObject, Rendering
+from valor_ray.tabletop.render import Geometry, RenderedObject
 from valor_ray.tabletop.replies.write import gold
 from valor_ray.tabletop.sample_questions import matches
 from valor_ray.tools import ToolHost, split_phrases
@@ -43,7 +43,7 @@ def _in_crop(bbox: tuple[float, ...], crop: list[float] | None) -> list[float] |
 class TrueTools:
     """A ToolHost that answers from the scene itself."""
 
-    def __init__(self, rendering: Rendering) -> None:
+    def __init__(self, rendering: Geometry) -> None:
         self._rendering = rendering
 
     async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
@@ -75,7 +75,7 @@ async def gold_rows(
     """Runs each question's gold program; one row a question: family, look, right, answer, truth, error."""
     rows = []
     for item in items:
-        host, side = tools(item), item.rendering.rgb.shape[0]
+        host, side = tools(item), item.rendering.side
         for question, asked in item.questions:
             program = parse_reply(gold(asked.blueprint))
             result = await sandbox.run(program.code, host, (side, side))

@@ -1,4 +1,7 @@
-"""A numpy ray-caster: picture, exact depth, object ids and boxes of a scene."""
+"""A numpy ray-caster: picture, exact depth, object ids and boxes of a scene.
+
+`cast` finds what is where, which is a third of the work; `Cast.developed` gives it light and colour.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,50 @@ class RenderedObject:
 
 
 @dataclass(frozen=True)
-class Rendering:
-    rgb: Array  # uint8 (size, size, 3)
+class Geometry:
+    """What is where in a square picture."""
+
     depth: Array  # float32 (size, size), metres along the optical axis
     ids: Array  # int16 (size, size): index of the labelled object, -1 elsewhere
     focal_px: float
     objects: tuple[RenderedObject, ...]
+
+    @property
+    def side(self) -> int:
+        """Of the picture, in pixels."""
+        return len(self.depth)
+
+
+@dataclass(frozen=True)
+class Rendering(Geometry):
+    rgb: Array  # uint8 (size, size, 3)
+
+
+@dataclass(frozen=True)
+class _Hit:
+    """Where a solid was in front of all that was cast before it."""
+
+    pixels: Array  # (N,), flat indices
+    t: Array  # (N,)
+    normal: Array  # (N, 3)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The geometry of a scene, with what its colours are made of; `tabletop.dataset` asks about it before it paints."""
+
+    geometry: Geometry
+    scene: Scene
+    origin: Array  # (3,), metres
+    rays: Array  # (size², 3)
+    floor: Array  # (size²,), whether the table is behind the solids, else the wall
+    ground: Array  # (size²,), depth of table and wall alone
+    hits: tuple[_Hit, ...]  # of solids and clutter, in this order
+
+    def developed(self, look: Look | None = None) -> Rendering:
+        """The picture: the same pixels on every CPU. look: in place of the scene's own."""
+        rgb = _painted(self, look or LOOK_OF[self.scene.look])
+        return Rendering(**vars(self.geometry), rgb=rgb)
 
 
 def _rays(camera: Camera, size: int) -> tuple[Array, Array, float]:
@@ -72,22 +113,17 @@ def _shadow(points: Array, lamp: Array, solids: tuple[Solid, ...]) -> Array:
     return lit
 
 
-def _background(
-    scene: Scene, look: Look, lamp: Array, origin: Array, rays: Array, rng: np.random.Generator
-) -> tuple[Array, Array]:
-    """Depth and colour of table and wall."""
-    to_table = np.where(rays[:, 2] < -1e-6, -origin[2] / np.minimum(rays[:, 2], -1e-6), np.inf)
-    to_wall = WALL_Y / np.maximum(rays[:, 1], 1e-6)
-    depth = np.minimum(to_table, to_wall).astype(np.float32)
-    colour = np.tile(np.array(look.wall, np.float32), (len(rays), 1))
-    floor = to_table < to_wall
-    points = (origin + depth[floor, None] * rays[floor]).astype(np.float32)
-    lit = look.ambient + max(float(lamp[2]), 0.2) * _shadow(points, lamp, scene.solids + scene.clutter)
+def _background(seen: Cast, look: Look, lamp: Array, rng: np.random.Generator) -> Array:
+    """Colour (size², 3) of table and wall."""
+    depth, floor, solids = seen.ground, seen.floor, seen.scene.solids + seen.scene.clutter
+    colour = np.tile(np.array(look.wall, np.float32), (len(depth), 1))
+    points = (seen.origin + depth[floor, None] * seen.rays[floor]).astype(np.float32)
+    lit = look.ambient + max(float(lamp[2]), 0.2) * _shadow(points, lamp, solids)
     colour[floor] = look.floor(points[:, 0], points[:, 1], rng) * lit[:, None] * np.array(look.light) * 1.25
     if look.hung:
-        points = origin + depth[~floor, None] * rays[~floor]
+        points = seen.origin + depth[~floor, None] * seen.rays[~floor]
         colour[~floor] = look.floor(points[:, 0], points[:, 2], rng) * np.array(look.wall)
-    return depth, colour
+    return colour
 
 
 def _pool(points: Array, radius: float, rng: np.random.Generator) -> Array:
@@ -128,33 +164,48 @@ def _objects(scene: Scene, ids: Array, own: list[int], depth: Array) -> tuple[Re
     return tuple(shown)
 
 
-def render(scene: Scene, size: int = 256, look: Look | None = None) -> Rendering:
-    """Render a scene to a square picture: the same pixels on every CPU. look: in place of the scene's own."""
-    look = look or LOOK_OF[scene.look]
-    rng = np.random.default_rng([scene.seed, 11])
+def cast(scene: Scene, size: int = 256) -> Cast:
+    """What is where in a square picture of a scene."""
     origin, rays, focal = _rays(scene.camera, size)
-    around = rng.uniform(-1.2, 1.2)
-    lamp = np.array([math.sin(around), -math.cos(around) * 0.6, 1.3], np.float32)
-    lamp /= np.float32(math.hypot(*lamp.tolist()))
-    depth, colour = _background(scene, look, lamp, origin, rays, rng)
-    ids = np.full(size * size, -1, np.int16)
-    own = []
+    to_table = np.where(rays[:, 2] < -1e-6, -origin[2] / np.minimum(rays[:, 2], -1e-6), np.inf)
+    to_wall = WALL_Y / np.maximum(rays[:, 1], 1e-6)
+    ground = np.minimum(to_table, to_wall).astype(np.float32)
+    depth, ids = ground.copy(), np.full(size * size, -1, np.int16)
+    own, hits = [], []
     for index, solid in enumerate(scene.solids + scene.clutter):
         window = _window(scene.camera, solid, size)
         t, normal = intersect(solid, origin, rays[window])
         own.append(int(np.isfinite(t).sum()))
         front = t < depth[window]
-        pixels = window[front]
-        depth[pixels] = t[front]
-        ids[pixels] = index if index < len(scene.solids) else -1
-        albedo = np.array(solid.rgb or ALBEDO[solid.colour]) * rng.uniform(0.88, 1.05)
-        lambert = np.maximum(turned(normal[front], lamp[:, None])[:, 0], 0)
-        lit = look.ambient + 0.75 * lambert + 0.12 * np.maximum(-normal[front][:, 1], 0)
-        if look.paint is not None:
-            local = origin + t[front, None] * rays[pixels] - np.array([solid.x, solid.y, 0])
-            lit = lit * look.paint(local, rng)
-        colour[pixels] = albedo * lit[:, None] * np.array(look.light) * 1.2
-    if look.pool:
-        colour = colour * _pool(origin + depth[:, None] * rays, look.pool, rng)
+        hits.append(_Hit(window[front], t[front], normal[front]))
+        depth[window[front]] = t[front]
+        ids[window[front]] = index if index < len(scene.solids) else -1
     grid, flat = depth.reshape(size, size), ids.reshape(size, size)
-    return Rendering(_develop(colour, look, size, rng), grid, flat, focal, _objects(scene, flat, own, grid))
+    shown, floor = _objects(scene, flat, own, grid), to_table < to_wall
+    return Cast(Geometry(grid, flat, focal, shown), scene, origin, rays, floor, ground, tuple(hits))
+
+
+def _painted(seen: Cast, look: Look) -> Array:
+    """The picture of a scene in a light that its seed gives."""
+    scene, origin, rays = seen.scene, seen.origin, seen.rays
+    rng = np.random.default_rng([scene.seed, 11])
+    around = rng.uniform(-1.2, 1.2)
+    lamp = np.array([math.sin(around), -math.cos(around) * 0.6, 1.3], np.float32)
+    lamp /= np.float32(math.hypot(*lamp.tolist()))
+    colour = _background(seen, look, lamp, rng)
+    for solid, hit in zip(scene.solids + scene.clutter, seen.hits, strict=True):
+        albedo = np.array(solid.rgb or ALBEDO[solid.colour]) * rng.uniform(0.88, 1.05)
+        lambert = np.maximum(turned(hit.normal, lamp[:, None])[:, 0], 0)
+        lit = look.ambient + 0.75 * lambert + 0.12 * np.maximum(-hit.normal[:, 1], 0)
+        if look.paint is not None:
+            local = origin + hit.t[:, None] * rays[hit.pixels] - np.array([solid.x, solid.y, 0])
+            lit = lit * look.paint(local, rng)
+        colour[hit.pixels] = albedo * lit[:, None] * np.array(look.light) * 1.2
+    if look.pool:
+        colour = colour * _pool(origin + seen.geometry.depth.reshape(-1, 1) * rays, look.pool, rng)
+    return _develop(colour, look, seen.geometry.side, rng)
+
+
+def render(scene: Scene, size: int = 256, look: Look | None = None) -> Rendering:
+    """Render a scene to a square picture: the same pixels on every CPU. look: in place of the scene's own."""
+    return cast(scene, size).developed(look)

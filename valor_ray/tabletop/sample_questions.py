@@ -23,7 +23,7 @@ from valor_ray.tabletop.questions import (
     belongs,
     part_of_pair,
 )
-from valor_ray.tabletop.render import RenderedObject, Rendering
+from valor_ray.tabletop.render import Geometry, RenderedObject
 from valor_ray.tabletop.scenes import COLOURS, SHAPES
 
 Truth = str | int | float
@@ -64,10 +64,10 @@ class _Asker:
     Pairs of phrases are the part's own.
     """
 
-    def __init__(self, rendering: Rendering, rng: np.random.Generator, part: Part) -> None:
+    def __init__(self, rendering: Geometry, rng: np.random.Generator, part: Part) -> None:
         self.rendering, self.rng, self.part = rendering, rng, part
         self.things = rendering.objects
-        self.side = rendering.rgb.shape[0]
+        self.side = rendering.side
         self.clear = all(t.visible >= _CLEAR for t in self.things)
         labels = [t.label for t in self.things]
         self.unique = [t for t in self.things if labels.count(t.label) == 1 and t.visible >= _CLEAR]
@@ -283,7 +283,7 @@ class _Asker:
 
 
 def ask(
-    rendering: Rendering, family: str, rng: np.random.Generator, part: Part = "training"
+    rendering: Geometry, family: str, rng: np.random.Generator, part: Part = "training"
 ) -> AnsweredQuestion | None:
     """A question of the family about the picture with its true answer, about a pair of phrases of the part; None when
     the picture allows no clear one."""

@@ -1,6 +1,6 @@
 """Whether a program is right: it answers a question correctly in several scenes that ask it clearly, with true tools.
 
-For evaluation only; a program that is right in one scene may be right by luck. `SceneShelf` holds rendered scenes by
+For evaluation only; a program that is right in one scene may be right by luck. `SceneShelf` holds scenes by
 what is asked; for a question about a red box and a blue ball it takes scenes that ask the same about another pair
 and gives their colours and shapes other names throughout, which changes no box, no depth and no relation.
 """
@@ -20,13 +20,13 @@ from valor_ray.program.sandbox import Sandbox
 from valor_ray.tabletop.dataset import PICTURE_SIDE
 from valor_ray.tabletop.gold_check import TrueTools
 from valor_ray.tabletop.questions import FAMILIES, PLURALS, REFERENCE_CM, RELATIONS, Blueprint, Part, wordings
-from valor_ray.tabletop.render import Rendering, render
+from valor_ray.tabletop.render import Geometry, cast
 from valor_ray.tabletop.sample_questions import AnsweredQuestion, Truth, ask, matches
 from valor_ray.tabletop.scenes import COLOURS, LOOKS, SHAPES, sample_scene, set_seeds
 
 SCENES = 20  # in which a right program is right: fewer let pixels without depth pass by luck
-_MOST_RENDERINGS = 400  # looked at for one kind of question
-_ASKED_EACH = 4  # questions of a family drawn about one rendering
+_MOST_SCENES = 400  # looked at for one kind of question
+_ASKED_EACH = 4  # questions of a family drawn about one scene
 
 Names = Mapping[str, str]
 Key = tuple[str, ...]
@@ -36,7 +36,7 @@ Key = tuple[str, ...]
 class TrueScene:
     """A scene with a question that it asks clearly, and the answer."""
 
-    rendering: Rendering
+    geometry: Geometry
     answer: Truth
 
 
@@ -71,51 +71,51 @@ async def is_right_everywhere(code: str, scenes: Sequence[TrueScene], sandbox: S
     if not scenes:
         raise ValueError("no scenes: a program cannot be shown to be right in none")
     for scene in scenes:
-        result = await sandbox.run(code, PatientTools(scene.rendering), (PICTURE_SIDE, PICTURE_SIDE))
+        result = await sandbox.run(code, PatientTools(scene.geometry), (PICTURE_SIDE, PICTURE_SIDE))
         if result.error is not None or not is_right(result.answer, scene.answer):
             return False
     return True
 
 
 class SceneShelf:
-    """Scenes of one split by what is asked, rendered as they are needed (about 50 ms each)."""
+    """Scenes of one split by what is asked, cast as they are needed (about 20 ms each)."""
 
     def __init__(self, split: str = "val", seed: int = 0) -> None:
         self._seeds = iter(set_seeds(split, seed))
         self._rng = np.random.default_rng([seed, 31])
-        self._renderings: list[Rendering] = []
-        self._looked: dict[str, int] = defaultdict(int)  # family -> renderings that were asked for it
-        self._asked: dict[Key, list[tuple[Rendering, AnsweredQuestion]]] = defaultdict(list)
+        self._seen: list[Geometry] = []
+        self._looked: dict[str, int] = defaultdict(int)  # family -> scenes that were asked for it
+        self._asked: dict[Key, list[tuple[Geometry, AnsweredQuestion]]] = defaultdict(list)
         self._ready: dict[Blueprint, tuple[TrueScene, ...]] = {}
 
     def scenes(self, blueprint: Blueprint, wanted: int = SCENES) -> tuple[TrueScene, ...]:
         """Up to `wanted` scenes that ask the blueprint's question, of as many different answers as there are.
 
-        Blocks while it renders. None come back for what no scene asks clearly ("balls left of the red ball").
+        Blocks while it casts them. None come back for what no scene asks clearly ("balls left of the red ball").
         """
         if blueprint not in self._ready:
             key = _key(blueprint)
-            while len(self._asked[key]) < 3 * wanted and self._looked[blueprint.family] < _MOST_RENDERINGS:
+            while len(self._asked[key]) < 3 * wanted and self._looked[blueprint.family] < _MOST_SCENES:
                 self._look(blueprint.family)
-            fitted = [_renamed(rendering, asked, blueprint) for rendering, asked in self._asked[key]]
+            fitted = [_renamed(geometry, asked, blueprint) for geometry, asked in self._asked[key]]
             fitted.sort(key=lambda scene: _traps(scene, blueprint))
             mixed = enumerate(_mixed(fitted))
             self._ready[blueprint] = tuple(_trapped(scene, blueprint, place) for place, scene in mixed)
         return self._ready[blueprint][:wanted]
 
     def _look(self, family: str) -> None:
-        """Asks the family's questions about one more rendering."""
+        """Asks the family's questions about one more scene."""
         place = self._looked[family]
         self._looked[family] += 1
-        if place == len(self._renderings):
+        if place == len(self._seen):
             look = LOOKS[place % len(LOOKS)]
-            self._renderings.append(render(sample_scene(next(self._seeds), look), PICTURE_SIDE))
-        rendering, keys = self._renderings[place], set()
+            self._seen.append(cast(sample_scene(next(self._seeds), look), PICTURE_SIDE).geometry)
+        geometry, keys = self._seen[place], set()
         for _ in range(_ASKED_EACH):
-            asked = ask(rendering, family, self._rng)
+            asked = ask(geometry, family, self._rng)
             if asked is not None and (key := _key(asked.blueprint)) not in keys:
                 keys.add(key)
-                self._asked[key].append((rendering, asked))
+                self._asked[key].append((geometry, asked))
 
 
 def blueprint_of(question: str, part: Part = "training") -> Blueprint | None:
@@ -174,25 +174,25 @@ def _renaming(names: tuple[str, ...], pairs: list[tuple[str, str]]) -> Names:
     return {**dict(zip([n for n in names if n not in fixed], rest, strict=True)), **fixed}
 
 
-def _renamed(rendering: Rendering, asked: AnsweredQuestion, wanted: Blueprint) -> TrueScene:
+def _renamed(geometry: Geometry, asked: AnsweredQuestion, wanted: Blueprint) -> TrueScene:
     """The scene under other names: as if it had been asked what is wanted."""
     old = asked.blueprint
     pairs = [(_parts(x), _parts(y)) for x, y in ((old.a, wanted.a), (old.b, wanted.b)) if x]
     colours = _renaming(COLOURS, [(x[0], y[0]) for x, y in pairs])
     shapes = _renaming(SHAPES, [(x[1], y[1]) for x, y in pairs])
-    things = tuple(replace(t, colour=colours[t.colour], shape=shapes[t.shape]) for t in rendering.objects)
+    things = tuple(replace(t, colour=colours[t.colour], shape=shapes[t.shape]) for t in geometry.objects)
     answer = asked.answer
     if isinstance(answer, str):
         answer = " ".join(colours.get(word, shapes.get(word, word)) for word in answer.split())
     elif wanted.number:
         answer = answer * wanted.number / old.number
-    return TrueScene(replace(rendering, objects=things), answer)
+    return TrueScene(replace(geometry, objects=things), answer)
 
 
 def _traps(scene: TrueScene, blueprint: Blueprint) -> int:
     """How many things share colour or shape, but not both, with one that is asked about."""
     named = [_parts(phrase) for phrase in (blueprint.a, blueprint.b) if phrase]
-    return sum((t.colour == c) != (t.shape == s) for t in scene.rendering.objects for c, s in named)
+    return sum((t.colour == c) != (t.shape == s) for t in scene.geometry.objects for c, s in named)
 
 
 def _trapped(scene: TrueScene, blueprint: Blueprint, place: int) -> TrueScene:
@@ -205,7 +205,7 @@ def _trapped(scene: TrueScene, blueprint: Blueprint, place: int) -> TrueScene:
         return _with_one(scene, blueprint.a)
     phrases = [phrase for phrase in (blueprint.a, blueprint.b) if phrase]
     colour, shape = _parts(phrases[place % len(phrases)])
-    things = list(scene.rendering.objects)
+    things = list(scene.geometry.objects)
     others = [i for i, thing in enumerate(things) if not any(matches(thing, phrase) for phrase in phrases)]
     if not colour or not shape or not others:
         return scene
@@ -213,7 +213,7 @@ def _trapped(scene: TrueScene, blueprint: Blueprint, place: int) -> TrueScene:
         trap = replace(things[others[place // 2 % len(others)]], colour=name, shape=shape)
         if not any(matches(trap, phrase) for phrase in phrases):
             things[others[place // 2 % len(others)]] = trap
-            return replace(scene, rendering=replace(scene.rendering, objects=tuple(things)))
+            return replace(scene, geometry=replace(scene.geometry, objects=tuple(things)))
     return scene
 
 
@@ -223,13 +223,13 @@ def _with_one(scene: TrueScene, phrase: str) -> TrueScene:
     other_colour = next(c for c in COLOURS if c != colour)
     other_shape = next(s for s in SHAPES if s != shape)
     things, met = [], False
-    for thing in scene.rendering.objects:
+    for thing in scene.geometry.objects:
         fits = matches(thing, phrase)
         if fits and met:
             thing = replace(thing, colour=other_colour) if colour else replace(thing, shape=other_shape)
         things.append(thing)
         met = met or fits
-    return replace(scene, rendering=replace(scene.rendering, objects=tuple(things)))
+    return replace(scene, geometry=replace(scene.geometry, objects=tuple(things)))
 
 
 def _mixed(scenes: list[TrueScene]) -> Iterator[TrueScene]:
