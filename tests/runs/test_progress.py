@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from valor_ray.errors import StorageError
+from valor_ray.grounding.mine.outcome import Kind, Outcome
+from valor_ray.grounding.mine.progress import Progress as Mining
+from valor_ray.reasoning.scoring.fate import Fate
+from valor_ray.reasoning.scoring.progress import Progress as Scoring
 from valor_ray.runs import progress
-from valor_ray.runs.progress import Pace, span
+from valor_ray.runs.progress import Pace, Speaking, span
 
 
 @pytest.fixture
@@ -96,3 +105,42 @@ def test_line_has_the_time_left_once_there_is_a_rate(clock: SimpleNamespace) -> 
 )
 def test_time_is_said_in_the_unit_that_fits(seconds: float, said: str) -> None:
     assert span(seconds) == said
+
+
+class FullDisk:
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def append(self, record: object) -> None:
+        self.tries += 1
+        raise StorageError("No space left on device. Free some.")
+
+
+def mining(disk: Any, say: Callable[[str], None]) -> Speaking:
+    speaking = Mining("pictures", 2, disk, say, lambda: "", every_s=0.01)
+    speaking.count(Outcome(Kind.MINED, {}))
+    return speaking
+
+
+def scoring(disk: Any, say: Callable[[str], None]) -> Speaking:
+    speaking = Scoring(2, disk, say, lambda: "", every_s=0.01)
+    speaking.count(Fate.SCORED, {"calls": 4})
+    return speaking
+
+
+@pytest.mark.parametrize(
+    ("work", "line"), [(mining, "1/2 pictures"), (scoring, "1/2 replies, 0.0/s, 4 calls")]
+)
+def test_a_full_disk_ends_the_block_and_not_the_thread(
+    monkeypatch: pytest.MonkeyPatch, work: Any, line: str
+) -> None:
+    """The thread goes on speaking; the driver is told when the block ends."""
+    crashed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", crashed.append)
+    disk, said = FullDisk(), list[str]()
+    with pytest.raises(StorageError, match="Free some"), work(disk, said.append):
+        deadline = time.monotonic() + 10
+        while (disk.tries < 2 or not said) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        before = disk.tries
+    assert before >= 2 and said and said[0].startswith(line) and crashed == []

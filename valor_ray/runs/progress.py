@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from valor_ray.errors import StorageError
+from valor_ray.runs.record_file import RecordFile
+
+EVERY_S = 5.0  # between two lines for the user
+_TICK_S = 1.0  # between two marks in the metrics, at the start; later as rare as the lines
+_START_S = 120.0
+_RECENT_S = 30.0  # the time left follows the rate of so long a time
 
 
 class Pace:
@@ -57,6 +71,82 @@ class Pace:
         """`12/64 replies, 30 s left`"""
         left = self.left_s()
         return f"{self.done}/{self.todo} {items}" + ("" if left is None else f", {span(left)} left")
+
+
+class Speaking(ABC):
+    """While its block lasts, says every few seconds how far a work is, on stderr for the user and in metrics.jsonl.
+
+    A thread of its own speaks, also while nothing comes; the driver of scoring or mining counts what does. Leaving the
+    block waits for the thread and writes the last mark. Raises StorageError then, where the disk does not take it.
+    """
+
+    def __init__(
+        self,
+        items: str,
+        todo: int,
+        metrics: RecordFile,
+        say: Callable[[str], None],
+        trouble: Callable[[], str],
+        every_s: float = EVERY_S,
+    ) -> None:
+        """items: what is counted ("pictures"). trouble: what keeps the judge from answering, or ""; asked from the
+        thread."""
+        self._items = items
+        self._metrics, self._say, self._trouble, self._every_s = metrics, say, trouble, every_s
+        self._pace = Pace(todo, recent_s=_RECENT_S + every_s)
+        self._start = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._speak, name="progress", daemon=True)
+
+    @abstractmethod
+    def begun(self) -> bool:
+        """Whether anything has come; until then whoever starts the models speaks."""
+
+    @abstractmethod
+    def parts(self) -> list[str]:
+        """Of the line for the user, between how fast it goes and the time left."""
+
+    @abstractmethod
+    def mark(self) -> dict[str, Any]:
+        """The figures of now, for the metrics."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.begun():
+            self._mark()
+
+    def line(self) -> str:
+        """`12/64 replies, 1.5/s, 40 calls, 30 s left`"""
+        rate, done, todo = self._pace.rate(), self._pace.done, self._pace.todo
+        left = [f"{span((todo - done) / rate)} left"] if rate and done < todo else []
+        return ", ".join([f"{done}/{todo} {self._items}", f"{rate:.1f}/s", *self.parts(), *left])
+
+    def _speak(self) -> None:
+        said = marked = 0.0
+        while not self._stop.wait(min(_TICK_S, self._every_s)):
+            seconds = time.monotonic() - self._start
+            if self.begun() and (seconds < _START_S or seconds - marked >= self._every_s):
+                marked = seconds
+                with contextlib.suppress(
+                    StorageError
+                ):  # the driver's next write meets that disk and ends the run
+                    self._mark()
+            if seconds - said < self._every_s:
+                continue
+            said, trouble = seconds, self._trouble()
+            if trouble or self.begun():
+                self._say(self.line() + (f"; {trouble}" if trouble else ""))
+
+    def _mark(self) -> None:
+        seconds = round(time.monotonic() - self._start, 2)
+        self._metrics.append({"time": round(time.time(), 1), "seconds": seconds, **self.mark()})
 
 
 def span(seconds: float) -> str:

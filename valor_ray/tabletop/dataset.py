@@ -90,7 +90,9 @@ def _draw(
         chosen = looks[index % len(looks)]
         for scene_seed in seeds:
             seen = cast(sample_scene(scene_seed, chosen), PICTURE_SIDE)  # four of five scenes are passed over
-            asked = [ask(seen.geometry, family, rng, part) for family, part in zip(wanted, parts, strict=True)]
+            asked = [
+                ask(seen.geometry, family, rng, part) for family, part in zip(wanted, parts, strict=True)
+            ]
             if all(asked):
                 questions = tuple(
                     (_varied(wording(a.blueprint, rng, part), a.blueprint, words, varied), a)

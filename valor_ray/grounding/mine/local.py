@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from valor_ray.grounding.mine.outcome import Order, Outcome, picture_outcome, program_outcome
 from valor_ray.grounding.mine.phrases import program_phrases
 from valor_ray.grounding.mine.step import Fetch
 from valor_ray.records import Query
+from valor_ray.runs.at_once import as_ready, taken
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
-T = TypeVar("T")
 QUERIES_AT_ONCE = 32  # as many as the policy's engine takes together on a small machine
 PICTURES_AT_ONCE = 8  # so that calls to the verifier overlap
 
@@ -42,10 +41,10 @@ class _LocalMining:
         self._judges: Any = None
 
     def programs(self, queries: Sequence[Query]) -> Generator[Outcome, None, None]:
-        return _taken(self._programs(queries))
+        return taken(self._programs(queries))
 
     def pictures(self, orders: Sequence[Order]) -> Generator[Outcome, None, None]:
-        return _taken(self._pictures(orders))
+        return taken(self._pictures(orders))
 
     def trouble(self) -> str:
         from valor_ray.judges.gateway.connect import gateways_of
@@ -86,38 +85,3 @@ class _LocalMining:
                 async for outcome in outcomes:
                     yield outcome
         self._judges = None
-
-
-def _taken(outcomes: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-    """What an asynchronous generator gives, for a caller that is none."""
-    with asyncio.Runner() as runner:
-        try:
-            while (outcome := runner.run(anext(outcomes, None))) is not None:
-                yield outcome
-        finally:
-            runner.run(outcomes.aclose())
-
-
-async def as_ready(
-    items: Sequence[Any], work: Callable[[Any], Awaitable[T]], at_once: int
-) -> AsyncGenerator[T, None]:
-    """What `work` gives of each item, as it gets ready; `at_once` items at a time, the next ones not begun yet."""
-    waiting = iter(items)
-    tasks: set[asyncio.Task[T]] = set()
-    try:
-        while True:
-            while len(tasks) < at_once and (item := next(waiting, None)) is not None:
-                tasks.add(asyncio.ensure_future(work(item)))
-            if not tasks:
-                return
-            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in sorted(done, key=_failed):  # what there is comes before an end
-                yield task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.exception() is not None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from valor_ray.reasoning.reward import Rewarding
 from valor_ray.reasoning.score_row import score_row
 from valor_ray.reasoning.scoring.host import Work
 from valor_ray.reasoning.scoring.work import shard_rows
+from valor_ray.runs.at_once import as_ready, taken
 
 IN_WORK = 64  # replies at a time: up to four calls each
 
@@ -23,13 +23,7 @@ class LocalScoreHost:
         self._judges: Any = None
 
     def rows(self, work: Work) -> Generator[dict[str, Any], None, None]:
-        with asyncio.Runner() as runner:
-            records = self._records(work)
-            try:
-                while (record := runner.run(anext(records, None))) is not None:
-                    yield record
-            finally:
-                runner.run(records.aclose())
+        return taken(self._records(work))
 
     def trouble(self) -> str:
         from valor_ray.judges.gateway.connect import gateways_of
@@ -52,31 +46,7 @@ class LocalScoreHost:
         ):
             self._judges = judge
             rewarder = local_rewarder(config.reward, judge, sandbox)
-            async with contextlib.aclosing(records_of(work.shards, rewarder)) as records:
+            score = partial(score_row, rewarder=rewarder)
+            async with contextlib.aclosing(as_ready(shard_rows(work.shards), score, IN_WORK)) as records:
                 async for record in records:
                     yield record
-
-
-async def records_of(
-    shards: Path, rewarder: Rewarding, in_work: int = IN_WORK
-) -> AsyncGenerator[dict[str, Any], None]:
-    """The record of every prepared row, as they get ready; `in_work` rows at a time, the next ones not read yet."""
-    rows = shard_rows(shards)
-    tasks: set[asyncio.Task[dict[str, Any]]] = set()
-    try:
-        while True:
-            while len(tasks) < in_work and (row := next(rows, None)) is not None:
-                tasks.add(asyncio.create_task(score_row(row, rewarder)))
-            if not tasks:
-                return
-            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in sorted(done, key=_failed):  # what there is comes before an end
-                yield task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _failed(task: asyncio.Task[Any]) -> bool:
-    return task.exception() is not None
