@@ -114,9 +114,14 @@ def ray_goes_on() -> Iterator[None]:
 
 
 def log_place(part: str) -> None:
-    """A line in Ray's logs (worker-*.out): where a process that has GPUs sits. Called by those processes, first."""
+    """A line in Ray's logs (worker-*.out): where a process that has GPUs sits. Called by those processes, first.
+
+    Nothing outside of Ray, where asking would start one.
+    """
     import ray
 
+    if not ray.is_initialized():
+        return
     context = ray.get_runtime_context()
     if gpus := context.get_accelerator_ids().get("GPU"):
         node = f"{ray.util.get_node_ip_address()} ({context.get_node_id()[:8]})"

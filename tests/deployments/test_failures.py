@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import ray
 from ray.exceptions import RayActorError, RayTaskError, UserCodeException
 
-from deployments.failures import last_line, ours_as_raised, ray_goes_on
+from deployments.failures import last_line, log_place, ours_as_raised, ray_goes_on
 from valor_ray.errors import CheckpointError, ServiceError
 
 
@@ -61,3 +62,11 @@ def test_last_line_of_what_ray_data_wraps_is_that_of_the_error_in_it() -> None:
     wrapper = RayTaskError("work", text, UserCodeException("failed")).as_instanceof_cause()
     assert last_line(wrapper) == "ValueError: no number"
     assert last_line(RuntimeError(text)) == "See the manual."
+
+
+def test_a_process_outside_of_ray_asks_for_no_place_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: asked.append("context"))
+    log_place("depth")
+    assert asked == []

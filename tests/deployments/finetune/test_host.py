@@ -158,7 +158,6 @@ def learn(
     monkeypatch.setattr(ray_train, "_trainer", fit)
     monkeypatch.setattr(ray_train, "RoomWatch", lambda *_: SimpleNamespace(look=lambda now: None))
     monkeypatch.setattr(shell, "watch_notice", threading.Event)
-    monkeypatch.setattr(shell, "log_place", lambda name: None)  # asks Ray, and would start one
     monkeypatch.setattr("deployments.metrics.grounding.measured_steps", lambda run, step_done: step_done)
     path = Path("unused")
     task = FinetuneTask(tuning.config(), path, path, (), None, path, None)
