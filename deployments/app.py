@@ -35,7 +35,7 @@ _SEEN_AT_A_TIME = 100  # calls in one replica of an evaluation's detector or dep
 class AppArgs(BaseModel):
     """`args:` of the Serve YAML."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)  # an address may hold a password
 
     profile: str = "local"
     overrides: list[str] = []  # as with --set: a.b=c

@@ -39,6 +39,7 @@ from deployments.failures import LOGS, last_line
 from deployments.learner.room import Group, reserved
 from deployments.parts.following import check_followed
 from deployments.running.nodes import check_nodes
+from deployments.running.proxies import check_serve, here, reached_at
 from deployments.running.readiness import Progress, came_up, wait_ready
 from deployments.running.signals import ctrl_c_waits, undisturbed
 from deployments.running.threads import ray_calls
@@ -64,23 +65,25 @@ def serving(
 ) -> Iterator[str]:
     """The URL of the running app; on the way out nothing that was started is left running.
 
-    `valor serve`, `demo` and `eval` use it; entering waits until every part is ready, leaving until all has ended.
+    `valor serve`, `demo` and `eval` use it; entering waits until every part is ready, leaving until all has ended. An
+    app that already runs on the cluster of RAY_ADDRESS is left as it is.
     progress: called with one line whenever a part gets ready, and every few seconds. policy_run: a folder of which the
     policy takes whole weights, whenever some are published for it; None: it keeps those of the settings.
-    Raises ConfigError before anything is started (model files, token, port, GPUs), ServiceError when a part fails.
+    Raises ConfigError before anything is started (model files, token, port, GPUs, such an app), ServiceError when a
+    part fails or the cluster's Serve listens elsewhere.
     """
     follow = config.detector.follow
     following = None if follow is None else check_followed(follow, "--follow")
     _check(config)
     if following is not None:
         progress(following)
-    with (
-        running_ray(config, progress),
-        nullcontext() if follow is None else _closed(config, Path(follow)),
-        _ended(config, NAME),
-    ):
+    with running_ray(config, progress):
+        if config.ray.address() is not None:
+            check_serve(config.server, NAME)
         check_placed(config, progress, partial(serving_placement, config))
-        yield _deploy(config, progress, policy_run)
+        # from here on what is taken away is our own
+        with nullcontext() if follow is None else _closed(config, Path(follow)), _ended(config, NAME):
+            yield _deploy(config, progress, policy_run)
 
 
 @contextmanager
@@ -272,7 +275,7 @@ def _check(config: Config) -> None:
     if has_judge(config):
         config.judge.check_keys("judge")
     host, port = config.server.host, config.server.port
-    if reason := why_not(host, port):
+    if config.ray.address() is None and (reason := why_not(host, port)):  # a cluster's are other machines
         raise ServiceError(
             f"Cannot listen on {host}:{port} ({reason}). Another program may use the port: "
             f"stop it, or choose another with --port."
@@ -374,7 +377,7 @@ def _deploy(config: Config, progress: Progress, policy_run: str | None = None) -
         wait_for_ingress_deployment_creation=False,
     )
     wait_ready(progress, NAME, parts(config))
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = here(host) if config.ray.address() is None else reached_at(config.server)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from valor_ray.depth_map import depth_at, depth_at_point
+from valor_ray.depth_map import _nearest_finite, depth_at, depth_at_point
 from valor_ray.errors import ToolError
 from valor_ray.records import DepthMap
 
@@ -100,6 +100,24 @@ def test_masked_point_gives_the_nearest_finite_depth():
     depth = np.full((5, 5), np.inf)
     depth[0, 0], depth[4, 4] = 1.0, 2.0
     assert depth_at_point(_map(depth), 3, 3) == 2.0
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 30, 10**6])
+def test_the_nearest_finite_depth_is_that_of_all_pixels_together_ties_included(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+):
+    """By the plain way: all distances in reading order, the first of the least."""
+    monkeypatch.setattr("valor_ray.depth_map._PIXELS_AT_ONCE", at_once)
+    draw = np.random.default_rng(at_once)
+    for _ in range(300):
+        height, width = draw.integers(1, 10, 2)
+        depth = draw.random((height, width))
+        depth[draw.random((height, width)) < draw.choice([0.2, 0.8, 0.95, 1.0])] = np.inf
+        x, y = draw.integers(-4, 24, 2) / 2  # pixels' centres and edges: many are as near as others
+        rows, columns = np.nonzero(np.isfinite(depth))
+        far = (columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2
+        wanted = depth[rows[far.argmin()], columns[far.argmin()]] if len(far) else None
+        assert _nearest_finite(depth, x, y) == wanted
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 import asyncio
 import inspect
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from valor_ray import depth_map, images
 from valor_ray.errors import ToolError
 from valor_ray.images import from_array
 from valor_ray.program.inside.placeholders import PlaceholderTools, World
@@ -226,3 +228,33 @@ def test_live_tools_ask_the_models_and_give_json() -> None:
         ((100, 50), "what?"),
         ((10, 20), "which?"),
     ]
+
+
+@pytest.mark.parametrize(("side", "beside"), [(20, False), (800, True)])
+def test_work_on_many_pixels_is_done_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, side: int, beside: bool
+) -> None:
+    threads: list[bool] = []
+
+    def noted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any) -> Any:
+            threads.append(threading.current_thread() is not threading.main_thread())
+            return work(*args)
+
+        return noting
+
+    monkeypatch.setattr(images, "crop", noted(images.crop))
+    monkeypatch.setattr(depth_map, "depth_at", noted(depth_map.depth_at))
+    models = Models()
+    tools = LiveTools(from_array(np.zeros((side, side, 3), np.uint8)), models, models, models)
+    box = [0.0, 0.0, float(side), side - 5.0]
+
+    async def main() -> list[Any]:
+        return [
+            await tools("gd_detect", {"prompt": "car", "image_bbox": box}),
+            await tools("depth", {"bbox": [1.0, 1.0, 3.0, 3.0]}),  # small, but of a large map
+            await tools("vqa", {"bbox": box, "prompt": "which?"}),
+        ]
+
+    assert asyncio.run(main())[1:] == [2.0, "red"] and threads == [beside] * 3
+    assert models.seen == [((side, side - 5), ("car",)), "depth", ((side, side - 5), "which?")]

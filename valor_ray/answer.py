@@ -116,7 +116,8 @@ def status_without_program(reply: Reply) -> str:
 
 
 def to_json(answer: Answer) -> dict[str, Any]:
-    """The public shape of an answer: exactly the keys of `valor ask --json` and `/v1/answer`.
+    """The public shape of an answer: the keys of `valor ask --json` and `/v1/answer`, where width and height of the
+    picture come beside.
 
     `attempts` only of a reply that was written anew, `unrepaired` only of one that was to be and was not."""
     return {

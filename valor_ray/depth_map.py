@@ -11,6 +11,8 @@ import numpy as np
 from valor_ray.errors import ToolError
 from valor_ray.records import DepthMap
 
+_PIXELS_AT_ONCE = 2**16  # of a map that are searched: 40 megapixels together would take a gigabyte
+
 
 def _number(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -39,12 +41,22 @@ def _span(low: float, high: float, size: int) -> tuple[int, int]:
 
 
 def _nearest_finite(depth: np.ndarray, x: float, y: float) -> float | None:
-    """The finite depth of the pixel nearest to (x, y) (array coordinates), None when there is none."""
-    rows, columns = np.nonzero(np.isfinite(depth))
-    if len(rows) == 0:
-        return None
-    nearest = int(np.argmin((columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2))
-    return float(depth[rows[nearest], columns[nearest]])
+    """The finite depth of the pixel nearest to (x, y) (array coordinates), None when there is none; of several as near,
+    the first in reading order."""
+    height, width = depth.shape
+    across = (np.arange(width) + 0.5 - x) ** 2
+    down = (np.arange(height) + 0.5 - y) ** 2
+    rows = max(1, _PIXELS_AT_ONCE // width)
+    least, found = math.inf, None
+    for top in range(0, height, rows):
+        part, below = depth[top : top + rows], down[top : top + rows]
+        if below.min() >= least:
+            continue
+        away = np.where(np.isfinite(part), across + below[:, None], np.inf)
+        nearest = int(away.argmin())
+        if away.flat[nearest] < least:
+            least, found = float(away.flat[nearest]), float(part.flat[nearest])
+    return found
 
 
 def _anywhere(depth: np.ndarray, x: float, y: float) -> float:

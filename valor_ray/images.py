@@ -6,14 +6,16 @@ processes that the kernel ends at their limits (`decoding/`, docs/design/picture
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -30,6 +32,8 @@ from valor_ray.records import BBox, Picture
 if TYPE_CHECKING:
     from valor_ray.config.service import ImageConfig
 
+T = TypeVar("T")
+_MANY_PIXELS = 500_000  # work on fewer takes ms, as the way to a thread and back does in a busy process
 _SPACE = b" \t\r\n\f\v"  # that may stand in base64
 _MOST_QUOTED = 2**20  # characters of a data URI with %41 and the like: Python takes seconds for many
 _TURNED = range(2, 9)  # EXIF orientations that turn or mirror
@@ -62,6 +66,12 @@ def load(path: Path, limits: ImageConfig) -> Picture:
     return decode(read(path, limits), limits)
 
 
+def load_with_file(path: Path, limits: ImageConfig) -> FilePicture:
+    """The same, and the file is kept with it: for whoever sends the picture on."""
+    data = read(path, limits)
+    return _with_file(decode(data, limits), data, limits)
+
+
 def decode(data: bytes, limits: ImageConfig) -> Picture:
     """Decode an image file to an upright picture: EXIF rotation applied, first frame, alpha laid on white.
 
@@ -89,8 +99,7 @@ async def decode_soon(data: bytes, limits: ImageConfig) -> Picture:
 
 async def decode_with_file(data: bytes, limits: ImageConfig) -> FilePicture:
     """The same, and the file is kept with it."""
-    picture = await decode_soon(data, limits)
-    return FilePicture(picture.rgb, picture.key, data, limits, picture.key)
+    return _with_file(await decode_soon(data, limits), data, limits)
 
 
 def header(path: Path, limits: ImageConfig) -> Header:
@@ -180,6 +189,11 @@ def crop(picture: Picture, bbox: BBox) -> Picture:
     return replace(picture, rgb=part.rgb, key=part.key, region=(left, top, right, bottom))
 
 
+async def off_the_loop(pixels: int, work: Callable[..., T], *args: Any) -> T:
+    """work(*args) for a caller on an event loop that others wait for, too: in a thread where the pixels are many."""
+    return await asyncio.to_thread(work, *args) if pixels > _MANY_PIXELS else work(*args)
+
+
 def to_jpeg_uri(picture: Picture, quality: int, max_side: int) -> str:
     """A JPEG data URI, scaled down (never up) so that the long side is at most `max_side` px."""
     image = Image.fromarray(picture.rgb)
@@ -229,6 +243,10 @@ def _surveyed(data: bytes, limits: ImageConfig) -> tuple[Source, Bounds]:
         )
     bounds = bounds_of(limits)
     return survey(data, bounds), bounds
+
+
+def _with_file(picture: Picture, data: bytes, limits: ImageConfig) -> FilePicture:
+    return FilePicture(picture.rgb, picture.key, data, limits, picture.key)
 
 
 def _decode_quick(source: Source, bounds: Bounds) -> Picture:

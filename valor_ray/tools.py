@@ -300,22 +300,26 @@ class LiveTools:
 
     async def __call__(self, tool: str, args: dict[str, Any]) -> Any:
         if tool == "gd_detect":
-            picture = self._crop(args.get("image_bbox"))
+            picture = await self._crop(args.get("image_bbox"))
             detections = await self._detector.detect(picture, split_phrases(args["prompt"]))
             boxes = ({"bbox": [float(v) for v in d.bbox], "label": d.label} for d in detections)
             return Versioned(boxes, version_of(detections))
         if tool == "depth":
+            # not at the top: the sandbox loads this module, without Pillow
             from valor_ray.depth_map import depth_at
+            from valor_ray.images import off_the_loop
 
             if self._map is None:
                 self._map = await self._depth.depth(self._picture)
-            return depth_at(self._map, args["bbox"])
-        return await self._judge.vqa(self._crop(args["bbox"]), args["prompt"])
+            # of a small box that is all masked, all of the map is read
+            return await off_the_loop(self._map.depth.size, depth_at, self._map, args["bbox"])
+        return await self._judge.vqa(await self._crop(args["bbox"]), args["prompt"])
 
-    def _crop(self, bbox: list[float] | None) -> Picture:
+    async def _crop(self, bbox: list[float] | None) -> Picture:
         if bbox is None:
             return self._picture
-        from valor_ray.images import crop  # not at the top: the sandbox loads this module, without Pillow
+        from valor_ray.images import crop, off_the_loop
 
         x1, y1, x2, y2 = bbox
-        return crop(self._picture, (x1, y1, x2, y2))
+        pixels = int((x2 - x1) * (y2 - y1))
+        return await off_the_loop(pixels, crop, self._picture, (x1, y1, x2, y2))

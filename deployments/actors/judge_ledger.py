@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -141,5 +142,7 @@ class RemoteLedger:
         await self._call("settle", account, tokens_estimated, tokens_used)
 
     async def _call(self, method: str, *args: Any) -> Any:
+        """In no request's context: a claim, a wait or an answer to be stored is of use to others when the caller for
+        whom it began hangs up, and Ray would cancel it with what else that one's request has called."""
         with ours_as_raised():
-            return await self._ledger.call.remote(self._folder, method, *args)
+            return await contextvars.Context().run(self._ledger.call.remote, self._folder, method, *args)

@@ -57,7 +57,9 @@ class Opened:
         self, decode: Callable[[bytes, ImageConfig], Awaitable[Picture]] = images.decode_soon
     ) -> None:
         self._decode = decode
-        self._kept: ContentCache[Picture] = ContentCache(_KEPT_BYTES, lambda picture: picture.rgb.nbytes)
+        self._kept: ContentCache[Picture] = ContentCache(
+            most_bytes=_KEPT_BYTES, weigh=lambda picture: picture.rgb.nbytes
+        )
 
     async def picture(self, sent: Sent) -> Picture:
         """The picture that the caller has. Raises ServiceError where it is not the same here."""

@@ -10,6 +10,7 @@ Parts answer from what they are given alone, so a call that was lost is made aga
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ class Waiting:
     def _lose(self) -> None:
         if self._looking is not None:
             return
-        self._looking = asyncio.create_task(self._look_out())
+        # For all, and so in no request's context: Serve ends what a request has asked for when its caller hangs up.
+        self._looking = asyncio.create_task(self._look_out(), context=contextvars.Context())
         if self._loss is not None:
             self._loss.set_result(None)
             self._loss = None

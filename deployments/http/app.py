@@ -15,10 +15,12 @@ from deployments.http.endpoints import ENDPOINTS, Door, Endpoint, Parts
 from deployments.http.errors import Json, install
 from deployments.http.guard import Gate, Lenient, check_token, while_connected
 from deployments.http.health import Health
+from deployments.http.input import largest
 from deployments.http.schema.document import document
 from valor_ray.config.tree import Config
 
 BODY_SLACK = 64 * 1024  # bytes for what surrounds the picture: question, field names, multipart boundaries
+_HELD = 16  # largest pictures of requests in work, all together
 _PAGES = {"/": "page.html", "/docs": "docs.html"}
 _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
@@ -30,7 +32,8 @@ _PAGE_HEADERS = {
 
 def make_gate(config: Config) -> Gate:
     # Twice what the policy works on at a time: one share in work, one waiting.
-    return Gate(2 * config.policy.max_ongoing * config.policy.replicas)
+    places = 2 * config.policy.max_ongoing * config.policy.replicas
+    return Gate(places, _HELD * largest(config.images))
 
 
 def make_app(config: Config, parts: Parts, gate: Gate | None = None) -> FastAPI:
@@ -49,7 +52,7 @@ def make_app(config: Config, parts: Parts, gate: Gate | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    _add_endpoints(app, Door(config, parts), gate, token)
+    _add_endpoints(app, Door(config, parts, gate), gate, token)
     _add_models(app, token)
     _add_health(app, Health(parts.status, gate))
     _add_pages(app, document(config, ENDPOINTS))

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from deployments.http import chat
 from deployments.http.errors import Json, RequestError
+from deployments.http.guard import Gate
 from deployments.http.input import read_fields, read_picture
 from deployments.http.schema.chat_fields import ChatReply, ChatRequest
 from deployments.http.schema.fields import (
@@ -99,9 +100,10 @@ class Door:
 
     config: Config
     parts: Parts
+    gate: Gate
 
     async def picture(self, image: object) -> Picture:
-        return await read_picture(image, self.config.images)
+        return await read_picture(image, self.config.images, self.gate.hold)
 
     def question(self, question: object) -> str:
         return check_question(question, self.config.server.max_question_chars)
@@ -114,20 +116,21 @@ class Door:
         patience_s = self.config.sandbox.tool_seconds / 2
         watched = Watched(parts.detector, parts.depth, parts.judge, patience_s)
         tools = _Reached(LiveTools(picture, watched, watched, watched))
+        size = _size(picture)
         repairs = Repairs(most, lambda: watched.failure)
         if samples == 1:
             one = await answer(
                 question, picture, parts.policy, parts.sandbox, tools, seed=wish.seed, repairs=repairs
             )
             tools.check()
-            return one, to_json(one)
+            return one, to_json(one) | size
         selected = await answer_selected(
             question, picture, parts.policy, parts.sandbox, tools,
             samples=samples, select=select, rewarding=parts.rewarding.get(select), seed=wish.seed,
             repairs=repairs,
         )  # fmt: skip
         tools.check()
-        return selected.answer, selected_to_json(selected)
+        return selected.answer, selected_to_json(selected) | size
 
     def _repairs(self, wish: Wish) -> int:
         own = self.config.answer
@@ -178,8 +181,7 @@ async def _detect(door: Door, request: Request, body: bytes) -> Response:
     picture = await door.picture(asked.image)
     detections = await door.parts.detector.detect(picture, phrases, box_threshold=asked.box_threshold)
     found = [{"bbox": list(d.bbox), "label": d.label, "score": round(d.score, 4)} for d in detections]
-    size = {"width": picture.width, "height": picture.height}
-    return Json({"detections": found, **size, "version": version_of(detections)})
+    return Json({"detections": found, **_size(picture), "version": version_of(detections)})
 
 
 async def _depth(door: Door, request: Request, body: bytes) -> Response:
@@ -210,6 +212,11 @@ async def _chat(door: Door, _: Request, body: bytes) -> Response:
     asked = chat.read(body)
     question = door.question(asked.question)
     return chat.respond(asked, *await door.ask(await door.picture(asked.image), question, asked))
+
+
+def _size(picture: Picture) -> dict[str, int]:
+    """Of what boxes are in the pixels of: not of the file, where the picture was turned or scaled."""
+    return {"width": picture.width, "height": picture.height}
 
 
 def _phrases(asked: list[str] | str) -> tuple[str, ...]:

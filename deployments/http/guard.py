@@ -56,6 +56,7 @@ class _Place:
 
     def __init__(self) -> None:
         self.waits = 0  # of its calls, how many wait for a part
+        self.held = 0  # bytes of its picture
 
 
 _PLACE: ContextVar[_Place] = ContextVar(
@@ -65,15 +66,18 @@ _PLACE: ContextVar[_Place] = ContextVar(
 
 class Gate:
     """Counts the requests in work, and those that wait for a part; beyond `limit` of either they are refused at once.
+    And the bytes of the pictures of both, which may be `most_bytes` together.
 
     A request that waits (for the successor of a part's replica) gives its place for work to others meanwhile, and takes
     one again when it goes on, also where that is one too many.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, most_bytes: int) -> None:
         self.limit = limit
+        self.most_bytes = most_bytes
         self.inside = 0
         self.standing = 0
+        self.held = 0
 
     def check(self) -> None:
         """Before a body is read that nobody could work on. Raises RequestError (429) when there is no place now."""
@@ -85,12 +89,21 @@ class Gate:
         """Raises RequestError (429)."""
         self.check()
         self.inside += 1
-        token = _PLACE.set(_Place())
+        place = _Place()
+        token = _PLACE.set(place)
         try:
             yield
         finally:
             _PLACE.reset(token)
             self.inside -= 1
+            self.held -= place.held
+
+    def hold(self, size: int) -> None:
+        """Counts bytes of the picture of the request in work, until that ends. Raises RequestError (429)."""
+        if self.held + size > self.most_bytes:
+            raise _overloaded("The pictures of the requests in work are as large as there is room for.")
+        self.held += size
+        _PLACE.get().held += size
 
     @contextmanager
     def stand(self) -> Iterator[None]:

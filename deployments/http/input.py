@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -25,6 +25,7 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 _PIECE = 2**16  # bytes of a form that are parsed before others have their turn
 _MOST_FIELDS = 128
+_COPIES = 4  # of a picture's file, its base64 in the body and as text included (4/3 each): there until its request ends
 _SEVERAL = "phrases"  # the one field that a form may hold several times
 M = TypeVar("M", bound=BaseModel)
 
@@ -99,13 +100,29 @@ async def _fields(items: list[tuple[str, str | UploadFile]]) -> dict[str, Any]:
     return fields
 
 
-async def read_picture(image: object, limits: ImageConfig) -> FilePicture:
+def largest(limits: ImageConfig) -> int:
+    """Bytes that a request holds for the largest picture."""
+    return _COPIES * limits.max_bytes + 3 * limits.max_pixels
+
+
+async def read_picture(
+    image: object, limits: ImageConfig, hold: Callable[[int], None] = lambda size: None
+) -> FilePicture:
     """Decode the picture of a request: bytes of an upload, a data URI, base64, or a URL of an allowed scheme.
 
+    hold: is told the bytes that the picture takes, of its file before it is decoded, and may refuse it by raising.
     Raises ImageError. Nothing is ever read from this machine's files.
     """
+    data = await _file_of(image, limits)
+    hold(_COPIES * len(data))
+    picture = await images.decode_with_file(data, limits)
+    hold(picture.rgb.nbytes)
+    return picture
+
+
+async def _file_of(image: object, limits: ImageConfig) -> bytes:
     if isinstance(image, bytes):
-        return await images.decode_with_file(image, limits)
+        return image
     if image is None:
         raise ImageError("There is no picture. Send `image` as a data URI or base64, or upload a file.")
     if not isinstance(image, str):
@@ -118,5 +135,5 @@ async def read_picture(image: object, limits: ImageConfig) -> FilePicture:
                 f"Pictures are not fetched from {scheme}:// here (allowed schemes: {allowed}). "
                 "Send the picture itself as a data URI or base64."
             )
-        return await images.decode_with_file(await fetch(image.strip(), limits), limits)
-    return await images.decode_with_file(await asyncio.to_thread(images.bytes_of, image, limits), limits)
+        return await fetch(image.strip(), limits)
+    return await asyncio.to_thread(images.bytes_of, image, limits)

@@ -14,6 +14,10 @@ from deployments.parts.isolate import run_prepared
 from valor_ray.config.models import DepthConfig
 from valor_ray.records import DepthMap
 
+# Of maps in a replica: 64 of a megapixel, five of 12. By their number alone 64 of 40 would be 10 GB, and the profile
+# local is to fit into 12 GiB with all its parts.
+_KEPT_BYTES = 256 * 2**20
+
 
 @serve.deployment(name="depth")
 class DepthDeployment:
@@ -25,7 +29,9 @@ class DepthDeployment:
         log_place("depth")
         torch.set_num_threads(1)  # the replicas share the cores with the policy's engine
         self._model = MoGe(config)
-        self._cache: ContentCache[DepthMap] = ContentCache(config.cache_entries)
+        self._cache: ContentCache[DepthMap] = ContentCache(
+            config.cache_entries, _KEPT_BYTES, lambda made: made.depth.nbytes
+        )
         self._opened = Opened()
         self._batches: Batches[Sent, DepthMap] = Batches(
             lambda sent: run_prepared(self._opened.picture, self._model.depth, sent),

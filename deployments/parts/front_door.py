@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from deployments.calls.busy import Answering
 from deployments.calls.waiting import Waiting
 from deployments.http.app import make_app, make_gate
 from deployments.http.endpoints import Parts
@@ -23,13 +24,10 @@ from deployments.ports import (
     sign_of_life,
 )
 from valor_ray.config.tree import Config
-from valor_ray.errors import ServiceError
 from valor_ray.program.sandbox import Sandbox
 from valor_ray.reasoning.local_rewarder import local_rewarder
 from valor_ray.reasoning.reward import Rewarding
 from valor_ray.selecting.select import Select, reward_for
-
-STATUS_TIMEOUT_S = 3.0  # a part that takes longer to say how it is counts as not well
 
 
 @serve.deployment(name="front_door")
@@ -57,7 +55,7 @@ class FrontDoor:
         """Called by Serve after the constructor."""
         gate = make_gate(self._config)
         waiting = {
-            part: Waiting(part, partial(sign_of_life, part, handle), self._config.server.wait_s, gate.stand)
+            part: Answering(part, partial(sign_of_life, part, handle), self._config.server.wait_s, gate.stand)
             for part, handle in self._handles.items()
         }
         vlm = self._config.vlm_part
@@ -67,7 +65,7 @@ class FrontDoor:
             depth=RemoteDepth(self._handles["depth"], waiting=waiting["depth"]),
             judge=RemoteVqa(self._vlm, vlm, waiting=waiting[vlm]),
             sandbox=self._sandbox,
-            status=self._status,
+            status=partial(_status, waiting),
             rewarding=self._rewarding(waiting),
         )
         return make_app(self._config, parts, gate)
@@ -84,22 +82,10 @@ class FrontDoor:
             if heads is not None
         }
 
-    async def _status(self) -> dict[str, dict[str, Any]]:
-        answers = await asyncio.gather(
-            *(_part_status(part, handle) for part, handle in self._handles.items())
-        )
-        return dict(zip(self._handles, answers, strict=True))
-
     async def __del__(self) -> None:
         await self._sandbox.close()
 
 
-async def _part_status(part: str, handle: DeploymentHandle) -> dict[str, Any]:
-    try:
-        async with asyncio.timeout(STATUS_TIMEOUT_S):
-            return {"status": "ok", **(await sign_of_life(part, handle))}
-    except TimeoutError:
-        reason = f"no answer within {STATUS_TIMEOUT_S:g} s: it is being restarted, or has too much to do"
-    except ServiceError as error:
-        reason = str(error)
-    return {"status": "unavailable", "reason": reason}
+async def _status(parts: Mapping[str, Answering]) -> dict[str, dict[str, Any]]:
+    answers = await asyncio.gather(*(part.status() for part in parts.values()))
+    return dict(zip(parts, answers, strict=True))

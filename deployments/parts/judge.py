@@ -69,7 +69,7 @@ class JudgeDeployment:
 
     async def status(self) -> dict[str, Any]:
         ledger = await self._ledger.status.remote(self._folder)
-        endpoint = self._config.base_url or "offline judge"
+        endpoint = self._config.address if self._config.base_url else "offline judge"
         return {"endpoint": endpoint, "model": self._config.model, **ledger, **self._gauges()}
 
     def _gauges(self) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""What a start of Ray, and its end, wait for: nodes alike, apps that come up, threads that still call it, Ctrl-C."""
+"""What a start of Ray, and its end, wait for: nodes alike, where Serve listens, apps that come up, threads, Ctrl-C."""

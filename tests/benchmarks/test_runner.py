@@ -141,6 +141,18 @@ def test_samples_are_kept_with_scores_and_choosing_is_set_beside_them(tmp_path: 
     assert run(Service(), tmp_path, asking=Asking(2, "judge")).selection == gain  # goes on, and asks nothing
 
 
+def test_votes_in_the_place_of_judges_are_no_choice_by_judges(tmp_path: Path) -> None:
+    failed = several("no", "no")
+    failed["selection"]["unjudged"] = "judge.max_cost_usd=1 is reached"
+    report = run(Service(**{**REPLIES, "q0": failed}), tmp_path, asking=Asking(2, "judge"))
+    assert (
+        report.unasked == 1
+        and "Not chosen by judge: judge.max_cost_usd=1" in (tmp_path / ANSWERS).read_text()
+    )
+    again = Service(**REPLIES)
+    assert run(again, tmp_path, asking=Asking(2, "judge")).unasked == 0 and again.asked == ["q0"]
+
+
 def test_samples_without_a_choice_are_answers_of_their_own(tmp_path: Path) -> None:
     report = run(Service(**REPLIES), tmp_path, asking=Asking(2))
     assert (report.n, report.accuracy, report.selection, report.failures) == (4, 0.5, None, 1)

@@ -91,6 +91,22 @@ def test_dropped_picture_is_asked_about_and_shows_boxes_and_answer(page: Page) -
     assert stage["x"] - 2 <= box["x"] and box["x"] + box["width"] <= stage["x"] + stage["width"] + 2
 
 
+def test_boxes_are_where_they_are_in_a_picture_that_the_server_has_scaled(page: Page) -> None:
+    found = {"bbox": [64, 64, 128, 128], "label": "ball"}
+    call = {"tool": "gd_detect", "args": {}, "result": [found], "ms": 1, "line": 1, "error": None}
+    told = {"answer": 1, "plan": "", "code": "", "error": None, "seconds": 0.1, "trace": [call]}
+    halved = told | {"width": 128, "height": 128}
+    page.route("**/v1/answer", lambda route: route.fulfill(json=halved))
+    drop(page, picture(1))
+    wait_for_property(page, "naturalWidth", 256)
+    ask(page, "How many balls are there?")
+    box = page.locator("#boxes g rect").first.bounding_box()
+    stage = page.locator("#stage").bounding_box()
+    assert box and stage
+    for side, length in (("x", "width"), ("y", "height")):
+        assert abs(box[side] - (stage[side] + stage[length] / 2)) < 8
+
+
 def test_depth_map_can_be_looked_at(page: Page) -> None:
     drop(page, picture(1))
     ask(page, "How many boxes are there?")

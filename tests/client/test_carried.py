@@ -72,8 +72,8 @@ def at(version: str | None, behind: int, **more: Any) -> dict[str, Any]:
 
 def test_waits_until_every_replica_carries_it_and_says_each_change_once(server: Server) -> None:
     said: list[str] = []
-    down = {"status": "unavailable", "reason": "TimeoutError"}
-    states = [at(None, 0), at(None, 0), down, at("step-000100", 0), at(VERSION, 2), at(VERSION, 1)]
+    down, busy = {"status": "unavailable", "reason": "TimeoutError"}, {"status": "ok", "busy": True}
+    states = [at(None, 0), at(None, 0), down, busy, at("step-000100", 0), at(VERSION, 2), at(VERSION, 1)]
     server.states = [*states, at(VERSION, 0)]
     assert wait_carried(server.url, RUN, VERSION, 20, said.append) == 2
     assert [line.removeprefix(f"{server.url}: ") for line in said] == [
@@ -154,7 +154,8 @@ def test_a_service_that_could_never_carry_the_run_is_told_before_training(
 
 
 def test_a_service_that_follows_the_run_passes_before_anything_is_published(server: Server) -> None:
-    for state in (at(None, 0), {"status": "unavailable", "reason": "TimeoutError"}):
+    silent = ({"status": "unavailable", "reason": "TimeoutError"}, {"status": "ok", "busy": True})
+    for state in (at(None, 0), *silent):
         server.states = [state]
         check_service(server.url, RUN)
     with pytest.raises(ConfigError, match="no answer"):

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image
 
 from valor_ray.client.ports import RemoteDepth, RemoteDetector, RemoteVqa, Service
+from valor_ray.config.service import ImageConfig
 from valor_ray.errors import JudgeError, ServiceError
-from valor_ray.images import from_array
+from valor_ray.images import crop, from_array, load_with_file
 from valor_ray.ports import version_of
 from valor_ray.records import Detection
 
@@ -24,6 +26,10 @@ def npy(array: np.ndarray) -> str:
     data = io.BytesIO()
     np.save(data, array)
     return base64.b64encode(data.getvalue()).decode()
+
+
+def pixels(sent: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(sent))))
 
 
 class Server(ThreadingHTTPServer):
@@ -90,9 +96,57 @@ def test_the_ports_work_over_http(server: Server) -> None:
     (_, detect, token), _, (_, vqa, none) = server.seen
     assert (detect["phrases"], detect["box_threshold"]) == (["car", "tv"], 0.1)
     assert (vqa["question"], token, none) == ("which colour?", "Bearer t0ken", None)
-    kind, _, data = vqa["image"].partition(",")
-    assert kind == "data:image/png;base64"
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))), PICTURE.rgb)
+    assert np.array_equal(pixels(vqa["image"]), PICTURE.rgb)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_for_the_internet_sees_neither_picture_nor_token(
+    server: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for other in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert ask(server.url, "vqa", "t0ken") == "red"
+
+
+def test_a_picture_from_a_file_goes_as_that_file_and_a_part_of_it_as_png(
+    server: Server, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(PICTURE.rgb).save(path)
+    photo = load_with_file(path, ImageConfig())
+    part = crop(photo, (1, 1, 5, 3))
+
+    async def main() -> None:
+        async with Service(server.url) as service:
+            for picture in (photo, part):
+                await RemoteVqa(service).vqa(picture, "which colour?")
+
+    asyncio.run(main())
+    sent = [body["image"] for _, body, _ in server.seen]
+    assert base64.b64decode(sent[0]) == path.read_bytes()
+    assert np.array_equal(pixels(sent[1]), part.rgb)
+
+
+def test_only_the_last_pictures_are_kept() -> None:
+    async def main() -> None:
+        async with Service("http://127.0.0.1:9") as service:
+            shades = [from_array(np.full((2, 2, 3), shade, np.uint8)) for shade in range(20)]
+            for picture in shades:
+                service.image(shades[0])
+                assert np.array_equal(pixels(service.image(picture)), picture.rgb)
+            assert len(service._images) == 8
+            assert {shades[0].key, shades[19].key} <= set(service._images)
+
+    asyncio.run(main())
+
+
+def test_boxes_of_another_size_than_the_pictures_are_refused(server: Server) -> None:
+    server.replies["/v1/detect"] = (200, {"detections": [], "width": 3, "height": 2})
+    with pytest.raises(ServiceError, match=r"boxes of \(2, 3\) .*images\.max_pixels"):
+        ask(server.url, "detect")
+    server.replies["/v1/detect"] = (200, {"detections": [], "width": 6, "height": 4})
+    assert ask(server.url, "detect") == []
 
 
 def test_detections_say_which_weights_they_are_by_where_the_service_does(server: Server) -> None:

@@ -28,6 +28,8 @@ REPLY = {
     "code": 'final_answer = len("a")',
     "trace": [CALL],
     "error": None,
+    "width": 20,
+    "height": 15,
 }
 FAILED = {
     "answer": None,
@@ -35,6 +37,8 @@ FAILED = {
     "code": "",
     "trace": [],
     "error": "The policy's reply is malformed: <x>",
+    "width": 20,
+    "height": 15,
 }
 
 
@@ -85,6 +89,11 @@ def test_page_without_depth_maps_still_shows_the_pictures(picture, tmp_path) -> 
     assert page.count("data:image/png;base64,") == 2
 
 
+def test_boxes_are_drawn_in_the_pixels_that_the_server_saw(picture, tmp_path) -> None:
+    page = write_page(tmp_path / "index.html", alone(picture), {}).read_text()  # the file has 40 x 30 px
+    assert page.count('viewBox="0 0 20 15"') == 2
+
+
 def test_table_has_a_row_a_question_and_the_totals(picture) -> None:
     table = list(rows(alone(picture)))
     assert len(table) == 4
@@ -106,7 +115,7 @@ def test_nothing_that_came_back_can_write_html(tmp_path, monkeypatch) -> None:
     }
     detected = CALL | {"result": [{"bbox": [0, 0, 1, 1], "label": EVIL}]}
     trace = [call, call | {"error": EVIL}, detected]
-    reply = {"answer": EVIL, "plan": EVIL, "code": EVIL, "trace": trace, "error": EVIL}
+    reply = REPLY | {"answer": EVIL, "plan": EVIL, "code": EVIL, "trace": trace, "error": EVIL}
     asked = AskedQuestion(Question(image, EVIL, EVIL, EVIL, EVIL), reply, 1.0)
     seen = tags(write_page(tmp_path / "index.html", [DemoTurn("", (asked,))], {}, EVIL).read_text())
     assert seen.count("script") == 1 and seen.count("img") == 1 and seen.count("article") == 1

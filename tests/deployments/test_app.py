@@ -28,7 +28,7 @@ from valor_ray.tabletop.render import Rendering, render
 from valor_ray.tabletop.scenes import sample_scene
 
 pytestmark = pytest.mark.timeout(300)
-KEYS = ["answer", "plan", "code", "trace", "error", "seconds"]
+KEYS = ["answer", "plan", "code", "trace", "error", "seconds", "width", "height"]
 QUESTIONS = ["How many red boxes are there?", "Is there a green ball?", "How many cones are there?"]
 
 

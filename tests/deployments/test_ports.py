@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -200,3 +201,23 @@ def test_a_batch_that_is_handed_back_is_asked_for_again() -> None:
     full: Any = SimpleNamespace(sample=SimpleNamespace(remote=remote))
     sampled = RemotePolicy(full).sample(["Why?"], n=1, seed=0, sampling=Sampling(1.0, 1.0, 10))
     assert asyncio.run(sampled) == [["reply"]] and answers == []
+
+
+def test_a_judge_is_asked_in_no_requests_name_since_verdicts_are_shared() -> None:
+    request = contextvars.ContextVar("request", default="nobody's")
+
+    async def answer() -> str:
+        return "verdicts"
+
+    async def run() -> None:
+        asked: list[str] = []
+
+        def remote(*_: Any) -> Awaitable[str]:
+            asked.append(request.get())
+            return answer()
+
+        request.set("mine")
+        handle: Any = SimpleNamespace(ask=SimpleNamespace(remote=remote))
+        assert await RemoteJudge(handle).ask([]) == "verdicts" and asked == ["nobody's"]
+
+    asyncio.run(run())

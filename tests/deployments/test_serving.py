@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -48,6 +49,52 @@ def test_port_in_use_is_said_before_anything_starts() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         error = reason(f"server.port={taken.getsockname()[1]}")
     assert isinstance(error, ServiceError) and "--port" in str(error)
+
+
+@pytest.fixture
+def deleted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Apps that are taken away from a cluster that we only use; nothing is deployed there."""
+    gone: list[str] = []
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(serving_module, "running_ray", lambda config, progress: nullcontext())
+    monkeypatch.setattr(serving_module.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(serving_module.serve, "delete", gone.append)
+    monkeypatch.setattr(serving_module, "close_publications", gone.append)
+    monkeypatch.setattr(serving_module, "check_serve", lambda server, app: None)
+    monkeypatch.setattr(serving_module, "check_placed", lambda config, progress, rule: None)
+    monkeypatch.setattr(serving_module, "_deploy", lambda config, progress, policy_run: "http://app")
+    return gone
+
+
+@pytest.mark.parametrize("check", ["check_serve", "check_placed"])
+def test_what_is_refused_on_a_cluster_takes_away_nothing_of_others(
+    deleted: list[str], monkeypatch: pytest.MonkeyPatch, check: str, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ConfigError("The app valor already runs.")
+
+    monkeypatch.setattr(serving_module, check, refuse)
+    assert "already runs" in str(reason(f"detector.follow={tmp_path}"))
+    assert deleted == []
+
+
+def test_what_was_deployed_on_a_cluster_is_taken_away_again(deleted: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # of this machine: the cluster's ports are others
+        config = Config.load("local", [f"server.port={taken.getsockname()[1]}"])
+        with serving(config) as url:
+            assert (url, deleted) == ("http://app", [])
+    assert deleted == ["valor"]
+
+
+def test_a_part_that_does_not_start_on_a_cluster_is_taken_away_too(
+    deleted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise ServiceError("detector did not start.")
+
+    monkeypatch.setattr(serving_module, "_deploy", fail)
+    assert "did not start" in str(reason())
+    assert deleted == ["valor"]
 
 
 def test_host_that_is_not_ours_is_said_before_anything_starts() -> None:

@@ -24,11 +24,13 @@ class Asked:
 
     def __init__(self) -> None:
         self.lines: list[list[str]] = []
+        self.queries: list[int] = []  # in the files that commands were given
 
     def __call__(self, words: Sequence[str]) -> Ended:
         self.lines.append(list(words))
         at = words.index("--queries") + 1 if "--queries" in words else 0
-        assert not at or Path(words[at]).read_text()
+        if at:
+            self.queries.append(len(Path(words[at]).read_text().splitlines()))
         return Ended(0, PLANS[words[1] if words[0] == "train" else words[0]])
 
 
@@ -77,6 +79,11 @@ def test_pictures_whose_questions_are_not_written_count_all_the_same(tmp_path: P
     planned = estimate(job, config, asked)
     assert planned["stages"][0]["calls"] == 3 and planned["stages"][0]["cost_usd"] > 0
     assert any(word.startswith("grounding.queries=") for word in asked.lines[2])
+    assert asked.queries == [3, 3]
+    for number in range(21):
+        Image.new("RGB", (8, 8)).save(tmp_path / "photos" / f"{number}.png")
+    estimate(job, config, more := Asked())
+    assert more.queries == [21, 24]  # an eighth is kept apart from reasoning, mining looks at all
     assert not (tmp_path / "job").exists()
 
 

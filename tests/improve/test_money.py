@@ -10,7 +10,7 @@ from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError, JudgeError, ServiceError
 from valor_ray.improve.child import Ended
 from valor_ray.improve.figures import figures
-from valor_ray.improve.money import asked_by, check_limit, payers, places
+from valor_ray.improve.money import asked_by, check_limit, payers, places, total
 from valor_ray.improve.stages import Kind, Stage
 from valor_ray.judges.gateway.answers import AnswerStore, StoredAnswer
 
@@ -65,8 +65,8 @@ def test_all_stages_keep_their_answers_in_one_place(tmp_path: Path) -> None:
     run_job(job_at(tmp_path), script, *JUDGE, *VLM)
     for words in script.told.values():
         assert (
-            f"judge.cache_dir={tmp_path}/answers/judge" in words
-            and f"vlm.cache_dir={tmp_path}/answers/vlm" in words
+            f'judge.cache_dir="{tmp_path}/answers/judge"' in words
+            and f'vlm.cache_dir="{tmp_path}/answers/vlm"' in words
         )
         assert limits(words) == {}
 
@@ -83,11 +83,46 @@ def test_offline_nothing_is_paid_and_nothing_is_said_of_it(tmp_path: Path) -> No
 def test_one_endpoint_for_both_is_one_account(tmp_path: Path) -> None:
     job, config = job_at(tmp_path), Config.load("local", JUDGE)
     assert [each.section for each in payers(job, config)] == ["judge"]
-    assert places(job, config) == [f"judge.cache_dir={tmp_path}/answers/judge"]
+    place = f'cache_dir="{tmp_path}/answers/judge"'
+    assert places(job, config) == [f"judge.{place}", f"vlm.{place}"]
     assert asked_by(Kind.REASONING, config) == ("judge",) and asked_by(Kind.MINE, config) == ("judge",)
     assert asked_by(Kind.EVALUATE, config, ("eval", "tabletop", "--select", "judge")) == ("judge",)
+    two = Config.load("local", [*JUDGE, *VLM])
+    assert asked_by(Kind.EVALUATE, two, ("eval", "tabletop", "--select", "judge")) == ("judge", "vlm")
+    assert asked_by(Kind.EVALUATE, two, ("eval", "gqa")) == ("vlm", "judge")
     both = Config.load("local", [*JUDGE, *places(job, config), "judge.max_cost_usd=3"])
     assert both.vlm_part == "judge" and both.vlm.max_cost_usd == 3
+
+
+def test_what_vlm_says_for_itself_is_no_way_round_the_limit(tmp_path: Path) -> None:
+    own = [
+        *JUDGE,
+        "judge.max_cost_usd=20",
+        "vlm.max_cost_usd=20",
+        "vlm.cache_dir=null",
+    ]  # as a saved config.yaml has it
+    assert Config.load("local", own).vlm_part == "judge"
+    run_job(job_at(tmp_path), script := Script(), *own, most_usd=4.0)
+    words = [each.split("=", 1) for each in script.told["round-1/mine"] if "=" in each]
+    told = Config.load(
+        "local", [*own, *("=".join(pair) for pair in words if pair[0].startswith(("judge.", "vlm.")))]
+    )
+    assert (told.vlm_part, told.vlm.max_cost_usd) == ("judge", 4.0)
+    assert told.vlm.cache_dir == told.judge.cache_dir == str(tmp_path / "answers/judge")
+
+
+def test_two_sections_with_one_place_and_model_are_one_account(tmp_path: Path) -> None:
+    shared = [*JUDGE, f"judge.cache_dir={tmp_path}/answers/judge", "vlm={max_side: 512}"]
+    job, config = job_at(tmp_path), Config.load("local", shared)
+    assert [each.section for each in payers(job, config)] == ["judge", "vlm"]
+    pay(tmp_path, "judge", "llm", 2.0)
+    assert total(payers(job, config)) == 2.0
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    job = job_at(tmp_path / "exp #3: é")
+    config = Config.load("local", [*JUDGE, *places(job, Config.load("local", JUDGE))])
+    assert config.judge.cache_dir == str(job.folder / "answers/judge")
 
 
 def test_reached_it_ends_the_job_and_a_higher_one_goes_on(tmp_path: Path) -> None:

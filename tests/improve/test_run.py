@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from improve_script import N, Script, job_at, run_job
+from improve_script import N, Script, job_at, run_job, written
 
 from valor_ray.errors import ConfigError, ServiceError
 from valor_ray.improve.child import Ended
@@ -54,6 +54,8 @@ def test_a_page_that_fails_between_stages_is_said_and_does_not_end_the_job(tmp_p
         made.append(folder)
         if len(made) == 2:
             raise KeyError("place")
+        if len(made) == 3:
+            raise ConfigError("the two folders answer other questions")
         return {"page": len(made)}
 
     run_job(job_at(tmp_path), script := Script(), report=report, said=said)
@@ -297,6 +299,17 @@ def test_bare_pictures_end_with_signals_and_the_page_says_what_is_not_measured(t
         for name in ("train.jsonl", "signals.jsonl")
     }
     assert parted == {"train.jsonl": 21, "signals.jsonl": 3}
+
+
+def test_too_few_questions_to_keep_some_apart_choose_no_checkpoint(tmp_path: Path) -> None:
+    said, few = list[str](), Script(gives={"questions": {}})
+    few.after = lambda stage: written(stage.folder, 7) if stage.name == "questions" else None
+    assert run_job(job_at(tmp_path, images="/photos", evaluated=()), few, said=said)["finished"]
+    assert "stopping.questions=0" in few.told["round-1/reasoning"]
+    assert any("too few questions to keep some apart" in line for line in said)
+    many = Script()
+    run_job(job_at(tmp_path / "many", images="/photos", evaluated=()), many)
+    assert "stopping.questions=0" not in many.told["round-1/reasoning"]
 
 
 def test_the_page_links_into_every_part_that_has_one(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_controls_are_the_start_policy_at_zero_with_the_new_eyes_and_chosen_of_e
         "controls/best-of-8/tabletop": START,
     }
     greedy, _, best = (line(job, stage.name) for stage in beside)
-    assert holds(greedy, "--set", "policy.temperature=0")
+    assert holds(greedy, "--set", "policy.temperature=0") and holds(greedy, "--samples", "1")
     assert holds(best, "--samples", "8") and holds(best, "--select", "judge")
     for stage in beside:
         assert holds(line(job, stage.name), "--data", str(tmp_path / "base/tabletop/data"))

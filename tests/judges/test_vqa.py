@@ -6,21 +6,23 @@ import asyncio
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from valor_ray.config.judging import JudgeConfig
 from valor_ray.errors import ConfigError, JudgeError
-from valor_ray.images import from_array
+from valor_ray.images import from_array, to_jpeg_uri
 from valor_ray.judges.gateway.gateway import Gateway
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.gateway.offline import OfflineJudge
 from valor_ray.judges.vqa import VqaJudge
+from valor_ray.records import JudgeReply, JudgeRequest
 
 KEY = "sk-planted-secret-123"
 PICTURE = from_array(np.full((40, 40, 3), (200, 40, 30), np.uint8))
@@ -188,3 +190,26 @@ def test_slow_judge_is_a_timeout_error() -> None:
         with pytest.raises(JudgeError, match=r"within 0\.3 s"):
             ask(config(url, timeout_s=0.3))
         wait.set()
+
+
+@pytest.mark.parametrize(("side", "beside"), [(40, False), (800, True)])
+def test_a_large_picture_is_scaled_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, side: int, beside: bool
+) -> None:
+    asked: list[JudgeRequest] = []
+    threads: list[bool] = []
+
+    class Judge:
+        async def ask(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
+            asked.extend(requests)
+            return [JudgeReply({"answer": "red"})]
+
+    def noting(*args: Any) -> str:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return to_jpeg_uri(*args)
+
+    monkeypatch.setattr("valor_ray.judges.vqa.to_jpeg_uri", noting)
+    picture, settings = from_array(np.full((side, side, 3), 9, np.uint8)), config("http://host/v1")
+    assert asyncio.run(VqaJudge(Judge(), settings).vqa(picture, "?")) == "red" and threads == [beside]
+    uri = asked[0].messages[1]["content"][0]["image_url"]["url"]  # type: ignore[index]
+    assert uri == to_jpeg_uri(picture, settings.jpeg_quality, settings.max_side)

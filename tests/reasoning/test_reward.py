@@ -233,6 +233,33 @@ def test_error_reaches_all_who_share_and_is_not_remembered() -> None:
     assert all(isinstance(error, JudgeError) for error in asyncio.run(both())) and len(judge.asked) == 2
 
 
+def test_judging_ends_when_all_who_wait_for_it_have_hung_up() -> None:
+    checked: list[str] = []
+
+    async def slow(code: str) -> Verdict:
+        await asyncio.sleep(0.05)
+        checked.append(code)
+        return Verdict(True, "said so")
+
+    async def run() -> None:
+        judge = Judge()
+        rewarder = Rewarder(slow, judge, WEIGHTS)
+        first, second, other = (
+            asyncio.create_task(rewarder("q", reply))
+            for reply in (WELL_FORMED, WELL_FORMED, f"{WELL_FORMED}\n")
+        )
+        await asyncio.sleep(0.01)
+        first.cancel()
+        other.cancel()
+        assert (await second).value == pytest.approx(1)  # shared with the first, who has hung up
+        await asyncio.sleep(0.05)
+        assert len(judge.asked) == len(checked) == 1  # of the other reply nothing
+        again = await asyncio.gather(first, other, rewarder("q", f"{WELL_FORMED}\n"), return_exceptions=True)
+        assert [isinstance(one, asyncio.CancelledError) for one in again] == [True, True, False]
+
+    asyncio.run(run())
+
+
 def test_record_fits_its_schema_and_sums_the_usage() -> None:
     found = asyncio.run(reward("q", WELL_FORMED, syntax(True), Judge(), WEIGHTS))
     record = reward_record(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from valor_ray.errors import StorageError
-from valor_ray.runs.checkpoints import MERGED, FolderCheckpoints, Keep, write_metrics
+from valor_ray.runs.checkpoints import AVERAGE, MERGED, FolderCheckpoints, Keep, write_metrics
 
 
 @pytest.fixture
@@ -69,6 +69,36 @@ def test_policy_weights_are_the_merged_ones_where_there_are_adapters(checkpoints
     assert checkpoints.policy_weights(3) == checkpoints.checkpoint(3)
     (checkpoints.checkpoint(3) / MERGED).mkdir()
     assert checkpoints.policy_weights(3) == checkpoints.checkpoint(3) / MERGED
+
+
+@pytest.mark.parametrize(
+    ("files", "there"),
+    [
+        (("config.json", "model-00001-of-00002.safetensors"), True),
+        (("adapter_config.json", "adapter_model.safetensors"), True),
+        (("state/__0_0.distcp", "trainer_state.json"), False),
+        (("config.json", "model.safetensors", AVERAGE), False),
+        (("config.json", "model.safetensors", AVERAGE, f"{MERGED}/model.safetensors"), True),
+        ((), False),
+    ],
+)
+def test_parts_for_the_learner_and_weights_beside_their_average_are_no_model(
+    checkpoints: FolderCheckpoints, files: tuple[str, ...], there: bool
+) -> None:
+    for name in files:
+        path = checkpoints.checkpoint(3) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert checkpoints.has_model(3) is there
+
+
+def test_what_was_set_aside_under_another_name_is_no_checkpoint(checkpoints: FolderCheckpoints) -> None:
+    keep(checkpoints, 5, "", newest=1)
+    aside = checkpoints.checkpoint(5).rename(checkpoints.folder / "step-000005.broken")
+    assert checkpoints.newest() == 0
+    for step in (1, 3, 4):
+        keep(checkpoints, step, "", newest=1)
+    assert names(checkpoints) == ["step-000001", "step-000004", aside.name]
 
 
 def test_records_of_its_steps_are_whole_with_the_checkpoint(checkpoints: FolderCheckpoints) -> None:

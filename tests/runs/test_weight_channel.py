@@ -137,6 +137,20 @@ def test_published_file_that_its_own_process_has_written_is_no_news(tmp_path: Pa
     assert not file.changed()
 
 
+def test_withdrawing_tells_others_that_nothing_is_published_and_writes_nothing_where_nothing_was(
+    tmp_path: Path,
+) -> None:
+    own, other = PublishedFile(tmp_path), PublishedFile(tmp_path)
+    own.withdraw()
+    assert not own.path.exists()
+    publish_by_file(tmp_path, "step-000001", tmp_path / "step-000001")
+    assert other.read() is not None
+    own.withdraw()
+    assert other.changed() and other.read() is None
+    own.withdraw()
+    assert not other.changed()
+
+
 def test_what_another_thread_is_writing_is_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Taken for another process's, it would be published once more, and what was withdrawn be forgotten."""
     there, looked = threading.Event(), threading.Event()

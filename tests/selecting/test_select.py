@@ -117,6 +117,17 @@ def test_judges_that_refuse_leave_it_to_the_votes_and_say_so():
     assert selected.answer.answer == 2
     assert selected.why == "no verdict of the judges; 2 of 3 replies answer so"
     assert {one.reasons for one in selected.candidates} == {"The key was refused."}
+    assert selected.unjudged == to_json(selected)["selection"]["unjudged"] == "The key was refused."
+
+
+def test_what_a_reply_itself_leaves_open_is_not_unjudged():
+    async def open_question(question: str, reply: str) -> Reward:
+        return Reward(None, {Head.LOGIC: Verdict(None, "the judge declined", undecided=True)})
+
+    selected, _ = select(Policy(says("1"), says("2")), Select.JUDGE, open_question)
+    assert selected.unjudged == "" and to_json(selected)["selection"]["unjudged"] is None
+    missing, _ = select(Policy(says("'cat'"), says("'dog'")), Select.JUDGE, scores(cat=None, dog=1.0))
+    assert missing.unjudged == "looked at the plan"
 
 
 def test_no_reply_with_an_answer_is_said():
@@ -145,7 +156,7 @@ def test_public_shape_adds_how_it_was_chosen():
     assert (shown["answer"], shown["error"]) == (1, None)
     assert shown["selection"] | {"cost_usd": 0} == {
         "select": "judge", "samples": 2, "chosen": 0, "calls": 2, "cost_usd": 0,
-        "why": "best by the judges (1.00); 1 of 2 replies answer so",
+        "why": "best by the judges (1.00); 1 of 2 replies answer so", "unjudged": None,
     }  # fmt: skip
     assert [one["answer"] for one in shown["candidates"]] == [1, None]
     json.dumps(shown)

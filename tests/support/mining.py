@@ -42,15 +42,16 @@ def pictures(folder: Path, count: int) -> list[Query]:
 
 
 class Policy:
-    """Asks the detector for what the question says; "malformed" gets no program."""
+    """Asks the detector for what the question says; "malformed" gets no program. cost_usd: of a reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, cost_usd: float = 0.0) -> None:
+        self.cost_usd = cost_usd
         self.asked: list[tuple[str, int | None]] = []
 
     async def generate(self, question: str, *, n: int = 1, seed: int | None = None) -> list[Reply]:
         self.asked.append((question, seed))
         text = "no" if question == "malformed" else reply(f"gd_detect(img_pth, {question!r})")
-        return [Reply(text, (), (), "base", "stop")]
+        return [Reply(text, (), (), "base", "stop", cost_usd=self.cost_usd)]
 
 
 async def phrases_of(code: str) -> ProgramPhrases:

@@ -20,6 +20,7 @@ from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.run import train
 from valor_ray.reasoning.training.schedule import Assignment
 from valor_ray.records import Head, Query
+from valor_ray.runs.checkpoints import MERGED
 from valor_ray.runs.record_file import read_records
 
 QUERIES = [Query(f"q{i}", f"How many balls are on table {i}?") for i in range(10)]
@@ -78,9 +79,12 @@ class Engine:
         stop_at: int = 0,
         bad_judge: bool = False,
         cut: bool = False,
+        sharded: bool = False,
         log: list[str] | None = None,
     ) -> None:
-        """kill_at: the step in which everything dies. stop_at: the step at which the learner gives up."""
+        """kill_at: the step in which everything dies. stop_at: the step at which the learner gives up. sharded: a
+        checkpoint has a model at the last step, and where it is kept to be measured."""
+        self.sharded = sharded
         self.kill_at, self.stop_at, self.bad_judge, self.cut = kill_at, stop_at, bad_judge, cut
         self.log: list[str] = [] if log is None else log
         self.work: TrainWork | None = None
@@ -98,7 +102,7 @@ class Engine:
         return "the eyes of the host"
 
     def carry(self, step: int, folder: Path) -> None:
-        assert folder.is_dir() and int(folder.name.removeprefix("step-")) == step
+        assert folder.is_dir() and f"step-{step:06d}" in folder.parts
         self.log.append(f"carry {step}")
 
     def learn(self, work: TrainWork) -> LearnerEnd:
@@ -128,8 +132,13 @@ class Engine:
         if step % EVERY == 0:
             made = work.folder.checkpoints.checkpoint(step)
             made.mkdir()
-            for name in ("model.safetensors", "config.json", "trainer_state.json", "optimizer.pt"):
-                (made / name).write_text(f"{name} {step}")
+            model = ["model.safetensors", "config.json"]
+            if self.sharded:
+                kept = step == work.steps or any(step % every == 0 for every in work.config.kept_every)
+                model = [f"{MERGED}/{name}" for name in model if kept]
+            for name in (*model, "trainer_state.json", "optimizer.pt"):
+                (made / name).parent.mkdir(exist_ok=True)
+                (made / name).write_text(f"{Path(name).name} {step}")
 
 
 class Evaluation:

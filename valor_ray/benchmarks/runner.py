@@ -154,6 +154,8 @@ def _row(query: Query, truth: Truth, replied: Replied, asking: Asking) -> Answer
     if not unasked and asking.samples > 1 and len(reply.get("candidates") or ()) != asking.samples:
         unasked, reply = True, {}
         why = f"The server gave one answer where {asking.samples} samples were asked for."
+    elif not unasked and asking.select and (unjudged := _unjudged(reply)):
+        unasked, reply, why = True, {}, f"Not chosen by {asking.select}: {unjudged}"
     row = AnswerRow.of(
         query,
         truth,
@@ -171,6 +173,11 @@ def _row(query: Query, truth: Truth, replied: Replied, asking: Asking) -> Answer
         **_repairs_of(reply, asking),
     )
     return _with_samples(row, reply, asking).marked()
+
+
+def _unjudged(reply: Mapping[str, Any]) -> str:
+    """Why judges did not choose: votes did in their place, which is not what is measured."""
+    return str((reply.get("selection") or {}).get("unjudged") or "")
 
 
 def _repairs_of(reply: Mapping[str, Any], asking: Asking) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def ask(
     seed: int | None = None,
     repairs: int | None = None,
 ) -> dict[str, Any]:
-    """One question about a picture file: {answer, plan, code, trace, error, seconds}; of several samples also
-    {selection, candidates}, of a reply that was repaired {attempts}. None: as the server is set.
+    """One question about a picture file: {answer, plan, code, trace, error, seconds, width, height}; of several
+    samples also {selection, candidates}, of a reply that was repaired {attempts}. None: as the server is set.
 
     Raises ImageError when the file cannot be read, ServiceError when there is no server, Refused when it refuses.
     """

@@ -80,7 +80,7 @@ def _progress(url: str, run: Path, version: str) -> tuple[int, str]:
 def _follows_other(state: Mapping[str, Any], run: Path) -> str:
     """Why a detector of this state will never carry what the run publishes; "" where it may."""
     published = state.get("published")
-    if "published" not in state and state.get("status") == "ok":
+    if "published" not in state and state.get("status") == "ok" and not state.get("busy"):
         return "it follows no run"
     wanted, followed = str(run.expanduser().resolve()), (published or {}).get("run")
     return "" if followed in (None, wanted) else f"it follows {followed}, and this run is {wanted}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,9 @@ from valor_ray.records import DepthMap, Detection, Picture
 if TYPE_CHECKING:
     import httpx
 
+_KEPT = 8  # encoded pictures: those that are being asked about
+_SAME = "Give this command the server's images.max_pixels (--set): both halve larger pictures."
+
 
 class Service:
     """A connection to `valor serve` at `url`, for as long as its `async with` block.
@@ -29,8 +33,13 @@ class Service:
 
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout_s)
-        self._images: dict[str, str] = {}
+        self._client = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=timeout_s,
+            transport=httpx.AsyncHTTPTransport(),  # one of our own: never through a proxy meant for the internet
+        )
+        self._images: OrderedDict[str, str] = OrderedDict()  # by key, the last asked for at the end
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,15 +48,13 @@ class Service:
         await self._client.aclose()
 
     def image(self, picture: Picture) -> str:
-        """The picture as a PNG data URI: lossless, so that the service sees the same pixels."""
+        """What stands for the picture in a request, in base64: its file where that is known, of anything else a PNG,
+        which is lossless. Either way the service sees the same pixels, where its limits are the same."""
         if picture.key not in self._images:
-            from PIL import Image
-
-            data = io.BytesIO()
-            Image.fromarray(picture.rgb).save(data, "PNG")
-            self._images[picture.key] = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode(
-                "ascii"
-            )
+            self._images[picture.key] = base64.b64encode(_file_of(picture)).decode("ascii")
+            if len(self._images) > _KEPT:
+                self._images.popitem(last=False)
+        self._images.move_to_end(picture.key)
         return self._images[picture.key]
 
     async def post(
@@ -84,12 +91,18 @@ class RemoteDetector:
             body["box_threshold"] = box_threshold
         content = await self._service.post("/v1/detect", body, ServiceError)
         try:
-            version = str(content.get("version", ""))  # a service of an earlier version does not say it
-            return Versioned(map(_detection, content["detections"]), version)
+            # a service of an earlier version says neither size nor version
+            size = content.get("height", picture.height), content.get("width", picture.width)
+            found = Versioned(map(_detection, content["detections"]), str(content.get("version", "")))
         except (KeyError, TypeError, ValueError) as error:
             raise ServiceError(
                 f"{self._service.url}/v1/detect answers in another format: is it `valor serve`?"
             ) from error
+        if size != picture.rgb.shape[:2]:
+            raise ServiceError(
+                f"{self._service.url}/v1/detect: boxes of {size} for a picture of {picture.rgb.shape[:2]}. {_SAME}"
+            )
+        return found
 
 
 class RemoteDepth:
@@ -110,7 +123,8 @@ class RemoteDepth:
             ) from error
         if depth.shape != picture.rgb.shape[:2]:
             raise ServiceError(
-                f"{self._service.url}/v1/depth: depth of {depth.shape} for a picture of {picture.rgb.shape[:2]}"
+                f"{self._service.url}/v1/depth: depth of {depth.shape} for a picture of {picture.rgb.shape[:2]}. "
+                f"{_SAME}"
             )
         return DepthMap(depth, focal_px)
 
@@ -128,6 +142,18 @@ class RemoteVqa:
         if not isinstance(answer, str):
             raise JudgeError(f"{self._service.url}/v1/vqa answers in another format: is it `valor serve`?")
         return answer
+
+
+def _file_of(picture: Picture) -> bytes:
+    from PIL import Image
+
+    from valor_ray.images import FilePicture
+
+    if isinstance(picture, FilePicture) and picture.region is None:
+        return picture.file
+    data = io.BytesIO()
+    Image.fromarray(picture.rgb).save(data, "PNG")
+    return data.getvalue()
 
 
 def _detection(item: Any) -> Detection:

@@ -18,6 +18,7 @@ _OURS = {
     "content-type", "content-length", "content-encoding", "host", "connection", "transfer-encoding", "accept-encoding",
     "expect", "te", "upgrade", "trailer",
 }  # fmt: skip
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"]+", re.IGNORECASE)
 _SECRET = re.compile(r"auth|key|token|secret|cookie|password|credential|signature", re.I)
 
 
@@ -59,6 +60,10 @@ def access_to(base_url: str, section: str, headers: Mapping[str, str], key: str 
         secrets += [login, basic, *_passwords(login)]
         if key is None:
             sent["Authorization"] = f"Basic {basic}"
+    # of the query, too: a server's page of an error repeats the address that it was asked at
+    for part in filter(None, urlsplit(base_url).query.split("&")):
+        value = part.partition("=")[2] or part
+        secrets += [value, unquote(value)]
     for name, value in headers.items():
         if name.lower() == "authorization":
             del sent["Authorization"]
@@ -96,8 +101,17 @@ def proxy_for(url: str) -> str | None:
 
 def shown_address(url: str) -> str:
     """An address without what may be a secret in it: user, password, query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL: where a secret stands in it cannot be told
+        return "…"
+    path = parts.path if parts.netloc else parts.path.rpartition("@")[2]  # https:// was left out
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
+
+
+def without_secrets(text: str) -> str:
+    """A text of the user's, as a setting, with each URL in it as `shown_address`."""
+    return _URL.sub(lambda url: shown_address(url[0]), text)
 
 
 def _is_here(host: str) -> bool:

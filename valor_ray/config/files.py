@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from valor_ray.config.access import without_secrets
 from valor_ray.errors import ConfigError
 
 PROFILES = Path(__file__).parents[1] / "profiles"
@@ -57,7 +58,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Cannot read the profile {path}: {error}") from error
+        raise ConfigError(f"Cannot read the profile {path}: {without_secrets(str(error))}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -72,12 +73,17 @@ def parse_override(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
         raise ConfigError(
-            f"--set {text}: write it as section.key=value, for example --set policy.temperature=0."
+            f"--set {without_secrets(text)}: write it as section.key=value, for example --set policy.temperature=0."
         )
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML ({error}). Quote it.") from error
+        why = (
+            getattr(error, "problem", None) or "it is no text"
+        )  # the error itself repeats a part of the value
+        raise ConfigError(
+            f"--set {without_secrets(text)}: the value is not valid YAML ({why}). Quote it."
+        ) from None
     for part in reversed(key.split(".")):
         nested = {part.strip(): nested}
     return dict(nested)

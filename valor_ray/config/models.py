@@ -146,7 +146,9 @@ class DepthConfig(Section):
         None, ge=1, description="Serve adds replicas up to so many while calls wait; null = always `replicas`"
     )
     num_gpus: float = Field(0, ge=0, description="GPUs per replica")
-    cache_entries: int = Field(64, ge=0, description="depth maps kept per replica (4 bytes a pixel each)")
+    cache_entries: int = Field(
+        64, ge=0, description="depth maps kept per replica, 256 MiB at most (4 bytes a pixel)"
+    )
 
 
 def resolve_model(name: str) -> str:

@@ -16,7 +16,10 @@ DiskPath = Annotated[str, AfterValidator(on_disk)]
 class Section(BaseModel):
     """A part of the tree: immutable, and closed to keys it does not define."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    # input: an address may hold a password; `Config.load` says what was given, without it
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True
+    )
 
 
 def secret(variable: str, key: str, what: str) -> str:

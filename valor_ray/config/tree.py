@@ -14,6 +14,7 @@ from typing import Any, Self, get_args
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from valor_ray.config.access import without_secrets
 from valor_ray.config.files import merge, parse_override, read_profile
 from valor_ray.config.finetune import FinetuneConfig
 from valor_ray.config.grounding import GroundingConfig
@@ -85,7 +86,7 @@ class Config(Section):
         """
         values, origin = read_profile(profile)
         for override in overrides:
-            merge(values, parse_override(override), f"--set {override}", origin)
+            merge(values, parse_override(override), f"--set {without_secrets(override)}", origin)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -130,7 +131,7 @@ def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
             kept = {"extra", "headers"} & set(problem["loc"]) or "base_url" in repr(problem["input"])
             hidden = bool(kept)  # it may be a secret in the wrong place
             wrong, given = problem["msg"].removeprefix("Value error, "), repr(problem["input"])
-            got = "" if hidden or given in wrong else f", got {given}"
+            got = "" if hidden or given in wrong else f", got {without_secrets(given)}"
             lines.append(f"Setting {dotted!r}{where}: {wrong}{got}.")
     return "\n".join(lines)
 

@@ -166,7 +166,7 @@ def _told(turn: str, outcome: AskedQuestion) -> Told:
         outcome=outcome,
         mark=mark(outcome),
         answer=short(reply["answer"]),
-        boxes=overlay(outcome.question.image, reply["trace"]),
+        boxes=overlay(reply["trace"], reply["width"], reply["height"]),
         listing=listing(reply["code"]) if reply["code"] else None,
         trace=tuple(map(_call, reply["trace"])),
     )

@@ -205,7 +205,7 @@ def _model(part: str, setting: str) -> Check:
 
 def _endpoint(config: JudgeConfig, part: Part) -> Check:
     """Keys and headers only: `doctor.judge` calls."""
-    hosted = [f"{one.model} at {one.base_url}" for one in config.endpoints(part).values() if one.base_url]
+    hosted = [f"{one.model} at {one.address}" for one in config.endpoints(part).values() if one.base_url]
     if not hosted:
         return Check(part, True, "offline judge, started with the app")
     try:

@@ -69,11 +69,17 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.terminate()
     try:
         child.communicate(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        _kill(child)  # what ends the job is what ended the wait for it, not that it had to be killed
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+        _kill(child)
         raise
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def _read(said: bytes, code: int, seconds: float) -> Ended:

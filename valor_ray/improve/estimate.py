@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.errors import ConfigError, ServiceError
 from valor_ray.improve.child import Ended, run_child
 from valor_ray.improve.journal import Journal
-from valor_ray.improve.stages import QUESTIONS, Job, Kind, Stage, common_words, stages
+from valor_ray.improve.questions import most_apart
+from valor_ray.improve.stages import QUESTIONS, TRAINED_ON, WRITTEN, Job, Kind, Stage, common_words, stages
 from valor_ray.queries.pictures import list_shots
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class _Reckoning:
         self.job, self.config, self.ask, self.ended, self.made = job, config, ask, ended, made
         self.known: dict[Kind, dict[str, Any]] = {}
         self.pictures = 0  # that have no question yet
-        self.stand_in = self._stand_in()
+        self.stand_in, self.trained_on = self._stand_in()
 
     def of(self, stage: Stage) -> dict[str, Any]:
         if stage.name in self.ended:
@@ -96,22 +97,23 @@ class _Reckoning:
             at = words.index("--mined")  # there is no set yet: what mining would make of its queries
             del words[at : at + 2]
             if self.job.images is not None:
-                source = self.stand_in or self.job.folder / QUESTIONS / "queries.jsonl"
+                source = self.stand_in or self.job.folder / QUESTIONS / WRITTEN
                 more = [f"grounding.queries={json.dumps(str(source))}"]
         if "--queries" in words:
             at = words.index("--queries") + 1
             if not Path(words[at]).exists():
-                words[at] = str(self.stand_in or self.job.folder / QUESTIONS / "queries.jsonl")
+                made = self.trained_on if stage.kind is Kind.REASONING else self.stand_in
+                words[at] = str(made or self.job.folder / QUESTIONS / WRITTEN)
         ended = self.ask([*words, *common_words(self.job, stage, more)])
         if ended.result is None:
             words_of = f"{stage.name}: {ended.message}"
             raise ConfigError(words_of) if ended.code == 2 else ServiceError(words_of)
         return ended.result
 
-    def _stand_in(self) -> Path | None:
-        """A file of questions about the pictures, none of which is written yet."""
+    def _stand_in(self) -> tuple[Path | None, Path | None]:
+        """A file of questions about the pictures, none of which is written yet, and one of those to be trained on."""
         if self.job.images is None or QUESTIONS in self.ended:
-            return None
+            return None, None
         shots = [shot for shot in list_shots(self.job.images, None, self.made / "pictures") if not shot.error]
         self.pictures = len(shots)
         lines = [
@@ -122,9 +124,10 @@ class _Reckoning:
             }
             for number, shot in enumerate(shots)
         ]
-        path = self.made / "queries.jsonl"
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        return path
+        cut = most_apart(self.job, self.config, len(lines))
+        for name, some in ((WRITTEN, lines), (TRAINED_ON, lines[cut:])):
+            (self.made / name).write_text("".join(json.dumps(line) + "\n" for line in some), encoding="utf-8")
+        return self.made / WRITTEN, self.made / TRAINED_ON
 
 
 def _figures(kind: Kind, plan: dict[str, Any]) -> dict[str, Any]:

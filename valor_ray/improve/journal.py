@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from valor_ray.config.access import without_secrets
 from valor_ray.errors import ConfigError
 from valor_ray.improve.child import Ended
 from valor_ray.improve.stages import SECTIONS, Evaluated, Job, Models, Stage
@@ -156,7 +157,7 @@ class Journal:
             "asked": asked(job),
             "start": vars(job.start),
             "profile": job.profile,
-            "overrides": list(job.overrides),
+            "overrides": [without_secrets(each) for each in job.overrides],
             "rule_based": [part for part in ("judge", "vlm") if getattr(config, part).base_url is None],
             "spent_before": dict(spent_before),
             "stages": shown,

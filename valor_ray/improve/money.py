@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,10 +59,16 @@ def places(job: Job, config: Config) -> list[str]:
     """Settings by which all stages keep their answers in one place."""
     kept: dict[str, JudgeConfig] = {"judge": config.judge, config.vlm_part: config.vlm}
     return [
-        f"{section}.cache_dir={_place(job, section, one)}"
+        f"{name}.cache_dir={json.dumps(str(_place(job, section, one)))}"
         for section, one in kept.items()
         if one.base_url is not None and one.cache_dir is None
+        for name in _written(section, config)
     ]
+
+
+def total(accounts: Iterable[Payer]) -> float:
+    """What all have spent: two sections with the same model and place have one account."""
+    return sum(each.spent() for each in {each.account: each for each in accounts}.values())
 
 
 def check_limit(config: Config) -> None:
@@ -85,37 +92,45 @@ def asked_by(kind: Kind, config: Config, words: Sequence[str] = ()) -> tuple[str
     wanted = ["vlm"]
     if kind is Kind.REASONING:
         wanted = ["judge", "vlm"]
-    elif kind is Kind.EVALUATE and (
-        "gqa" in words[1:2] or "--select" in words or config.answer.select in ("judge", "scenes")
-    ):
-        wanted = ["vlm", "judge"]
+    elif kind is Kind.EVALUATE:
+        if "--select" in words or config.answer.select in ("judge", "scenes"):
+            wanted = ["judge", "vlm"]  # four heads of each reply
+        elif "gqa" in words[1:2]:
+            wanted = ["vlm", "judge"]
     named = [config.vlm_part if section == "vlm" else section for section in wanted]
     return tuple(dict.fromkeys(named))
 
 
-def shares(
-    asked: Sequence[str], accounts: Sequence[Payer], spent: Mapping[str, float], left: float
-) -> list[str]:
+def asking(asked: Sequence[str], accounts: Sequence[Payer]) -> list[Payer]:
+    """Of the sections that a stage asks, those that pay, in that order."""
+    return [each for section in asked for each in accounts if each.section == section]
+
+
+def shares(payers: Sequence[Payer], spent: Mapping[str, float], left: float, config: Config) -> list[str]:
     """Settings by which a stage cannot spend more than `left`: of what a model has cost in its place, so much more.
 
-    spent: by Payer.account.
+    payers: whom the stage asks, the one that it asks most first. spent: by Payer.account.
     """
-    asking = [each for section in asked for each in accounts if each.section == section]
-    portions = [1.0] if len(asking) == 1 else [_FIRST, 1 - _FIRST]
+    portions = [1.0] if len(payers) == 1 else [_FIRST, 1 - _FIRST]
     settings = []
-    for payer, portion in zip(asking, portions, strict=False):
+    for payer, portion in zip(payers, portions, strict=False):
         most = spent[payer.account] + portion * max(left, 0.0)
         own = most if payer.limit is None else payer.limit
-        settings.append(f"{payer.section}.max_cost_usd={min(most, own):.6f}")
+        limit = f"max_cost_usd={min(most, own):.6f}"
+        settings += [f"{name}.{limit}" for name in _written(payer.section, config)]
     return settings
 
 
-def bound_by_own(
-    asked: Sequence[str], accounts: Sequence[Payer], spent: Mapping[str, float], left: float
-) -> bool:
+def bound_by_own(payers: Sequence[Payer], spent: Mapping[str, float], left: float) -> bool:
     """Whether a limit of the user's own for a model is the lower one: what it ends is not ours to explain."""
-    most = {each.account: spent[each.account] + max(left, 0.0) for each in accounts if each.section in asked}
-    return any(each.limit is not None and each.limit < most.get(each.account, 0.0) for each in accounts)
+    return any(
+        each.limit is not None and each.limit < spent[each.account] + max(left, 0.0) for each in payers
+    )
+
+
+def _written(section: str, config: Config) -> tuple[str, ...]:
+    """Sections that a setting is written into: where judge and vlm are one, what vlm says for itself would hold."""
+    return ("judge", "vlm") if config.vlm_part == "judge" else (section,)
 
 
 def _place(job: Job, section: str, endpoint: JudgeConfig) -> Path:

@@ -20,10 +20,20 @@ from jinja2 import UndefinedError
 from valor_ray.errors import ConfigError, JudgeError, ServiceError
 from valor_ray.improve.child import Ended
 from valor_ray.improve.journal import Journal
-from valor_ray.improve.money import NOTHING, asked_by, bound_by_own, payers, places, shares
+from valor_ray.improve.money import (
+    NOTHING,
+    Payer,
+    asked_by,
+    asking,
+    bound_by_own,
+    payers,
+    places,
+    shares,
+    total,
+)
 from valor_ray.improve.outcome import Outcome, outcome_of
 from valor_ray.improve.questions import part_questions
-from valor_ray.improve.stages import Job, Kind, Stage, common_words, stages
+from valor_ray.improve.stages import Job, Kind, Stage, common_words, keeps_apart, stages
 from valor_ray.runs.folder import IMPROVE, claimed
 
 if TYPE_CHECKING:
@@ -32,8 +42,8 @@ if TYPE_CHECKING:
 Launch = Callable[[Stage, Sequence[str]], Ended]
 Say = Callable[[str], None]
 Report = Callable[[Path], dict[str, Any]]
-# What a page may fail with, by records that nobody foresaw.
-_OF_PAGES = (OSError, LookupError, TypeError, ValueError, AttributeError, UndefinedError)
+# What a page may fail with: by records that nobody foresaw, by evaluations whose questions were changed in between.
+_OF_PAGES = (OSError, LookupError, TypeError, ValueError, AttributeError, UndefinedError, ConfigError)
 
 
 def improve(
@@ -83,11 +93,12 @@ class _Running:
         """To its end: again where one of two models has run out of its share, and money is left."""
         while True:
             began = self.spent()
-            money, own = self._money(stage)
+            pay = asking(asked_by(stage.kind, self.config, stage.words), self.accounts)
+            money, own = self._money(stage, pay)
             self.say(f"{stage.name}: {stage.command} {' '.join(stage.words)}")
             self.journal.begin(stage, began)
-            self._prepare(stage)
-            ended = self.launch(stage, [*stage.words, *common_words(self.job, stage, money)])
+            more = [*money, *self._prepare(stage)]
+            ended = self.launch(stage, [*stage.words, *common_words(self.job, stage, more)])
             outcome = outcome_of(stage, ended, self.journal.rows())
             spent = self.spent()
             self.journal.end(stage, self.config, ended, spent, done=outcome.done, more=outcome.models)
@@ -97,31 +108,31 @@ class _Running:
                 return
             if own or not (outcome.out_of_money and self.most_usd is not None):
                 raise _failure(self.job, stage, ended, outcome)
-            two = len(money) - len(places(self.job, self.config)) > 1
-            if not (two and spent > began and self.left() > NOTHING * self.most_usd):
+            if not (len(pay) > 1 and spent > began and self.left() > NOTHING * self.most_usd):
                 raise self._reached(stage)
             self.say(f"{stage.name}: one model's share is spent, ${self.left():.4f} are left: again")
 
     def spent(self) -> float:
         """Of this job: what the stores hold beyond what they held before its first start."""
-        total = sum(each.spent() - self.before[each.account] for each in self.accounts)
-        return round(max(total, 0.0), 6)
+        return round(max(total(self.accounts) - sum(self.before.values()), 0.0), 6)
 
     def left(self) -> float:
         return 0.0 if self.most_usd is None else self.most_usd - self.spent()
 
-    def _money(self, stage: Stage) -> tuple[list[str], bool]:
-        """Settings: where answers are kept, and what they may cost; whether a limit of the user's own is lower."""
+    def _money(self, stage: Stage, pay: Sequence[Payer]) -> tuple[list[str], bool]:
+        """Settings: where answers are kept, and what they may cost; whether a limit of the user's own is lower.
+
+        pay: whom the stage asks.
+        """
         kept = places(self.job, self.config)
-        asked = asked_by(stage.kind, self.config, stage.words)
-        if self.most_usd is None or not any(each.section in asked for each in self.accounts):
+        if self.most_usd is None or not pay:
             return kept, False
         if self.left() <= NOTHING * self.most_usd:
             raise self._reached(stage)
         spent = {each.account: each.spent() for each in self.accounts}
         left = self.left()
-        own = bound_by_own(asked, self.accounts, spent, left)
-        return [*kept, *shares(asked, self.accounts, spent, left)], own
+        own = bound_by_own(pay, spent, left)
+        return [*kept, *shares(pay, spent, left, self.config)], own
 
     def _reached(self, stage: Stage) -> JudgeError:
         return JudgeError(
@@ -129,9 +140,16 @@ class _Running:
             "command with a higher --max-cost-usd goes on, and pays nothing twice."
         )
 
-    def _prepare(self, stage: Stage) -> None:
-        if stage.kind is Kind.REASONING and self.job.images is not None:
-            part_questions(self.job, self.config)
+    def _prepare(self, stage: Stage) -> list[str]:
+        """The files that a stage reads; settings that follow from what is in them."""
+        if stage.kind is not Kind.REASONING or self.job.images is None:
+            return []
+        if part_questions(self.job, self.config) or not keeps_apart(self.job, self.config):
+            return []
+        self.say(
+            "too few questions to keep some apart: no checkpoint is chosen, later stages take the last weights"
+        )
+        return ["stopping.questions=0"]
 
 
 def _failure(job: Job, stage: Stage, ended: Ended, outcome: Outcome) -> BaseException:

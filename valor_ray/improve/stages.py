@@ -172,7 +172,7 @@ def controls(job: Job, ended: Mapping[str, Mapping[str, Any]]) -> list[Measured]
     last = models_of(job, job.rounds, ended)[2]
     eyes = "detector" if job.rounds == 1 else f"detector-{job.rounds}"  # each round has another one
     of: dict[str, tuple[Models, tuple[str, ...], tuple[str, ...]]] = {
-        "greedy": (job.start, (), ("policy.temperature=0",)),
+        "greedy": (job.start, ("--samples", "1"), ("policy.temperature=0",)),
         eyes: (replace(job.start, detector=last.detector), (), ()),
         f"best-of-{_CHOSEN_OF}": (job.start, ("--samples", str(_CHOSEN_OF), "--select", "judge"), ()),
     }

@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.errors import JudgeError
-from valor_ray.images import to_jpeg_uri
+from valor_ray.images import off_the_loop, to_jpeg_uri
 from valor_ray.ports import Judge
 from valor_ray.records import JudgeRequest, Picture
 
@@ -38,7 +38,11 @@ class VqaJudge:
 
     async def vqa(self, picture: Picture, question: str) -> str:
         """Short lower-case answer about the picture (a crop or a whole image). Raises JudgeError."""
-        uri = to_jpeg_uri(picture, self._config.jpeg_quality, self._config.max_side)
+        uri = await off_the_loop(
+            picture.width * picture.height,
+            to_jpeg_uri,
+            *(picture, self._config.jpeg_quality, self._config.max_side),
+        )
         request = JudgeRequest(
             head="vqa",
             version=VERSION,

@@ -17,6 +17,7 @@ from valor_ray.judges.plan_heads import read_verdict, verdict_requests
 from valor_ray.ports import Judge, SyntaxCheck
 from valor_ray.program.parse import parse_reply
 from valor_ray.records import Head, JudgeReply, JudgeRequest, Reward, Usage, Verdict
+from valor_ray.runs.shared import Shared
 
 if TYPE_CHECKING:
     from valor_ray.config.judging import RewardConfig
@@ -118,7 +119,8 @@ def lasting(judged: Reward) -> bool:
 class Rewarder:
     """`reward` that judges equal (question, reply) pairs once: those in work are shared, recent ones remembered.
 
-    A missing reward and an error are not remembered: they are asked for again when the pair comes again.
+    A missing reward and an error are not remembered: they are asked for again when the pair comes again. Judging ends
+    when all who wait for it have hung up; verdicts that a judge is asked for by then are kept where his answers are.
     Called by roll_out and score_row, many at a time on one event loop; waits for the sandbox, then for the judge.
     """
 
@@ -130,7 +132,7 @@ class Rewarder:
         self._judge = judge
         self._weights = weights
         self._scenes = scenes
-        self._known: OrderedDict[tuple[str, str], asyncio.Task[Reward]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Shared[Reward]] = OrderedDict()
         self._preparing: set[asyncio.Task[None]] = set()
 
     def prepare(self, questions: Iterable[str]) -> None:
@@ -149,32 +151,24 @@ class Rewarder:
 
     async def __call__(self, question: str, reply: str) -> Reward:
         key = (question, reply)
-        task = self._known.get(key)
-        again = task is not None
-        if task is None:
-            task = asyncio.create_task(
+        judging = self._known.get(key)
+        again = judging is not None
+        if judging is None:
+            judging = self._known[key] = Shared(
                 reward(question, reply, self._syntax, self._judge, self._weights, self._scenes)
             )
-            task.add_done_callback(_heard)
-            self._known[key] = task
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(key)
         try:
-            judged = await asyncio.shield(task)
+            judged = await judging.result()
         except BaseException:
             self._known.pop(key, None)
             raise
         if judged.value is None:  # to be judged again when it comes again
             self._known.pop(key, None)
         return _shared(judged) if again else judged
-
-
-def _heard(task: asyncio.Task[Reward]) -> None:
-    """An error reaches whoever waits; at the end of a run nobody may."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _shared(judged: Reward) -> Reward:

@@ -6,8 +6,9 @@ A checkpoint is not a publication (law 13): nobody waits for it, and it holds th
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any, Protocol
 from valor_ray.errors import StorageError
 from valor_ray.runs.record_file import RecordFile, read_records
 
-MERGED = "merged"  # in a checkpoint of adapters: the whole model with them
+MERGED = "merged"  # in a checkpoint: the whole model, where the checkpoint itself is another thing
+AVERAGE = "average.safetensors"  # in a checkpoint whose run hands on these, not the model beside them
+STEP = re.compile(r"step-(\d{6,})")  # the name of a checkpoint
 METRICS = "metrics.jsonl"  # in a checkpoint: the metrics records of the steps that it holds
 
 
@@ -64,6 +67,10 @@ class CheckpointStore(Protocol):
         """A folder of this machine with the checkpoint of `step`."""
         ...
 
+    def has_model(self, step: int) -> bool:
+        """Whether there is a checkpoint of `step` whose `policy_weights` can be used (`holds_model`)."""
+        ...
+
     def policy_weights(self, step: int) -> Path:
         """A folder with the whole model that the checkpoint stands for; of adapters that were not evaluated, those."""
         ...
@@ -103,13 +110,16 @@ class FolderCheckpoints:
         self.part = folder / "part"
 
     def newest(self) -> int:
-        return max((self._step(path) for path in self.folder.glob("step-*")), default=0)
+        return max(self._held(), default=0)
 
     def has(self, step: int) -> bool:
         return self.checkpoint(step).exists()
 
     def checkpoint(self, step: int) -> Path:
         return self.folder / f"step-{step:06d}"
+
+    def has_model(self, step: int) -> bool:
+        return holds_model({path.name for path in self.checkpoint(step).glob("*")})
 
     def policy_weights(self, step: int) -> Path:
         merged = self.checkpoint(step) / MERGED
@@ -128,7 +138,7 @@ class FolderCheckpoints:
             os.replace(written, target)
         except OSError as error:
             raise StorageError(f"Cannot keep the checkpoint {target}: {error}.") from error
-        held = {self._step(path): path for path in self.folder.glob("step-*")}
+        held = self._held()
         sized = rule.most_bytes is not None
         for old in rule.forgotten({step: _bytes(path) if sized else 0 for step, path in held.items()}):
             shutil.rmtree(held[old], ignore_errors=True)
@@ -136,9 +146,16 @@ class FolderCheckpoints:
     def forget_part(self) -> None:
         shutil.rmtree(self.part, ignore_errors=True)
 
-    @staticmethod
-    def _step(checkpoint: Path) -> int:
-        return int(checkpoint.name.removeprefix("step-"))
+    def _held(self) -> dict[int, Path]:
+        """By step. What somebody has set aside under another name is none of them."""
+        named = ((STEP.fullmatch(path.name), path) for path in self.folder.glob("step-*"))
+        return {int(match[1]): path for match, path in named if match}
+
+
+def holds_model(names: Collection[str]) -> bool:
+    """By what lies in a checkpoint. Parts of a sharded model are for the learner alone, and so is a model beside its
+    average: of those the model is in `merged`, where the step was evaluated."""
+    return MERGED in names or (AVERAGE not in names and any(name.endswith(".safetensors") for name in names))
 
 
 def _bytes(folder: Path) -> int:

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
+from valor_ray.config.access import shown_address
 from valor_ray.errors import ConfigError
 from valor_ray.runs.record_file import replace_text
 
@@ -181,16 +181,10 @@ def public_settings(value: Any) -> Any:
     """The settings without a password that somebody may have put into a URL."""
     if isinstance(value, Mapping):
         return {
-            key: _without_secret(item) if key == "base_url" and item else public_settings(item)
+            key: shown_address(item) if key == "base_url" and item else public_settings(item)
             for key, item in value.items()
         }
     return [public_settings(item) for item in value] if isinstance(value, list) else value
-
-
-def _without_secret(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def _at(settings: Any, key: str) -> Any:

@@ -31,6 +31,7 @@ from valor_ray.runs.store.place import objects_of
 
 WEIGHTS = "weights"  # in the run folder
 _PUBLISHED = "published.json"
+_NOTHING = "null"  # in it
 _FOLDER = re.compile(r"step-(\d{6,})(?:-(\d+))?")
 Probe = list[tuple[list[int], list[int]]]  # (prompt, completion) token ids
 
@@ -131,13 +132,18 @@ class PublishedFile:
 
     def write(self, current: Publication | None) -> None:
         """Raises StorageError."""
-        text = json.dumps(None if current is None else publication_record(current))
+        text = _NOTHING if current is None else json.dumps(publication_record(current))
         if self._objects is not None:
             self._objects.write(_PUBLISHED, text.encode())
             return
         with self._writing:
             replace_text(self.path, text)
             self._seen = self._stamp()
+
+    def withdraw(self) -> None:
+        """Whoever follows goes back to the weights that its settings name. Raises StorageError."""
+        if self._text() not in (None, _NOTHING):
+            self.write(None)
 
     def _text(self) -> str | None:
         if self._objects is not None:

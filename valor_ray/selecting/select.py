@@ -21,7 +21,7 @@ from valor_ray.answer import ProgramRunner, attempts_of, tokens_of, tried
 from valor_ray.config.judging import RewardConfig
 from valor_ray.errors import JudgeError, ServiceError
 from valor_ray.ports import Policy
-from valor_ray.reasoning.reward import Rewarding
+from valor_ray.reasoning.reward import Rewarding, lasting
 from valor_ray.records import Answer, Head, Picture, Reply, Reward
 from valor_ray.repairs import NONE, Repairs, Run, Tried, repaired
 from valor_ray.runs.at_once import each
@@ -58,6 +58,7 @@ class Selected:
     seconds: float
     calls: int = 0  # of judges, for all candidates
     cost_usd: float = 0.0
+    unjudged: str = ""  # why a candidate lacks a verdict that asking again could give
 
     @property
     def answer(self) -> Answer:
@@ -134,6 +135,7 @@ async def answer_selected(
         [judges.said.get(one.reply) for one in answers],
         [reward for reward in judges.said.values() if isinstance(reward, Reward)],
         time.monotonic() - start,
+        judges.unjudged,
     )
 
 
@@ -151,6 +153,16 @@ class _Judges:
             self.said[reply] = await self._rewarding(self._question, reply)
         except (JudgeError, ServiceError) as error:
             self.said[reply] = str(error)  # there are still answers to choose from
+
+    @property
+    def unjudged(self) -> str:
+        """Of the first reply that lacks a verdict which it could have, why; what it leaves open itself stays so."""
+        for said in self.said.values():
+            if not isinstance(said, Reward):
+                return said
+            if not lasting(said):
+                return next(one.reason for one in said.verdicts.values() if one.value is None)
+        return ""
 
 
 async def _all_repaired(
@@ -198,6 +210,7 @@ def _selected(
     judged: Sequence[Reward | str | None],
     paid: Sequence[Reward],
     seconds: float,
+    unjudged: str,
 ) -> Selected:
     """judged: of each candidate; a text says why there is none. paid: each reward once."""
     candidates = _candidates(answers, judged)
@@ -211,6 +224,7 @@ def _selected(
         seconds=seconds,
         calls=sum(usage.tries for usage in used),
         cost_usd=sum(usage.cost_usd for usage in used),
+        unjudged=unjudged,
     )
 
 
@@ -268,6 +282,7 @@ def to_json(selected: Selected) -> dict[str, Any]:
             "why": selected.why,
             "calls": selected.calls,
             "cost_usd": round(selected.cost_usd, 6),
+            "unjudged": selected.unjudged or None,
         },
         "candidates": [
             {

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class HeldBackQuestions:
         ordered = sorted(queries, key=lambda query: hashlib.sha256(query.query_id.encode()).hexdigest())
         self.queries = ordered[: config.stopping.questions]
         self._seen = {} if seen is None else seen
+        self._failures = Counter[str]()  # why pictures could not be looked at, in the version under way
         self.asked = self._digest()
 
     def _digest(self) -> str:
@@ -110,6 +112,7 @@ class HeldBackQuestions:
 
     async def _record(self, step: int, sampler: Sampler, asked: _Asked) -> dict[str, Any]:
         start = time.monotonic()
+        self._failures.clear()
         replies = await self._replies(step, sampler)
         signals: dict[int, QuestionSignals] = {}
 
@@ -121,8 +124,8 @@ class HeldBackQuestions:
         unasked = sum(signals[n].agreement is None for n, query in enumerate(self.queries) if query.image)
         if unasked > MOST_UNASKED * len(rows):
             raise ServiceError(
-                f"The pictures of {unasked} of {len(rows)} held-back questions could not be looked at. The same "
-                "command asks again."
+                f"The pictures of {unasked} of {len(rows)} held-back questions could not be looked at "
+                f"({self._failures.most_common(1)[0][0]}). The same command asks again."
             )
         return {"step": step, "asked": self.asked, **_figures(rows), "unasked": unasked,
                 "seconds": round(time.monotonic() - start, 2)}  # fmt: skip
@@ -195,7 +198,8 @@ class HeldBackQuestions:
 
         try:
             await each(dict.fromkeys(replies), run, len(replies))
-        except ServiceError:
+        except ServiceError as error:
+            self._failures[str(error)] += 1
             return None
         return [answers[text] for text in replies]
 

@@ -47,6 +47,11 @@ Repairs = Annotated[
     ),
 ]
 
+Width = Annotated[
+    int,
+    Field(description="px, of the picture that the boxes are in: upright, and scaled where it was too large"),
+]
+
 
 class Request(BaseModel):
     """Fields that are not here are refused."""
@@ -103,6 +108,9 @@ class Selection(BaseModel):
     why: str
     calls: int = Field(description="of judges")
     cost_usd: float
+    unjudged: str | None = Field(
+        None, description="why a candidate has no verdict, where asking again could give one"
+    )
 
 
 class Attempt(BaseModel):
@@ -141,6 +149,8 @@ class AnswerReply(Repaired):
     trace: list[Call]
     error: str | None = Field(description="why there is no answer")
     seconds: float
+    width: Width
+    height: int
     selection: Selection | None = Field(None, description="only of several samples: how the answer was taken")
     candidates: list[Candidate] | None = Field(None, description="only of several samples: in their order")
 
@@ -153,9 +163,7 @@ class Found(BaseModel):
 
 class DetectReply(BaseModel):
     detections: list[Found]
-    width: int = Field(
-        description="px, of the picture that the boxes are in: upright, and scaled where it was too large"
-    )
+    width: Width
     height: int
     version: str = Field(description="weights of the detector")
 
@@ -174,6 +182,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     status: str = Field(description="ok, or unavailable")
+    busy: bool = Field(False, description="it answers calls, and has too many to say more of itself")
 
 
 class HealthReply(BaseModel):

@@ -68,8 +68,9 @@ def ask(
     engine: Engine,
     config: PolicyConfig = POLICY,
     say: Callable[[str], None] = lambda line: None,
+    queries: Sequence[Query] = QUERIES,
 ) -> list:
-    return asyncio.run(sampled(wanted, QUERIES, config, tmp_path / "replies", say, engine.open))
+    return asyncio.run(sampled(wanted, queries, config, tmp_path / "replies", say, engine.open))
 
 
 @pytest.fixture
@@ -99,6 +100,16 @@ def test_equal_weights_under_another_name_share_their_replies(both: list[Wanted]
     (twin / "trainer_state.json").write_text("of a checkpoint, and no part of the model")
     assert ask([Wanted(Weights("twin", str(twin)), 0.7, 3)], tmp_path, engine) == first
     assert engine.batches == 1
+
+
+def test_another_question_under_a_known_id_is_sampled_and_the_first_one_stays(
+    both: list[Wanted], tmp_path: Path
+) -> None:
+    engine, others = Engine(), [Query("q1", "something else"), QUERIES[2]]
+    (first,) = ask(both[:1], tmp_path, engine)
+    (made,) = ask(both[:1], tmp_path, engine, queries=others)
+    assert made["q1"][0] == "base 0.7 something else 0" and made["q2"] == first["q2"] and len(made) == 2
+    assert ask(both[:1], tmp_path, engine) == [first] and engine.batches == 2
 
 
 def test_fewer_samples_are_the_first_ones_and_more_are_sampled_anew(

@@ -13,7 +13,7 @@ from writers_of_tests import Says
 
 from valor_ray.asking.watched import Watched
 from valor_ray.benchmarks.methods import direct
-from valor_ray.benchmarks.methods.method import Setup
+from valor_ray.benchmarks.methods.method import Setup, load
 from valor_ray.benchmarks.methods.registry import NAMES, method
 from valor_ray.benchmarks.methods.run import PROGRAMS, opened, said_of
 from valor_ray.benchmarks.methods.writer import filled, program_of, prompt
@@ -22,7 +22,7 @@ from valor_ray.cli import main
 from valor_ray.commands.evaluate.eval import METHODS
 from valor_ray.config.tree import Config
 from valor_ray.errors import JudgeError, PolicyError, ServiceError
-from valor_ray.images import from_array
+from valor_ray.images import FilePicture, from_array
 from valor_ray.records import Query
 
 
@@ -131,6 +131,11 @@ def setup_of(folder: Path, writer: Says, ports: Any, **more: Any) -> Setup:
 async def answers(name: str, setup: Setup) -> Any:
     async with opened(method(name), setup) as answer:
         return await answer(Query("a", "How many?", "a.png"))
+
+
+def test_a_picture_comes_with_its_file_which_is_what_a_server_is_sent(tmp_path: Path) -> None:
+    picture = load(setup_of(tmp_path, Says(), Broken()), Query("a", "How many?", "a.png"))
+    assert isinstance(picture, FilePicture) and picture.file == (tmp_path / "a.png").read_bytes()
 
 
 def test_a_part_that_fails_is_no_answer_and_nothing_is_recorded(tmp_path: Path) -> None:

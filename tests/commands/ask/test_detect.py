@@ -1,12 +1,16 @@
 """`valor detect` with the shipped detector: right boxes, every picture told of, mistakes named."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from valor_ray.cli import main
+from valor_ray.client.ports import Service
 from valor_ray.tabletop.dataset import write_dataset
 
 TINY = ["--set", "detector.model=tabletop:detector"]
@@ -45,6 +49,22 @@ def test_text_names_each_picture_and_a_threshold_of_one_leaves_nothing(
     picture = str(next((scenes / "images").iterdir()))
     assert main(["detect", picture, "object", "--threshold", "1", *TINY]) == 0
     assert capsys.readouterr().out.startswith(f"{picture} (256 x 256): no boxes")
+
+
+def test_a_server_is_sent_the_file_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `valor ask` sends it: a photograph as PNG is several times as large, and may be too large."""
+    photo, sent = tmp_path / "photo.jpg", []
+    Image.new("RGB", (30, 20), "red").save(photo)
+
+    async def post(self: Service, path: str, body: dict[str, Any], failure: Any) -> dict[str, Any]:
+        sent.append(body)
+        return {"detections": [], "width": 30, "height": 20}
+
+    monkeypatch.setattr(Service, "post", post)
+    assert main(["detect", str(photo), "ball", "--url", "http://127.0.0.1:9"]) == 0
+    assert base64.b64decode(sent[0]["image"]) == photo.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from improve_script import Script
+from PIL import Image
 
 from valor_ray.cli import main
 from valor_ray.improve.child import Ended
@@ -93,6 +94,7 @@ def test_a_stages_failure_is_the_jobs_with_its_code(
         (("--eval", "none", "--eval", "tabletop"), "--eval none measures nothing"),
         (("--eval", "tabletop", "--eval", "tabletop"), "given twice"),
         (("--eval", "none", "--controls"), "--controls asks the first --eval"),
+        (("--controls", "--set", "policy.temperature=0"), "all replies are greedy"),
         (("--images", "photos"), "judge.base_url is not set"),
         (("--set", "finetune.mined=runs/boxes"), "finetune.mined"),
         (("--set", "detector.follow=runs/eyes"), "detector.follow"),
@@ -110,6 +112,37 @@ def test_what_would_fail_later_is_refused_before_anything_is_begun(
     assert main(["improve", "--run", str(tmp_path / "job"), *words]) == 2
     assert named in capsys.readouterr().err
     assert not script.count and not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_picture_that_is_mined_and_measured_is_refused_before_anything_is_begun(
+    tmp_path: Path, script: Script, more: tuple[str, ...], capsys
+) -> None:
+    photos, held = tmp_path / "photos", tmp_path / "held"
+    for folder, names in ((photos, ("a", "b")), (held, ("c", "d"))):
+        folder.mkdir()
+        for name in names:
+            Image.new("RGB", (8, 8), ord(name)).save(folder / f"{name}.png")
+    rows = [{"query_id": name, "question": "Is it red?", "image": f"{name}.png"} for name in "cd"]
+    truths = [{"query_id": name, "answer": True, "family": "colour"} for name in "cd"]
+    for name, lines in (("queries.jsonl", rows), ("truth.jsonl", truths)):
+        (held / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    given = [
+        "improve",
+        "--run",
+        str(tmp_path / "job"),
+        "--images",
+        str(photos),
+        "--eval",
+        f"own:{held}",
+        *PRICED,
+    ]
+    (photos / "copy.png").write_bytes((held / "d.png").read_bytes())
+    assert main([*given, *more]) == 2
+    said = capsys.readouterr().err
+    assert "d.png (question 'd') is also in --images (copy.png)" in said and not script.count
+    (photos / "copy.png").unlink()
+    assert main([*given, "--dry-run"]) == 0
 
 
 def test_the_plan_is_printed_and_nothing_is_done(

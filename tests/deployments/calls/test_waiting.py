@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -240,3 +241,26 @@ def test_waiting_can_be_refused() -> None:
     part.waiting._standing = full
     with pytest.raises(PolicyError, match="too many"):
         asyncio.run(part.ask("a"))
+
+
+def test_the_look_is_in_no_callers_name_since_serve_ends_what_is_when_he_hangs_up() -> None:
+    async def run() -> None:
+        part, request = Part(there=False), contextvars.ContextVar("request", default="nobody's")
+        looked: list[str] = []
+
+        async def look() -> None:
+            looked.append(request.get())
+            await part._look()
+
+        part.waiting = Waiting("policy", look, FOREVER, part._stand)
+        request.set("first")
+        first = asyncio.create_task(part.ask("first"))
+        await until(lambda: bool(looked))
+        request.set("second")
+        second = asyncio.create_task(part.ask("second"))
+        await until(lambda: part.standing == 2)
+        first.cancel()
+        part.there = True
+        assert await second == "SECOND" and set(looked) == {"nobody's"}
+
+    asyncio.run(run())

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from http_app import IMAGE, Ask, Asker, error_of, png
-from PIL import Image
+from PIL import ExifTags, Image
 
 from valor_ray.config.tree import Config
 
 
 def test_answer_has_the_keys_of_valor_ask_and_a_trace(ask: Ask) -> None:
     body = ask("/v1/answer", {"image": IMAGE, "question": "How many red cubes?"}).json()
-    assert list(body) == ["answer", "plan", "code", "trace", "error", "seconds"]
+    assert list(body) == ["answer", "plan", "code", "trace", "error", "seconds", "width", "height"]
     assert body["answer"] == 1 and body["error"] is None and body["plan"] == "Count the cubes."
     assert [call["tool"] for call in body["trace"]] == ["gd_detect", "depth"]
     assert body["trace"][1]["result"] == 2.0
@@ -26,6 +26,28 @@ def test_trace_says_which_detector_has_looked(ask: Ask) -> None:
     detect, depth = ask("/v1/answer", {"image": IMAGE, "question": "How many red cubes?"}).json()["trace"]
     assert detect["version"] == "step-000003" and "version" not in depth
     assert detect["result"] == [{"bbox": [1, 2, 9, 9], "label": "red cube"}]
+
+
+def turned() -> bytes:
+    """A JPEG of 20 x 10 that is upright on its side."""
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (20, 10), "red").save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "most", "size"),
+    [(png(), 200, (20, 10)), (png(), 199, (10, 5)), (turned(), 200, (10, 20))],
+    ids=["as it is", "halved", "turned"],
+)
+def test_answer_says_the_size_that_its_boxes_are_in(
+    asker: Asker, data: bytes, most: int, size: tuple[int, int]
+) -> None:
+    ask = asker(Config.load("local", [f"images.max_pixels={most}"]), reply="no tags")
+    body = {"image": base64.b64encode(data).decode(), "question": "How many?"}
+    answers = [ask("/v1/answer", body | more).json() for more in ({}, {"samples": 2})]
+    assert [(answer["width"], answer["height"]) for answer in answers] == [size, size]
 
 
 def test_answer_takes_an_upload(ask: Ask) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import httpx
 import pytest
 from http_app import IMAGE, Ask, Asker, error_of
 
-from deployments.http.app import make_app
+from deployments.http.app import make_app, make_gate
 from deployments.http.endpoints import Parts
+from deployments.http.health import Health
 from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 
@@ -54,6 +56,28 @@ def test_many_monitors_ask_the_parts_once(asker: Asker) -> None:
 
     assert {answered.status_code for answered in asker.run(many())} == {200}
     assert len(calls) < 5
+
+
+def test_parts_are_asked_in_no_monitors_name_so_that_the_first_can_hang_up() -> None:
+    async def run() -> None:
+        request = contextvars.ContextVar("request", default="nobody's")
+        asked: list[str] = []
+
+        async def told() -> dict[str, dict[str, Any]]:
+            asked.append(request.get())
+            await asyncio.sleep(0.02)
+            return {"policy": {"status": "ok"}}
+
+        health = Health(told, make_gate(Config.load()))
+        request.set("first")
+        first = asyncio.create_task(health.ready())
+        await asyncio.sleep(0)
+        second = asyncio.create_task(health.ready())
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).status_code == 200 and asked == ["nobody's"]
+
+    asyncio.run(run())
 
 
 def test_a_slash_at_the_end_changes_nothing(ask: Ask) -> None:

@@ -11,7 +11,7 @@ import mining
 import pytest
 from train_runs import records
 
-from valor_ray.errors import ConfigError
+from valor_ray.errors import ConfigError, ToolError
 from valor_ray.grounding.mine.run import mine
 from valor_ray.records import Query
 from valor_ray.runs.folder import locked
@@ -48,6 +48,18 @@ def test_queries_become_records_of_pictures_and_a_set(tmp_path: Path) -> None:
     assert {"decisions.parquet", "odvg.jsonl", "label_map.json", "coco.json"} <= {
         path.name for path in (tmp_path / "run/dataset").iterdir()
     }
+
+
+def test_what_a_writer_took_is_counted_apart_and_in_all_starts(tmp_path: Path) -> None:
+    queries = mining.pictures(tmp_path, 2)
+    host = mining.Host(mining.config(), policy=mining.Policy(cost_usd=0.5))
+    for asked, took, in_all in ((queries[:1], 0.5, 0.5), (queries, 1.5, 2.0), (queries[:1], 0.0, 2.0)):
+        report = run(tmp_path / "run", asked, host)
+        assert (report["writer_cost_usd"], report["in_all"]["writer_cost_usd"]) == (took, in_all)
+    old = tmp_path / "run/phrases.jsonl"
+    old.write_text(old.read_text().replace(', "cost_usd": 0.5', ""))  # of before it was kept
+    report = run(tmp_path / "run", queries, host)
+    assert report["in_all"]["writer_cost_usd"] == 0 and report["in_all"]["cost_usd"] > 0
 
 
 def test_the_same_again_does_nothing_and_starts_nothing(tmp_path: Path) -> None:
@@ -151,6 +163,79 @@ def test_missing_verdicts_are_asked_for_again_and_nothing_else_is(tmp_path: Path
     # a picture: coarse 3 times, two crops 3 times; the crops of two starts had no answer, and so no price
     assert (report["in_all"]["calls"], report["in_all"]["cost_usd"]) == (2 * 9, pytest.approx(2 * 5 * 0.01))
     assert report["calls"] == 2 * 3
+
+
+def lacking_verdicts(tmp_path: Path) -> tuple[list[Query], mining.Host]:
+    """A run over two pictures of which the crops had no answer; 3 calls a picture, 1 of them paid."""
+    queries, host = mining.pictures(tmp_path, 2), mining.Host(mining.config())
+    host.judge.missing = {"box_crop"}
+    run(tmp_path / "run", queries, host)
+    host.judge.missing = set()
+    return queries, host
+
+
+def in_missing(tmp_path: Path) -> list[tuple[str, tuple[str, ...]]]:
+    return [(Path(r["image"]).name, tuple(r["phrases"])) for r in records(tmp_path / "run/missing.jsonl")]
+
+
+def test_what_lacks_verdicts_stays_recorded_where_this_start_did_not_ask_for_it(tmp_path: Path) -> None:
+    queries, host = lacking_verdicts(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    for source in (mining.pictures(other, 0), [Query("c", "cup", queries[0].image)], queries[:2]):
+        report = run(tmp_path / "run", source, host)
+    assert in_missing(tmp_path) == [("1.png", ("ball", "cone"))]
+    assert (report["candidates"], report["missing_boxes"], report["with_missing"]) == (5, 2, 1)
+    assert report["in_all"]["cost_usd"] == pytest.approx(2 * 0.01 + 2 * 0.01 + 3 * 0.01)
+    report = run(tmp_path / "run", queries, host)
+    assert (in_missing(tmp_path), report["missing_boxes"], report["kept"]) == ([], 0, 5)
+
+
+@pytest.mark.parametrize("why", ["not there", "cannot be seen"])
+def test_what_lacks_verdicts_stays_recorded_where_its_picture_fails(tmp_path: Path, why: str) -> None:
+    queries, host = lacking_verdicts(tmp_path)
+    picture = tmp_path / "0.png"
+    kept = picture.read_bytes()
+    picture.unlink()
+    if why == "cannot be seen":
+        host.detector = Blind()
+        picture.write_bytes(kept)
+    report = run(tmp_path / "run", queries, host)
+    assert ("0.png", ("ball", "cone")) in in_missing(tmp_path) and report["failed"] > 0
+    assert report["candidates"] == 4 and report["in_all"]["calls"] >= 6
+    picture.write_bytes(kept)
+    host.detector = mining.Detector()
+    report = run(tmp_path / "run", queries, host)
+    assert (in_missing(tmp_path), report["kept"], report["failed"]) == ([], 4, 0)
+
+
+class Blind(mining.Detector):
+    async def detect(self, *args: Any, **more: Any) -> Any:
+        raise ToolError("it sees nothing")
+
+
+def test_phrases_that_a_smaller_source_does_not_ask_for_stay_recorded_and_are_paid_once(
+    tmp_path: Path,
+) -> None:
+    queries, host = lacking_verdicts(tmp_path)
+    report = run(tmp_path / "run", queries[:1], host)
+    assert boxes(tmp_path / "run") == [("0.png", ("ball",))] and len(in_missing(tmp_path)) == 2
+    spent = 2 * 0.01 + 2 * 0.01  # of both starts
+    assert report["in_all"]["cost_usd"] == pytest.approx(spent)
+    report = run(tmp_path / "run", queries, host)
+    assert (in_missing(tmp_path), report["kept"]) == ([], 4)
+
+
+def test_what_a_kill_has_left_in_both_files_is_one_record(tmp_path: Path) -> None:
+    queries, host = lacking_verdicts(tmp_path)
+    host.stop_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", queries, host)
+    assert len(boxes(tmp_path / "run")) == 1 and len(in_missing(tmp_path)) == 2
+    host.stop_after = None
+    report = run(tmp_path / "run", queries, host)
+    assert (in_missing(tmp_path), report["kept"], len(boxes(tmp_path / "run"))) == ([], 4, 2)
+    assert report["in_all"]["calls"] == 2 * 6
 
 
 def test_a_phrase_is_absent_only_when_the_verifier_has_said_so(tmp_path: Path) -> None:

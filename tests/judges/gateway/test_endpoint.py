@@ -13,9 +13,11 @@ from rough_endpoint import endpoint, failed
 from valor_ray.config.judging import JudgeConfig
 from valor_ray.errors import JudgeError
 from valor_ray.judges.gateway.answers import request_key
+from valor_ray.judges.gateway.call.body import FIRST
 from valor_ray.judges.gateway.call.failures import explain
 from valor_ray.judges.gateway.call.outcome import HttpKind, HttpOutcome
 from valor_ray.judges.gateway.connect import open_judge
+from valor_ray.judges.gateway.endpoint import EndpointCalls, _Work
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.plan_heads import SCHEMA
 from valor_ray.records import JudgeReply, JudgeRequest
@@ -91,6 +93,32 @@ def test_refusal_of_a_vlm_names_its_setting(tmp_path: Path) -> None:
         ask(settings(rough.url), tmp_path, "vlm")
     with pytest.raises(JudgeError, match=r"vlm\.base_url is not set"):
         ask(settings("x").model_copy(update={"base_url": None}), tmp_path, "vlm")
+
+
+def test_a_request_that_was_held_back_very_often_still_waits_its_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days of 429 under a long patience: two to the power of the tries is more than a float can be."""
+    monkeypatch.setattr("valor_ray.judges.gateway.endpoint._LONGEST_BACKOFF_S", 0.01)
+
+    async def held_back() -> HttpOutcome:
+        ledger, config = Ledger(tmp_path), settings("http://host/v1")
+        calls = EndpointCalls(config, config, ledger, "judge", "owner", None)
+        ends = iter([HttpOutcome(HttpKind.FAILED, status=503), HttpOutcome(HttpKind.REFUSED, "no")])
+
+        async def hedged(work: Any, charged: int) -> HttpOutcome:
+            calls.admission.concurrency.on_abandoned()
+            return next(ends)
+
+        monkeypatch.setattr(calls, "_hedged", hedged)
+        asked = JudgeRequest("logic", "v1", ({"role": "user", "content": "a"},), SCHEMA)
+        work = _Work(asked, FIRST, time.monotonic(), 1, {}, throttled=5000, failures=-1)
+        outcome, _ = await calls._until_answered(work)
+        await calls.close()
+        ledger.close()
+        return outcome
+
+    assert asyncio.run(held_back()).kind is HttpKind.REFUSED
 
 
 def test_two_models_of_one_account_have_a_limit_each(tmp_path: Path) -> None:

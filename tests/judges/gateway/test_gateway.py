@@ -22,6 +22,7 @@ from rough_endpoint import YES, Rough, endpoint, failed, said
 from valor_ray.config.judging import JudgeConfig
 from valor_ray.doctor.listening import free_port
 from valor_ray.errors import JudgeError
+from valor_ray.judges.gateway.call.body import tokens_of
 from valor_ray.judges.gateway.gateway import CallEvent, Gateway
 from valor_ray.judges.gateway.ledger import Ledger
 from valor_ray.judges.plan_heads import SCHEMA
@@ -327,6 +328,8 @@ def test_straggler_is_hedged(tmp_path: Path) -> None:
     with endpoint(behave) as rough:
         replies, seconds = with_gateway(config(rough.url), tmp_path, use)
     assert verdicts(replies) == ["yes"] and seconds < 25 and replies[0].usage.tries == 2
+    usage = replies[0].usage  # the other try's, which went on without us, is estimated
+    assert (usage.prompt_tokens, usage.completion_tokens) == (100 + tokens_of(request("hangs")), 10 + 10)
 
 
 def test_equal_requests_in_flight_are_asked_once(tmp_path: Path) -> None:

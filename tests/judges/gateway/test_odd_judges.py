@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,55 @@ def test_tokens_of_failed_tries_are_in_the_account(tmp_path: Path) -> None:
         (reply,), _ = judged(manner, folder)
         assert reply.content is None and reply.usage.prompt_tokens == 900 * tries
         assert spent(folder) == pytest.approx(tries * (900 + 10 * 100) / 1e6)
+
+
+async def hangs(n: int, body: dict[str, Any], request: Any) -> Any:
+    await asyncio.sleep(30)
+
+
+@pytest.mark.parametrize(("changes", "tries"), [({"timeout_s": 1}, 2), ({"patience_s": 1.2}, 1)])
+def test_a_try_that_was_sent_and_not_heard_of_is_in_the_account(
+    tmp_path: Path, changes: dict[str, Any], tries: int
+) -> None:
+    """Providers make and bill a completion whose client has gone; how many tokens, nobody says."""
+    with endpoint(hangs) as rough:
+        (reply,) = ask(settings(rough.url, **changes), tmp_path, "x" * 4000)
+        free = ask(settings(rough.url, price_in=0, price_out=0, **changes), tmp_path / "free", "a")
+    usage = reply.usage
+    assert reply.content is None and usage.tries == tries and rough.calls == 2 * tries
+    assert (usage.prompt_tokens, usage.completion_tokens) == (1001 * tries, 200 * tries)  # none was seen yet
+    assert spent(tmp_path) == pytest.approx(tries * (1001 + 10 * 200) / 1e6)
+    assert free[0].usage.cost_usd == 0 == spent(tmp_path / "free")
+
+
+def test_what_is_not_heard_of_takes_as_much_as_others_have(tmp_path: Path) -> None:
+    async def behave(n: int, body: dict[str, Any], request: Any) -> Any:
+        return await (hangs if n == 30 else behaving(OK))(n, body, request)
+
+    async def use(url: str) -> JudgeReply:
+        ledger, config = Ledger(tmp_path), settings(url, timeout_s=3, hedge=False)
+        gateway = Gateway(config, config, ledger)
+        asked = [
+            JudgeRequest("logic", "v1", ({"role": "user", "content": str(n)},), SCHEMA) for n in range(31)
+        ]
+        await gateway.ask(asked[:30])
+        (reply,) = await gateway.ask(asked[30:])
+        await gateway.close()
+        ledger.close()
+        return reply
+
+    with endpoint(behave) as rough:
+        reply = asyncio.run(use(rough.url))
+    assert reply.content and reply.usage.tries == 2
+    assert 200 <= reply.usage.completion_tokens <= 205  # each said 100; the first guess was 200
+
+
+def test_a_try_that_found_no_connection_costs_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # takes a connection, and says nothing to TLS
+        url = f"https://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        (reply,) = ask(settings(url, timeout_s=0.5, retries=0), tmp_path, "a")
+    assert reply.content is None and reply.usage.tries == 1
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (0, 0) and spent(tmp_path) == 0
 
 
 def test_odd_numbers_of_tokens_count_as_none_said_and_cost_no_answer_of_the_batch(tmp_path: Path) -> None:

@@ -67,6 +67,26 @@ def test_batches_of_mixed_sizes_give_what_single_pictures_give_in_order(moge: Mo
         assert depth_map.focal_px == pytest.approx(alone.focal_px, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "passes"),
+    [(3 * 64 * 64, [3, 2]), (10**9, [3, 2]), (2 * 64 * 64, [2, 2, 1]), (64 * 64, [1] * 5), (1, [1] * 5)],
+)
+def test_large_pictures_share_a_pass_with_fewer(
+    moge: MoGe, monkeypatch: pytest.MonkeyPatch, pixels: int, passes: list[int]
+) -> None:
+    sizes: list[int] = []
+
+    def infer(pictures: list[Picture]) -> list[str]:
+        sizes.append(len(pictures))
+        return [picture.key for picture in pictures]
+
+    monkeypatch.setattr("valor_ray.models.moge.depth._PIXELS_AT_ONCE", pixels)
+    monkeypatch.setattr(moge, "_infer", infer)
+    pictures = [_picture(64, 64, seed) for seed in range(5)]
+    assert moge.depth(pictures) == [picture.key for picture in pictures]
+    assert sizes == passes
+
+
 def test_no_pictures_give_no_maps(moge: MoGe):
     assert moge.depth([]) == []
 

@@ -278,6 +278,13 @@ def test_checkpoints_are_whole_and_few(policy: Path, tmp_path: Path) -> None:
         assert (tmp_path / "checkpoints" / name / "optimizer.pt").exists()
 
 
+def test_how_often_is_saved_may_change_between_two_starts(policy: Path, tmp_path: Path) -> None:
+    tiny.run_learner(tiny.settings(policy, "grpo.steps=2"), tmp_path, tiny.Hand())
+    hand = tiny.Hand()
+    tiny.run_learner(tiny.settings(policy, "grpo.steps=7", "grpo.save_every=3"), tmp_path, hand)
+    assert hand.kept == [3, 6, 7]
+
+
 def test_steps_that_do_not_fit_micro_batches_are_refused(policy: Path) -> None:
     with pytest.raises(ConfigError, match=r"grpo\.micro_batch=2"):
         check_shape(tiny.settings(policy, "grpo.micro_batch=3").grpo)

@@ -88,6 +88,7 @@ def test_a_checkpoint_takes_about_twelve_bytes_a_parameter_and_says_when_it_cann
     assert not (
         checkpoints.checkpoint(1) / "merged"
     ).exists()  # only what is asked questions is an engine's, too
+    assert checkpoints.has_model(2) and not checkpoints.has_model(1)
     next(state.glob("*.distcp")).write_bytes(b"torn")
     hand, config = tiny.Hand(), tiny.settings(policy, SHARDED, "grpo.workers=1", "grpo.steps=3")
     with pytest.raises(CheckpointError, match=r"step-000002.* cannot be read: .*Remove it"):

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from valor_ray.errors import CheckpointError, ConfigError
 from valor_ray.reasoning.learner.arguments import grpo_arguments
-from valor_ray.reasoning.learner.averaged import AVERAGE, AveragedWeights
+from valor_ray.reasoning.learner.averaged import AveragedWeights
 from valor_ray.reasoning.learner.learn import check_shape
 from valor_ray.reasoning.training.folder import TrainFolder
-from valor_ray.runs.checkpoints import MERGED
+from valor_ray.runs.checkpoints import AVERAGE, MERGED
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -35,6 +35,9 @@ def test_average_is_what_the_run_ends_with_and_training_does_not_see_it(policy: 
     assert averaged.models[3].state_dict()[name].allclose(expected, atol=1e-6)
     checkpoints = TrainFolder(tmp_path / "averaged").checkpoints
     assert checkpoints.policy_weights(3).name == MERGED
+    assert [step for step in (1, 2, 3) if checkpoints.has_model(step)] == [
+        3
+    ]  # beside an average lie other weights
     assert tiny.difference(averaged.models[3].state_dict(), tiny.weights(tmp_path / "averaged")) == 0
     assert tiny.difference(steps[3], load_file(checkpoints.checkpoint(3) / "model.safetensors")) == 0
 

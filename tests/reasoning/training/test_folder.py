@@ -113,6 +113,41 @@ def test_folder_from_before_the_section_vlm_goes_on_with_what_saw_pictures_then(
             folder.prepare(Config.load("local", [setting]))
 
 
+def test_a_run_of_several_judges_goes_on_with_those_alone(tmp_path: Path) -> None:
+    several = "=[{model: a, base_url: 'http://a/v1'}, {model: b, base_url: 'http://b/v1'}]"
+    before = [f"judge.others{several}", "judge.combine=vote"]
+    folder = TrainFolder(tmp_path)
+    folder.prepare(Config.load("local", before))
+    folder.prepare(Config.load("local", [*before, "judge.retries=9"]))
+    models = r"\['tabletop-judge', 'a', 'b'\]"
+    for others, said in (
+        ([before[0], "judge.combine=share"], r"judge\.combine vote -> share"),
+        ([], rf"judge\.model {models} -> tabletop-judge; judge\.combine vote -> None"),
+        ([*before, "vlm.combine=share"], r"\(vlm\.combine vote -> share\)"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            folder.prepare(Config.load("local", others))
+
+
+def test_a_run_goes_on_with_the_prompts_that_it_was_started_with(
+    folder: TrainFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verdicts of other prompts would be other rewards; a prompt that came later has made none of them."""
+    prompts = folder.path / "prompts.json"
+    kept = json.loads(prompts.read_text())
+    prompts.write_text(json.dumps({name: kept[name] for name in kept if name != "prompt of spatial"}))
+    folder.prepare(Config.load("local"))
+    monkeypatch.setattr("valor_ray.reasoning.scoring.folder.prompt_version", lambda head: "other")
+    with pytest.raises(ConfigError, match=r"prompt of logic \w+ -> other"):
+        folder.prepare(Config.load("local"))
+    prompts.write_text("[3")
+    with pytest.raises(ConfigError, match="another --run"):
+        folder.prepare(Config.load("local"))
+    prompts.unlink()  # a run from before they were kept
+    folder.prepare(Config.load("local"))
+    assert json.loads(prompts.read_text())["prompt of logic"] == "other"
+
+
 def test_secret_of_an_url_is_not_written_and_is_no_difference(tmp_path: Path) -> None:
     config = Config.load("local", ["judge.base_url=https://me:secret@host/v1"])
     for _ in range(2):
@@ -223,6 +258,16 @@ def test_checkpoint_of_an_earlier_version_has_no_metrics_to_give(folder: TrainFo
     folder.checkpoints.checkpoint(4).mkdir()
     write_steps(folder.metrics, 1, 2)
     assert folder.lost_metrics(4) == [] and TrainFolder(folder.path).lost_metrics(0) == []
+
+
+def test_replies_that_were_set_aside_under_another_name_stay(folder: TrainFolder) -> None:
+    for name in ("step-000002", "step-000004", "step-000004.broken"):
+        (folder.signals_work / name).mkdir(parents=True)
+    folder.go_back(2)
+    assert sorted(path.name for path in folder.signals_work.iterdir()) == [
+        "step-000002",
+        "step-000004.broken",
+    ]
 
 
 def test_new_folder_has_nothing_to_go_back_from(folder: TrainFolder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from valor_ray.reasoning.training import rollout
 from valor_ray.reasoning.training.folder import FolderSamples
 from valor_ray.reasoning.training.rollout import RolloutResult, roll_out
 from valor_ray.reasoning.training.schedule import Assignment
-from valor_ray.records import Head, Query, Reply, Reward, Sampling, Verdict
+from valor_ray.records import Head, Query, Reply, Reward, Sampling, Usage, Verdict
 
 V = "step-000000"
 SAMPLING = Sampling(1.0, 1.0, 50)
@@ -164,6 +165,26 @@ def test_ill_judge_is_asked_again_before_anything_is_given_up(
 
     outcome = run(assignment("a", "b"), ill_at_first, kept_samples)
     assert {one.fate for one in outcome.rollouts} == {"used"} and len(asked) == 12
+
+
+def test_what_asking_an_ill_judge_took_is_in_the_rewards_that_came_later(
+    kept_samples: FolderSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "_ASK_AGAIN_S", (0.01, 0.01))
+    asked: list[str] = []
+
+    async def ill_at_first(question: str, reply: str) -> Reward:
+        asked.append(reply)
+        if len(asked) <= 6:
+            took = {Head.LOGIC: Usage(1.0, 10, 1, 0.5, tries=2), Head.SPATIAL: Usage(1.0, 0, 0, 0.0, tries=3)}
+            return replace(judged(None), usage=took)
+        took = {Head.LOGIC: Usage(0.5, cached=True), Head.ATTRIBUTE: Usage(0.5, 100, 10, 0.25, tries=1)}
+        return replace(await by_place(question, reply), usage=took)
+
+    for one in run(assignment("a", "b"), ill_at_first, kept_samples).rollouts:
+        assert (one.calls, one.cache_hits, one.cost_usd) == (6, 0, 0.75) and one.fate == "used"
+        assert (one.prompt_tokens, one.completion_tokens) == (110, 11)
+        assert one.latency_s == {"logic": 1.5, "spatial": 1.0, "attribute": 0.5}
 
 
 def test_replies_that_leave_their_scenes_undecided_make_no_judge_ill(

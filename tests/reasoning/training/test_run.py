@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from scripted_run import (
@@ -19,6 +22,7 @@ from scripted_run import (
     steps_in,
 )
 
+from valor_ray.config.tree import Config
 from valor_ray.errors import ConfigError
 from valor_ray.reasoning.planning.plan import plan
 from valor_ray.reasoning.training import step_records
@@ -28,6 +32,7 @@ from valor_ray.reasoning.training.run import train
 from valor_ray.runs import progress
 from valor_ray.runs.checkpoints import MERGED, write_metrics
 from valor_ray.runs.record_file import keep_records, read_records
+from valor_ray.runs.weight_channel import PublishedFile, publish_by_file
 
 
 def test_evaluation_comes_before_the_first_and_after_the_last_step(tmp_path: Path) -> None:
@@ -62,9 +67,38 @@ def test_killed_run_goes_on_with_what_it_recorded(tmp_path: Path) -> None:
     assert [(one.step, one.shard) for one in work.recorded] == [(3, 0), (3, 1), (4, 0)]
     assert [(one.step, one.shard) for one in work.assignments] == [(4, 1), (5, 0), (5, 1), (6, 0), (6, 1)]
     assert "going on: 2 of 6 steps made, 3 assignments of later steps recorded" in said
+    assert not any("version 0 was not" in line for line in said)
     assert report is not None and report["rollouts"]["all"] == 24  # every sample once
     places = [(row["step"], row["shard"]) for row in read_records(tmp_path / "rollouts.jsonl")]
     assert places == [(step, shard) for step in range(1, 7) for shard in range(2) for _ in range(2)]
+
+
+@pytest.mark.parametrize(("kill_at", "carried"), [(2, None), (4, "step-000001")])
+def test_a_run_without_a_checkpoint_starts_with_the_start_weights(
+    tmp_path: Path, kill_at: int, carried: str | None
+) -> None:
+    """Its engines load what is published: version 0 would be measured on weights that nothing goes on from."""
+    start(tmp_path, evaluate=False, kill_at=kill_at)
+    publish_by_file(tmp_path, "step-000001", tmp_path / "weights")
+    found: list[str | None] = []
+
+    class Looks(Engine):
+        @contextmanager
+        def running(self, config: Config, folder: TrainFolder, say: Any) -> Iterator[Engine]:
+            published = PublishedFile(folder.path).read()
+            found.append(None if published is None else published.version)
+            yield self
+
+    train(tmp_path, settings(), QUERIES, Looks(), None, say=lambda line: None)
+    assert found == [carried]
+
+
+def test_version_0_that_was_not_measured_in_time_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    start(tmp_path, evaluate=False, kill_at=4, said=said)
+    _, host = start(tmp_path, kill_at=6, said=said)
+    assert host.log[:2] == ["start", "learn"]
+    assert len([line for line in said if line.startswith("version 0 was not measured")]) == 1
 
 
 def test_finished_run_starts_no_engine(tmp_path: Path) -> None:

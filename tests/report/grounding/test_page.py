@@ -69,12 +69,13 @@ def test_labels_reasons_and_names_cannot_write_html(tmp_path: Path) -> None:
 def test_figures_are_those_of_the_records(tmp_path: Path) -> None:
     boxes = (box("kkk"), box("kkd"), box("kd"), box("d"))
     record = mined(tmp_path / "a.png", *boxes, phrases=("red ball", "cup"), presence={"cup": "absent"})
-    took = {"calls": 1234, "cache_hits": 5678, "cost_usd": 1.5}
+    took = {"calls": 1234, "cache_hits": 5678, "cost_usd": 1.5, "writer_cost_usd": 2.25}
     text = written(tmp_path, [record], minutes=4.25, failed=7, evaluation=TRUTH, in_all=took, **TRUTH)
     for said in (
         "1,234",
         "5,678",
         "$1.50",
+        "$2.25",
         ">4.2<",
         ">7<",
         "absent of 1 phrases without a box",

@@ -90,6 +90,24 @@ def test_two_machines_bring_what_their_processes_have_written(
     assert (first.checkpoint(4) / "state" / "__1_0.distcp").read_text() == "b"
 
 
+def test_a_model_is_there_where_its_files_are(url: str, tmp_path: Path) -> None:
+    first = on(url, tmp_path / "first")
+    for step, files in ((2, {"stateDIR__0_0": "a"}), (4, {"stateDIR__0_0": "a", "mergedDIRconfig": "{}"})):
+        written = write(first, step, **files)
+        first.bring(written, 0)
+        first.keep(written, step, Keep(2))
+    assert [step for step in (2, 3, 4) if first.has_model(step)] == [4]
+
+
+def test_what_was_set_aside_under_another_name_is_no_checkpoint(url: str, tmp_path: Path) -> None:
+    first = on(url, tmp_path / "first")
+    keep(first, 2, Keep(1))
+    ObjectStore(url).write("checkpoints/step-000004.broken/whole.json", b"{}")
+    assert first.newest() == 2
+    keep(first, 5, Keep(1))
+    assert first.newest() == 5
+
+
 def test_bytes_bound_what_stays(url: str, tmp_path: Path) -> None:
     first = on(url, tmp_path / "first")
     for step in range(1, 6):

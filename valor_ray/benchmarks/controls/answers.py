@@ -59,15 +59,13 @@ async def answered(
     too many, ConfigError, CheckpointError, StorageError.
     """
     path = run / "controls" / "answers" / f"{_seen_with(config)}.jsonl"
-    pairs = [(query.query_id, text) for each in replies for query in queries for text in each[query.query_id]]
-    asked = {query.query_id: query for query in queries}
+    pairs = [(query, text) for each in replies for query in queries for text in each[query.query_id]]
     held = known(path)
     if any(reply_key(*pair) not in held for pair in pairs):
         opened = open_eyes or (lambda: eyes(config))
         async with chain_of(config, run / EVALUATION, _Says(""), opened, {}) as chain:
 
-            async def found(query_id: str, text: str) -> dict[str, Any] | str:
-                query = asked[query_id]
+            async def found(query: Query, text: str) -> dict[str, Any] | str:
                 picture = images.load(Path(query.image), config.images)
                 try:
                     said = await ask(query.question, picture, replace(chain, policy=_Says(text)), seed=0)

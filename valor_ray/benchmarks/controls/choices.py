@@ -52,20 +52,17 @@ async def scored(
     judge = {name: getattr(config.judge, name) for name in ("base_url", "model", "noise", "extra")}
     key = settings_key({"reward": weights.model_dump(mode="json"), "judge": judge})
     path = run / "controls" / "scores" / f"{select.value}-{key}.jsonl"
-    pairs = [
-        (query.query_id, text) for each in replies for query in queries for text in each[query.query_id][:OF]
-    ]
+    pairs = [(query, text) for each in replies for query in queries for text in each[query.query_id][:OF]]
     held = known(path)
     if any(reply_key(*pair) not in held for pair in pairs):
-        asked = {query.query_id: query.question for query in queries}
         async with (
             judging(config.judge, run / "controls" / "judge_cache") as judges,
             Sandbox(config.sandbox) as sandbox,
         ):
             rewarding = local_rewarder(weights, judges, sandbox)
 
-            async def found(query_id: str, text: str) -> dict[str, Any] | str:
-                said = await rewarding(asked[query_id], text)
+            async def found(query: Query, text: str) -> dict[str, Any] | str:
+                said = await rewarding(query.question, text)
                 if not lasting(said):
                     return next(one.reason for one in said.verdicts.values() if one.value is None)
                 used = said.usage.values()
@@ -84,7 +81,7 @@ def taken(
     """Of each question the answer that is taken."""
     chosen = []
     for query in queries:
-        keys = [reply_key(query.query_id, text) for text in replies[query.query_id][:OF]]
+        keys = [reply_key(query, text) for text in replies[query.query_id][:OF]]
         samples = [replace(answers[key], score=scores.get(key, {}).get("score")) for key in keys]
         chosen.append(samples[choice(samples, select)])
     return chosen
@@ -92,7 +89,7 @@ def taken(
 
 def calls_a_question(replies: Replies, queries: Sequence[Query], scores: Scores) -> float:
     """Judge calls, on average: equal replies are asked about once."""
-    keys = {
-        reply_key(query.query_id, text) for query in queries for text in replies[query.query_id][:OF]
-    } & set(scores)
+    keys = {reply_key(query, text) for query in queries for text in replies[query.query_id][:OF]} & set(
+        scores
+    )
     return sum(scores[key]["calls"] for key in keys) / len(queries)

@@ -3,7 +3,7 @@
     RUN (valor train reasoning, at its end) ──► its settings, queries, weights, evaluation/data
       train      fine_tuning.py, random_rewards.py                    RUN/controls/NAME, once
       sample     replies.py: each weights once, greedy and at T       RUN/controls/replies, by weights
-      run        answers.py: each different program once              RUN/controls/answers, by question and reply
+      run        answers.py: each different program once              RUN/controls/answers, by what is asked and reply
       score      choices.py: judge and scenes, of eight               RUN/controls/scores, likewise
       compare    table.py                                             RUN/controls.json, .txt
 
@@ -158,7 +158,7 @@ def _record(measured: _Measured) -> dict[str, Any]:
 def _sampled_row(measured: _Measured, control: str, how: str) -> Row:
     name = control.removesuffix("_greedy")
     samples = [
-        [measured.answers[reply_key(query.query_id, text)] for text in own[: measured.wishes.samples]]
+        [measured.answers[reply_key(query, text)] for text in own[: measured.wishes.samples]]
         for query in measured.source.queries
         for own in (measured.replies[control][query.query_id],)
     ]
@@ -180,8 +180,7 @@ def _chosen_row(measured: _Measured, name: str, select: Select) -> Row:
 def _ceiling_row(measured: _Measured, asked: Asked) -> Row:
     replies = measured.replies[CEILING]
     samples = [
-        [measured.answers[reply_key(query.query_id, replies[query.query_id][0])]]
-        for query in measured.source.queries
+        [measured.answers[reply_key(query, replies[query.query_id][0])]] for query in measured.source.queries
     ]
     row = _row(measured, CEILING, "right programs, live tools", samples)
     return Row(row.control, row.name, row.marks, row.well_formed, words=f"By look: {by_look(row, asked)}.")

@@ -7,10 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from valor_ray.errors import ServiceError
+from valor_ray.queries.gathering.measured import content
+from valor_ray.records import Query
 from valor_ray.runs.at_once import each as each_of
 from valor_ray.runs.record_file import RecordFile, cut_torn_line, read_records
 
@@ -18,13 +21,19 @@ MOST_FAILED = 0.01  # share of what is asked that may fail for reasons of its ow
 _SAY_EVERY = 500
 
 Found = Callable[
-    [str, str], Awaitable[Mapping[str, Any] | str]
-]  # (query_id, reply) -> a record, or why there is none
+    [Query, str], Awaitable[Mapping[str, Any] | str]
+]  # (query, reply) -> a record, or why there is none
 
 
-def reply_key(query_id: str, reply: str) -> str:
-    """16 hex digits."""
-    return hashlib.sha256(json.dumps([query_id, reply]).encode()).hexdigest()[:16]
+def reply_key(query: Query, reply: str) -> str:
+    """16 hex digits. Another set may ask something else, or about another picture, under the same id."""
+    asked = [query.query_id, query.question, _picture(query.image), reply]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+@cache
+def _picture(image: str) -> str:
+    return content(Path(image).read_bytes()) if image else ""
 
 
 def settings_key(settings: Mapping[str, Any]) -> str:
@@ -40,14 +49,14 @@ def known(path: Path) -> dict[str, dict[str, Any]]:
 
 async def find_out(
     path: Path,
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[tuple[Query, str]],
     found: Found,
     at_once: int,
     what: str,
     say: Callable[[str], None],
     most_failed: float = MOST_FAILED,
 ) -> None:
-    """Ask about the pairs (query_id, reply) that `path` has nothing of, `at_once` at a time; each is kept as it comes.
+    """Ask about the pairs (query, reply) that `path` has nothing of, `at_once` at a time; each is kept as it comes.
 
     what: they are, for messages. Raises ServiceError when a larger share of `pairs` than `most_failed` gave nothing;
     the same command asks these again, as it does fewer, of which is said why. Raises StorageError.
@@ -61,7 +70,7 @@ async def find_out(
     done, failed = 0, Counter[str]()
     with closing(RecordFile(path, keep=True)) as file:
 
-        async def one(item: tuple[str, tuple[str, str]]) -> None:
+        async def one(item: tuple[str, tuple[Query, str]]) -> None:
             nonlocal done
             key, pair = item
             record = await found(*pair)

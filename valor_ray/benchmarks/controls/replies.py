@@ -85,11 +85,11 @@ async def sampled(
                     carried = each.weights.name
                 say(_said(each, len(todo)))
                 await _sample(each, todo, engine, config, _file(each, config, folder), say)
-    return [_known(each, config, folder) for each in wanted]
+    return [_known(each, queries, config, folder) for each in wanted]
 
 
 def _lacking(each: Wanted, queries: Sequence[Query], config: PolicyConfig, folder: Path) -> list[Query]:
-    known = _known(each, config, folder)
+    known = _known(each, queries, config, folder)
     return [query for query in queries if len(known.get(query.query_id, ())) < each.n]
 
 
@@ -117,11 +117,16 @@ async def _sample(
                 say(f"{each.weights.name}: {done} of {len(queries)} questions")
 
 
-def _known(each: Wanted, config: PolicyConfig, folder: Path) -> dict[str, tuple[str, ...]]:
-    """Of two rows of a question the last counts; no more than are wanted."""
+def _known(
+    each: Wanted, queries: Sequence[Query], config: PolicyConfig, folder: Path
+) -> dict[str, tuple[str, ...]]:
+    """Of two rows of a question the last counts; no more than are wanted. Another set of questions may have had the
+    same ids."""
     path = _file(each, config, folder)
     cut_torn_line(path)
-    return {row["query_id"]: tuple(row["replies"][: each.n]) for row in read_records(path)}
+    rows = {(row["query_id"], row["question"]): row["replies"] for row in read_records(path)}
+    held = {query.query_id: rows.get((query.query_id, query.question)) for query in queries}
+    return {query_id: tuple(replies[: each.n]) for query_id, replies in held.items() if replies is not None}
 
 
 def _file(each: Wanted, config: PolicyConfig, folder: Path) -> Path:

@@ -180,12 +180,15 @@ class Source:
 
     @property
     def alone(self) -> Config:
-        """The settings of a training in this process, which no tracker, audit, choice or evaluation follows."""
+        """The settings of a training in this process, which no tracker, audit, choice or evaluation follows, and which
+        finds no answers of judges in a place that it shares."""
         off = {"workers": 1, "trackers": (), "wandb_project": None, "eval_questions": 0, "eval_every": None}
         return self.config.model_copy(
             update={
                 "grpo": self.config.grpo.model_copy(update={"steps": self.steps, **off}),
                 "reward": self.config.reward.model_copy(update={"audit_every": 0}),
                 "stopping": self.config.stopping.model_copy(update={"questions": 0}),
+                "judge": self.config.judge.model_copy(update={"cache_dir": None}),
+                "vlm": self.config.vlm.model_copy(update={"cache_dir": None}),
             }
         )

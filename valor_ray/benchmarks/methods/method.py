@@ -90,9 +90,9 @@ class Method:
 
 def load(setup: Setup, query: Query) -> Picture:
     """The picture of a question. Raises ImageError, and ServiceError where it has to be fetched and cannot be."""
-    from valor_ray.images import load as read
+    from valor_ray.images import load_with_file
 
-    return read(setup.pictures.local(query.image), setup.config.images)
+    return load_with_file(setup.pictures.local(query.image), setup.config.images)
 
 
 def failed(code: str, error: str, status: str) -> Mapping[str, Any]:

@@ -70,14 +70,14 @@ async def _looked(
     args: Namespace, config: Config, files: Iterable[Path], phrases: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """A record of each picture, told as it comes where no JSON is wanted."""
-    from valor_ray.images import load
+    from valor_ray.images import load_with_file
 
     found = []
     async with _detector(args, config) as detector:
         for path in files:
             record: dict[str, Any] = {"path": str(path), "width": None, "height": None, "detections": []}
             try:
-                picture = load(path, config.images)
+                picture = load_with_file(path, config.images)
             except ImageError as error:
                 record |= {"error": str(error)}
             else:

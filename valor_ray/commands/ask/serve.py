@@ -35,7 +35,8 @@ writer.yaml, another model that writes the programs (docs/design/writers.md; `va
       price_in: 0.30
       price_out: 2.50
 
-Ctrl-C stops everything that was started. With RAY_ADDRESS set, the app runs on that cluster instead.
+Ctrl-C stops everything that was started. With RAY_ADDRESS set, the app runs on that cluster instead, at the host and
+port on which Serve listens there, if it runs already; an app that is there is not replaced: ask it with --url.
 """
 
 

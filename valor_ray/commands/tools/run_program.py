@@ -91,9 +91,9 @@ async def _tools(args: Namespace, config: Config) -> AsyncIterator[tuple[ToolHos
 def _picture(path: Path | None, config: Config) -> Picture | None:
     if path is None:
         return None
-    from valor_ray.images import load
+    from valor_ray.images import load_with_file
 
-    return load(path, config.images)
+    return load_with_file(path, config.images)
 
 
 def _show(result: ProgramResult) -> None:

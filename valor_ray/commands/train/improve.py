@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,6 +155,11 @@ def _job(args: Namespace, config: Config) -> Job:
         raise ConfigError(
             "--controls asks the first --eval, and none is given: name one, or leave --controls out."
         )
+    if args.controls and config.policy.temperature == 0:
+        raise ConfigError(
+            "--controls puts greedy sampling and the best of eight replies beside the job, and with policy.temperature "
+            "0 all replies are greedy, and the same. Give a higher one, or leave --controls out."
+        )
     names = [one.benchmark for one in evaluated]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"--eval {twice} is given twice: its answers would be in one folder. Give it once.")
@@ -236,12 +242,44 @@ def _check_rows(job: Job, config: Config) -> None:
             )
 
 
+def _check_pictures(job: Job) -> None:
+    """The detector is trained on all --images: no measure of them, which the last evaluation would find out."""
+    from valor_ray.benchmarks.data import own
+    from valor_ray.queries.pictures import list_shots
+
+    measured = [one for one in job.evaluated if one.benchmark == "own"]
+    if job.images is None or not measured:
+        return
+    with tempfile.TemporaryDirectory(prefix="valor-improve-") as held:
+        shots = list_shots(job.images, None, Path(held))
+        mined = {content: shot.query_id for shot in shots if (content := _content(shot.path))}
+    for one in measured:
+        queries, _ = own.load(Path(str(one.data)), job.questions)
+        for query in queries:
+            if (twin := mined.get(_content(Path(query.image)))) is not None:
+                raise ConfigError(
+                    f"--eval {one.word}: {query.image} (question {query.query_id!r}) is also in --images ({twin}), "
+                    "which are trained on: what is answered there would measure nothing. Take it out of one of the two."
+                )
+
+
+def _content(picture: Path) -> str:
+    """ "": it cannot be read, which its stage says."""
+    from valor_ray.queries.gathering.measured import content
+
+    try:
+        return content(picture.read_bytes())
+    except (OSError, ValueError):
+        return ""
+
+
 def _refuse_early(job: Job, config: Config) -> None:
     """Before the first stage: the plans of all, so that what one of them refuses is not found out hours later."""
     from valor_ray.improve.estimate import dry_run, estimate
     from valor_ray.improve.journal import Journal
 
     if not Journal(job.folder).rows():
+        _check_pictures(job)
         planned = estimate(job, config, dry_run)
         _say(
             f"about ${planned['cost_usd']:.2f} and {planned['minutes']:.1f} min, without {planned['leaves_out']}"
@@ -251,6 +289,7 @@ def _refuse_early(job: Job, config: Config) -> None:
 def _plan(args: Namespace, job: Job, config: Config) -> int:
     from valor_ray.improve.estimate import dry_run, estimate
 
+    _check_pictures(job)
     planned = estimate(job, config, dry_run)
     if args.json:
         print_json(planned)

@@ -205,9 +205,10 @@ def _show(report: dict[str, Any], folder: Path) -> None:
     lost = report["recall_lost"]
     if lost is not None:
         show(f"recall lost by the checks: {lost:.1f} points")
+    writer = f" and ${report['writer_cost_usd']:.4f} for the writer" if report["writer_cost_usd"] else ""
     show(
         f"{report['images']} pictures, {report['with_missing']} of them lack verdicts, {report['failed']} failed; "
-        f"{report['calls']} calls, {report['cache_hits']} answers from the cache, ${report['cost_usd']:.4f}; "
+        f"{report['calls']} calls, {report['cache_hits']} answers from the cache, ${report['cost_usd']:.4f}{writer}; "
         f"{report['minutes']:.1f} min\nset: {shown(folder.resolve())}/dataset\n"
         f"page: {shown(folder.resolve())}/report.html"
     )

@@ -94,7 +94,7 @@ async def _watch(judge: Judges) -> None:
         await asyncio.sleep(_LOOK_EVERY_S)
         for gateway in gateways_of(judge):
             if not gateway.up:
-                _say(f"{gateway.config.base_url} does not answer; waiting until it does")
+                _say(f"{gateway.config.address} does not answer; waiting until it does")
 
 
 def main() -> int:

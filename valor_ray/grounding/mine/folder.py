@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.config.grounding import GroundingConfig
 from valor_ray.errors import ConfigError
 from valor_ray.judges.boxes.requests import SCHEMAS, prompt_version
-from valor_ray.runs.folder import MINE, changes, claimed, meaning, save_settings, saved_settings
+from valor_ray.runs.folder import (
+    MINE,
+    changes,
+    claimed,
+    meaning,
+    public_settings,
+    save_settings,
+    saved_settings,
+)
 from valor_ray.runs.record_file import replace_text
 from valor_ray.wiring import vlm_cache
 
@@ -73,7 +81,7 @@ class MineFolder:
         if not self.config.exists() or not keys:
             return
         saved = saved_settings(self.config, "--run", {"grounding": GroundingConfig})
-        before, now = meaning(saved, keys), meaning(config.model_dump(mode="json"), keys)
+        before, now = meaning(saved, keys), meaning(public_settings(config.model_dump(mode="json")), keys)
         if _holds(self.images):
             # a prompt that came later has made none of the records
             before, now = before | prompt_versions() | self._saved_prompts(), now | prompt_versions()

@@ -50,7 +50,7 @@ class _LocalMining:
         from valor_ray.judges.gateway.connect import gateways_of
 
         down = [] if self._judges is None else [each for each in gateways_of(self._judges) if not each.up]
-        return "".join(f"{gateway.config.base_url} does not answer; waiting" for gateway in down)
+        return "".join(f"{gateway.config.address} does not answer; waiting" for gateway in down)
 
     async def _programs(self, queries: Sequence[Query]) -> AsyncGenerator[Outcome, None]:
         from valor_ray.program.sandbox import Sandbox

@@ -32,8 +32,16 @@ from valor_ray.grounding.mine.folder import MineFolder
 from valor_ray.grounding.mine.host import MineHost, Mining
 from valor_ray.grounding.mine.outcome import Kind, with_canaries
 from valor_ray.grounding.mine.progress import Progress
-from valor_ray.grounding.mine.summary import RecordedImages, add_up, program_counts
-from valor_ray.grounding.mine.work import Pictures, Programs, pictures_left, placed, program_of, programs_left
+from valor_ray.grounding.mine.summary import RecordedImages, add_up, program_counts, writer_cost
+from valor_ray.grounding.mine.work import (
+    Pictures,
+    Programs,
+    pictures_left,
+    placed,
+    program_of,
+    programs_left,
+    still_missing,
+)
 from valor_ray.judges.boxes.audit import BoxAudit, SlipWatch
 from valor_ray.records import MinedImage, Query
 from valor_ray.report.grounding.page import write_page
@@ -97,8 +105,10 @@ class _Run:
         self.audit, self.slips = BoxAudit(config.grounding), SlipWatch()
         self.alarms: list[str] = []
         self.next_canary = 0
+        self.mined: set[str] = set()  # query_ids of the pictures that this start has recorded
         self.failures = 0
-        self.took: dict[str, float] = {}  # calls, tokens, cost of this start
+        self.took: dict[str, float] = {}  # calls, tokens, cost of this start, without the writer
+        self.writer_cost = 0.0  # US dollars, of this start
 
     def prepare(self) -> None:
         for record in read_records(self.folder.audit):
@@ -147,6 +157,7 @@ class _Run:
                 else:
                     continue
                 progress.count(outcome)
+        self.writer_cost = progress.sums["cost_usd"]
 
     def _plan_pictures(self) -> None:
         recorded = self.programs.recorded
@@ -193,6 +204,7 @@ class _Run:
         verdicts."""
         image = MinedImage.from_record(record)
         self._alarm(self.slips.add(image))
+        self.mined.update(image.query_ids)
         spent = self.pictures.spent[image.query_ids]
         file = self.pictures.files[image.query_ids]
         record = {**record, **{name: record[name] + spent[name] for name in spent}, "file": file}
@@ -208,10 +220,13 @@ class _Run:
             self.say(text)
 
     def _end_missing(self) -> None:
-        """What is missing now in place of what an earlier start had; a kill before this leaves that."""
+        """What is missing now in place of what an earlier start had of the same; a kill before this leaves that."""
+        folder = self.folder
+        before = still_missing(folder.missing, (folder.images, folder.missing_now), self.mined)
         try:
-            self.folder.missing_now.touch()
-            self.folder.missing_now.replace(self.folder.missing)
+            with closing(RecordFile(folder.missing_now, keep=True)) as missing:
+                missing.append_all(before)
+            folder.missing_now.replace(folder.missing)
         except OSError as error:
             raise StorageError(f"Cannot write {self.folder.missing} ({error.strerror}).") from error
 
@@ -224,6 +239,7 @@ class _Run:
         """The report in all its forms; the numbers are of all records, calls and time of this start."""
         images = RecordedImages(self.folder, self.queries)
         sums = add_up(images, self.folder.audit)
+        sums["in_all"]["writer_cost_usd"] = writer_cost(self.folder.programs)
         self.say("writing the set")
         dataset = export(images, self.folder.dataset, self.config.grounding, self.config.images)
         evaluation = evaluate(images)
@@ -239,6 +255,7 @@ class _Run:
             "recall_lost": evaluation and evaluation["recall_lost"],
             **took,
             "cost_usd": round(self.took.get("cost_usd", 0.0), 6),
+            "writer_cost_usd": round(self.writer_cost, 6),
             "queries": len(self.queries),
             "programs": program_counts(self.programs.recorded.values()),
             "pictures": self.pictures.pictures,

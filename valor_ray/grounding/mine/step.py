@@ -55,6 +55,7 @@ class ProgramRecord:
     phrases: tuple[str, ...]
     unresolved: tuple[int, ...]  # lines of the program
     policy_version: str
+    cost_usd: float = 0.0  # of a writer behind an endpoint (`Reply.cost_usd`)
 
     def to_record(self) -> dict[str, Any]:
         """The JSON object that is kept of it."""
@@ -83,6 +84,7 @@ async def write_program(query: Query, policy: Policy, phrases_of: PhrasesOf, see
         asked.phrases,
         asked.unresolved,
         reply.policy_version,
+        reply.cost_usd,
     )
 
 

@@ -102,6 +102,11 @@ def add_up(images: Iterable[MinedImage], audit: Path) -> dict[str, Any]:
     }
 
 
+def writer_cost(programs: Path) -> float:
+    """US dollars for all programs of phrases.jsonl; records of before they were kept count nothing."""
+    return round(sum(record.get("cost_usd", 0.0) for record in read_records(programs)), 6)
+
+
 def program_counts(programs: Iterable[ProgramRecord]) -> dict[str, Any]:
     """How the programs fared: by status, without a phrase, and with calls that only running tells."""
     statuses: Counter[str] = Counter(dict.fromkeys((*(each.value for each in ProgramStatus), MALFORMED), 0))

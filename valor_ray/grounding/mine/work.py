@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,26 @@ def pictures_left(programs: Sequence[ProgramRecord], images: Path, missing: Path
             left.todo.append(task)
             left.spent[task.query_ids] = picture.spent
             left.files[task.query_ids] = picture.file
+    return left
+
+
+def still_missing(missing: Path, now: Iterable[Path], mined: Set[str]) -> list[dict[str, Any]]:
+    """Records of missing.jsonl with a phrase that no record `now` has of their pictures: those were not among this
+    start's, or have failed. mined: query_ids of the pictures that it has recorded, with what was spent on them before.
+    """
+    before = list(read_records(missing))
+    asked = {query_id for record in before for query_id in record["query_ids"]}
+    known: defaultdict[str, set[str]] = defaultdict(set)  # query_id -> normal forms
+    for path in now if before else ():
+        for record in read_records(path):
+            for query_id in asked.intersection(record["query_ids"]):
+                known[query_id].update(map(normal_form, record["phrases"]))
+    left = []
+    for record in before:
+        there = set().union(*(known[query_id] for query_id in record["query_ids"]))
+        if not {normal_form(phrase) for phrase in record["phrases"]} <= there:
+            spent = {} if mined.isdisjoint(record["query_ids"]) else dict.fromkeys(COSTS, 0)
+            left.append({**record, **spent})
     return left
 
 

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from valor_ray.errors import JudgeError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 8.0
+_MOST_DOUBLINGS = 10  # of the first: a long wait may bring more tries than a power has room for
 _BROKEN_TRIES = 2  # a reply that breaks the schema is asked for once more
 _LOOK_AGAIN_S = 0.25  # for a hedge, while it is not known how long calls usually take
 _TRIES_AT_A_TIME = 3  # of one request: a hedge may hang, too
@@ -42,12 +43,8 @@ _REFUSED_ALL = 8  # first requests refused in the same words: so will be the oth
 _REFUSED_IN_A_ROW = 24  # with 403, after answers: a key that was withdrawn
 _TOLD = 50  # characters by which words are the same
 _FIRST_TOKENS = (1200, 200)  # of a call, before one was seen, for the limit in dollars
-_SMOOTHING = 0.1  # of what calls cost
-_COMPLETIONS = (
-    HttpKind.ANSWERED,
-    HttpKind.REFUSED,
-    HttpKind.CUT,
-)  # are paid for, also where nobody says how much
+_SMOOTHING = 0.1  # of what calls take
+_COMPLETIONS = (HttpKind.ANSWERED, HttpKind.REFUSED, HttpKind.CUT)  # paid for, whoever says how much
 
 
 @dataclass
@@ -67,6 +64,7 @@ class _Work:
     hedged: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    out: set[object] = field(default_factory=set)  # tries whose request was sent, and that have not ended
 
 
 class EndpointCalls:
@@ -103,6 +101,7 @@ class EndpointCalls:
         self._ended = asyncio.Event()
         self._owed_usd = 0.0  # paid, and not in the ledger yet
         self._each_usd = self._cost(*_FIRST_TOKENS)
+        self._each_completion = float(_FIRST_TOKENS[1])  # tokens, of a sample
         self._said: set[str] = set()
         self.totals = {"tries": 0, "hedges": 0}
         self.took = Took()
@@ -168,8 +167,8 @@ class EndpointCalls:
         while True:
             self.check()
             work.body = self._body(work)
-            await self.admission.enter()
-            outcome, contents = self._read(work, await self._hedged(work))
+            charged = await self.admission.enter()
+            outcome, contents = self._read(work, await self._hedged(work, charged))
             if contents[0] is not None:
                 return outcome, contents
             self.check()
@@ -192,7 +191,8 @@ class EndpointCalls:
                 work.form = Form(work.form.kind, True)  # what it did not heed it may read
             if work.failures > self._settings.retries or work.broken >= _BROKEN_TRIES:
                 return outcome, (None,)
-            longest = min(_FIRST_BACKOFF_S * 2 ** (work.failures + work.throttled), _LONGEST_BACKOFF_S)
+            doubled = min(work.failures + work.throttled, _MOST_DOUBLINGS)
+            longest = min(_FIRST_BACKOFF_S * 2**doubled, _LONGEST_BACKOFF_S)
             await self._pause((outcome.retry_after_s or 0) + random.uniform(0, longest))
 
     def _body(self, work: _Work) -> bytes:
@@ -257,9 +257,9 @@ class EndpointCalls:
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
 
-    async def _hedged(self, work: _Work) -> HttpOutcome:
+    async def _hedged(self, work: _Work, charged: int) -> HttpOutcome:
         """One try, and further ones beside it while it takes much longer than calls usually do."""
-        tasks = {asyncio.create_task(self._try(work))}
+        tasks = {asyncio.create_task(self._try(work, charged))}
         since = time.monotonic()  # the newest try
         not_before = since  # as a hedge that got 429 was told
         outcome = HttpOutcome(HttpKind.TIMEOUT)
@@ -267,12 +267,12 @@ class EndpointCalls:
             while tasks:
                 may_hedge = self._settings.hedge and len(tasks) < _TRIES_AT_A_TIME
                 late = may_hedge and await self._is_late(tasks, max(since, not_before))
-                if late and self.admission.try_hedge():
+                if late and (charged_too := self.admission.try_hedge()) is not None:
                     since = time.monotonic()
                     self._hedge.on_hedge()
                     self.totals["hedges"] += 1
                     work.hedged = True
-                    tasks.add(asyncio.create_task(self._try(work)))
+                    tasks.add(asyncio.create_task(self._try(work, charged_too)))
                 done, tasks = await asyncio.wait(
                     tasks, timeout=_LOOK_AGAIN_S if may_hedge else None, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -285,6 +285,9 @@ class EndpointCalls:
         finally:
             for task in tasks:
                 task.cancel()
+            while work.out:
+                work.out.pop()
+                self._enter_unheard(work)
 
     async def _is_late(self, tasks: set[asyncio.Task[HttpOutcome]], since: float) -> bool:
         """Waits for the tries; True as soon as one more is worth it, False when one of them is done."""
@@ -301,21 +304,25 @@ class EndpointCalls:
             )
         return False
 
-    async def _try(self, work: _Work) -> HttpOutcome:
+    async def _try(self, work: _Work, charged: int) -> HttpOutcome:
         """One HTTP request, and what it teaches the controllers. Its turn has been taken."""
         state, breaker = self.admission.concurrency, self.admission.breaker
-        started = time.monotonic()
+        started, this = time.monotonic(), object()
         work.tries += 1
         self.totals["tries"] += 1
         try:
-            outcome = await self._transport.post(work.body)
+            outcome = await self._transport.post(work.body, lambda: work.out.add(this))
         except BaseException:  # cancelled: a hedge was faster, or nobody waits any more
             state.on_abandoned()
             breaker.on_abandoned()
             self.admission.pump()
             raise
         now = time.monotonic()
-        self._enter_account(work, outcome)
+        if this in work.out and outcome.kind is HttpKind.TIMEOUT:
+            self._enter_unheard(work)
+        else:
+            self._enter_account(work, outcome)
+        work.out.discard(this)
         if outcome.kind in ENDPOINT_DOWN:
             state.on_failure(now)
             if breaker.on_failure(now):
@@ -330,7 +337,7 @@ class EndpointCalls:
                 _log.warning("%s: %s answers again.", self._section, self._config.address)
             said = (outcome.prompt_tokens, outcome.completion_tokens)
             if said != (None, None):
-                await self.admission.settle((said[0] or 0) + (said[1] or 0))
+                await self.admission.settle(charged, (said[0] or 0) + (said[1] or 0))
         if (error := self._hopeless(work, outcome)) is not None:
             self._end(error)
         self.admission.pump()
@@ -395,9 +402,18 @@ class EndpointCalls:
             if outcome.completion_tokens is not None
             else sum(tokens_in(each.text) for each in (outcome, *outcome.others)) * paid,
         )
-        work.prompt_tokens += tokens[0]
-        work.completion_tokens += tokens[1]
-        cost = self._cost(*tokens)
+        if paid:
+            self._each_completion += _SMOOTHING * (tokens[1] / work.n - self._each_completion)
+        self._enter(work, *tokens)
+
+    def _enter_unheard(self, work: _Work) -> None:
+        """A try that was sent, and is waited for no longer: its completion is made all the same, and to be paid."""
+        self._enter(work, tokens_of(work.request), round(self._each_completion * work.n))
+
+    def _enter(self, work: _Work, prompt_tokens: int, completion_tokens: int) -> None:
+        work.prompt_tokens += prompt_tokens
+        work.completion_tokens += completion_tokens
+        cost = self._cost(prompt_tokens, completion_tokens)
         self._owed_usd += cost
         if cost:
             self._each_usd += _SMOOTHING * (cost - self._each_usd)

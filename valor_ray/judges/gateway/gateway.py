@@ -20,7 +20,7 @@ from valor_ray.judges.gateway.asked import Asked, Took, apart
 from valor_ray.judges.gateway.call.outcome import HttpKind
 from valor_ray.judges.gateway.drawn import Draws, Fetch
 from valor_ray.judges.gateway.endpoint import EndpointCalls
-from valor_ray.judges.gateway.ledger import BUSY, CLAIM_S, LedgerPort
+from valor_ray.judges.gateway.ledger import BUSY, CLAIM_S, Claimed, LedgerPort
 from valor_ray.records import JudgeReply, JudgeRequest, Usage
 from valor_ray.runs.together import Together
 
@@ -81,6 +81,7 @@ class Gateway:
         self._draws = Draws(self._ask_endpoint, self._ask_together, self._say_no_n, use_n=use_n)
         self._storing = Together(self._store_together, _STORE_AFTER_S)
         self._renewing: asyncio.Task[None] | None = None
+        self._releasing: set[asyncio.Task[None]] = set()
         self._warned = False
         self._totals = {"calls": 0, "cache_hits": 0, "missing": 0, "cost_usd": 0.0}
 
@@ -108,7 +109,7 @@ class Gateway:
         tasks = {key: self._flying[key] for key in keys if key in self._flying}
         shared = set(tasks)
         new = {key: request for key, request in zip(keys, requests, strict=True) if key not in tasks}
-        claims = await self._ledger.claim(list(new), self._owner) if new else ()
+        claims = await self._claim(list(new)) if new else ()
         known: dict[str, JudgeReply] = {}
         fetched: dict[str, bool] = {}  # key -> whether we hold the claim
         unused: list[str] = []  # claims that we hold and will not use
@@ -124,8 +125,7 @@ class Gateway:
             else:
                 fetched[key] = claim is None
         tasks |= self._start({key: new[key] for key in fetched}, fetched)
-        if unused:
-            await self._ledger.release(self._owner, unused)
+        self._give_up(unused)
         waiting = []
         for key in keys:
             if key not in known:
@@ -137,6 +137,33 @@ class Gateway:
             await self._landed_all()
             raise
         return [known[key] if key in known else next(answers) for key in keys]
+
+    async def _claim(self, keys: Sequence[str]) -> Sequence[Claimed]:
+        """As the ledger's. What it grants to somebody who has hung up meanwhile is given up: no request would ever be
+        answered that waits for a claim of ours which nobody uses."""
+        claiming = asyncio.create_task(self._ledger.claim(keys, self._owner))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(partial(self._unclaim, keys))
+            raise
+
+    def _unclaim(self, keys: Sequence[str], claiming: asyncio.Task[Sequence[Claimed]]) -> None:
+        if claiming.cancelled() or claiming.exception() is not None:
+            return
+        self._give_up([key for key, claim in zip(keys, claiming.result(), strict=True) if claim is None])
+
+    def _give_up(self, keys: Sequence[str]) -> None:
+        """Claims of ours that nobody uses, whoever still waits here."""
+        if keys:
+            releasing = asyncio.create_task(self._ledger.release(self._owner, keys))
+            self._releasing.add(releasing)
+            releasing.add_done_callback(self._released)
+
+    def _released(self, releasing: asyncio.Task[None]) -> None:
+        self._releasing.discard(releasing)
+        if not releasing.cancelled():
+            releasing.exception()  # a ledger that is gone holds no claims
 
     def _start(
         self, requests: Mapping[str, JudgeRequest], mine: Mapping[str, bool]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.pt"  # its name in a folder and on the hub
 # Constants of the code that travel with the weights; a checkpoint without them loses nothing.
 _CONSTANTS = ("encoder.image_mean", "encoder.image_std")
+# Of the pictures in a pass, which takes about 100 bytes for each (picture, points, mask, depth: float32 at full size).
+# A photograph of 12 megapixels is 1.2 GB; a larger one has a pass of its own, where four of 40 would be 16 GB.
+_PIXELS_AT_ONCE = 12_000_000
 
 
 def _checkpoint_file(model: str) -> Path:
@@ -109,14 +112,17 @@ class MoGe:
         warnings.filterwarnings("ignore", message="In CPU autocast")
 
     def depth(self, pictures: Sequence[Picture]) -> list[DepthMap]:
-        """Metric depth of each picture, at the picture's own size; pictures of equal size share forward passes."""
+        """Metric depth of each picture, at the picture's own size; pictures of equal size share forward passes, large
+        ones fewer of them to a pass."""
         by_size: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
             by_size.setdefault(picture.rgb.shape, []).append(index)
         maps: dict[int, DepthMap] = {}
         for same in by_size.values():
-            for start in range(0, len(same), self._max_batch):
-                chunk = same[start : start + self._max_batch]
+            height, width = pictures[same[0]].rgb.shape[:2]
+            at_once = max(1, min(self._max_batch, _PIXELS_AT_ONCE // (height * width)))
+            for start in range(0, len(same), at_once):
+                chunk = same[start : start + at_once]
                 maps.update(zip(chunk, self._infer([pictures[index] for index in chunk]), strict=True))
         return [maps[index] for index in range(len(pictures))]
 

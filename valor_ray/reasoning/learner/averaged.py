@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from valor_ray.errors import CheckpointError
-
-AVERAGE = "average.safetensors"  # in a checkpoint's folder
+from valor_ray.runs.checkpoints import AVERAGE
 
 
 class AveragedWeights:

@@ -402,7 +402,10 @@ class _AfterStep(TrainerCallback):
     def __init__(self, trainer: ValorGrpoTrainer) -> None:
         self._trainer = trainer
 
-    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        state.compute_steps(
+            args, state.max_steps
+        )  # a checkpoint's state has those of the start that wrote it
         self._trainer.begin()
 
     def on_step_end(self, *args: Any, **kwargs: Any) -> None:

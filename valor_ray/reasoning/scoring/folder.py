@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,7 @@ if TYPE_CHECKING:
     from valor_ray.config.tree import Config
 
 SCENE_HEADS = (scene_questions.THINGS, scene_questions.ANSWERS, scene_questions.WORDS)
-# Settings that decide what a reward is; the others (replicas, retries, prices) may change between two starts.
-_MEANING = (
-    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")),
-    "judge.model", "judge.extra", "judge.others", "judge.combine", "judge.noise",
-)  # fmt: skip
+_HEADS = ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")
 
 
 class ScoreFolder:
@@ -64,8 +61,9 @@ class ScoreFolder:
         if not self.config.exists() or not self.rewards.exists():
             return
         saved = saved_settings(self.config, "--out", {"reward": RewardConfig})
-        before = _meaning(saved) | self._saved_prompts()
-        changed = changes(before, _meaning(config.model_dump(mode="json")) | prompt_versions(config.reward))
+        before = reward_meaning(saved) | saved_prompts(self.prompts, "--out")
+        now = reward_meaning(config.model_dump(mode="json")) | prompt_versions(config.reward)
+        changed = changes(before, now)
         if changed:
             raise ConfigError(
                 f"{self.path} holds rewards made with other settings ({changed}). Give another --out; "
@@ -73,16 +71,23 @@ class ScoreFolder:
             )
 
     def write_config(self, config: Config) -> None:
-        replace_text(self.prompts, json.dumps(prompt_versions(config.reward)) + "\n")
+        save_prompts(self.prompts, config.reward)
         save_settings(self.config, config)
 
-    def _saved_prompts(self) -> dict[str, str]:
-        try:
-            return dict(json.loads(self.prompts.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise ConfigError(
-                f"Cannot tell how {self.rewards} was made: {error}. Give another --out."
-            ) from error
+
+def save_prompts(path: Path, weights: RewardConfig) -> None:
+    """Raises StorageError."""
+    replace_text(path, json.dumps(prompt_versions(weights)) + "\n")
+
+
+def saved_prompts(path: Path, option: str) -> dict[str, str]:
+    """What `save_prompts` wrote. option: names the folder. Raises ConfigError when it cannot be read."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"Cannot tell how the rewards in {path.parent} were made: {error}. Give another {option}."
+        ) from error
 
 
 def prompt_versions(weights: RewardConfig) -> dict[str, str]:
@@ -93,12 +98,21 @@ def prompt_versions(weights: RewardConfig) -> dict[str, str]:
     return versions
 
 
-def _meaning(settings: dict[str, Any]) -> dict[str, Any]:
-    """What decides a reward: the settings, and of several judges all models and how they are combined."""
-    values = meaning(settings, _MEANING)
-    values["judge.extra"] = values["judge.extra"] or {}  # saved before there was any
-    if others := values.pop("judge.others"):
-        values["judge.model"] = [values["judge.model"], *(other["model"] for other in others)]
+def reward_meaning(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide what a reward is; others (replicas, retries, prices) may change between two starts."""
+    return meaning(settings, [f"reward.{name}" for name in _HEADS]) | judges_meaning(settings, "judge")
+
+
+def judges_meaning(settings: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """The settings of `judge` or `vlm` that decide its verdicts: of several judges all models and how they are
+    combined."""
+    model, extra, others, combine, noise = (
+        f"{section}.{name}" for name in ("model", "extra", "others", "combine", "noise")
+    )
+    values = meaning(settings, (model, extra, others, combine, noise))
+    values[extra] = values[extra] or {}  # saved before there was any
+    if several := values.pop(others):
+        values[model] = [values[model], *(other["model"] for other in several)]
     else:
-        values["judge.combine"] = None
+        values[combine] = None
     return values

@@ -29,7 +29,7 @@ class LocalScoreHost:
         from valor_ray.judges.gateway.connect import gateways_of
 
         down = [] if self._judges is None else [g for g in gateways_of(self._judges) if not g.up]
-        return "".join(f"{gateway.config.base_url} does not answer; " for gateway in down) + "waiting" * bool(
+        return "".join(f"{gateway.config.address} does not answer; " for gateway in down) + "waiting" * bool(
             down
         )
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from valor_ray.errors import StorageError
+from valor_ray.errors import CheckpointError, StorageError
 from valor_ray.judges.audit import Audit
 from valor_ray.reasoning.training.folder import TrainFolder
 from valor_ray.reasoning.training.host import RunningHost
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from valor_ray.wiring import OpenEyes
 
 _LEARNERS = ("trainer_state.json",)  # beside a checkpoint's model, of no use to whoever takes it
-_MODELS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+_WEIGHTS = ".safetensors"
+_MODELS = ("*.json", f"*{_WEIGHTS}", "*.txt", "*.model", "*.jinja")
 _KL_STEPS = 5  # that a version's divergence is the mean of
 
 Say = Callable[[str], None]
@@ -65,13 +66,17 @@ class Choice:
             return []
         every = self._config.kept_every
         steps = [step for step in range(1, last) if any(step % each == 0 for each in every)]
-        kept = [step for step in [*steps, last] if self._folder.checkpoints.has(step)]
+        kept = [step for step in [*steps, last] if self._folder.checkpoints.has_model(step)]
         known = {record["step"] for record in self._records()}
         return [step for step in kept if step not in known]
 
+    def lacks_start(self) -> bool:
+        """Whether version 0 waits to be measured."""
+        return self._signals is not None and all(record["step"] for record in self._records())
+
     def measure_start(self, running: RunningHost) -> None:
         """Of version 0, which the engines start with."""
-        if self._signals is not None and all(record["step"] for record in self._records()):
+        if self.lacks_start():
             self._measure(running, [0], lambda step: None)
 
     def measure(self, running: RunningHost, last: int, weights: Callable[[int], Path]) -> None:
@@ -92,8 +97,9 @@ class Choice:
         return [known[step] for step in sorted(known)]
 
     def write(self) -> None:
-        """take.json and chosen/, by all that is recorded; where that has not changed, what is there stays."""
-        records = self._records()
+        """take.json and chosen/, by what is recorded of versions that can be taken; where that has not changed, what
+        is there stays."""
+        records = [record for record in self._records() if self._to_be_had(record["step"])]
         if self._signals is None or not any(record["step"] for record in records):
             return
         metrics = {record["step"]: record.get("kl") for record in read_records(self._folder.metrics)}
@@ -110,18 +116,31 @@ class Choice:
         replace_text(self._folder.take, json.dumps(take, indent=1) + "\n")
         self._say(f"without labels, take step {take['step']}: {take['why']}")
 
+    def _to_be_had(self, step: int) -> bool:
+        """Records outlive their checkpoints: of later starts, other steps may be kept."""
+        return step == 0 or self._is_chosen(step) or self._folder.checkpoints.has_model(step)
+
+    def _is_chosen(self, step: int) -> bool:
+        """Whether chosen/ has the model of `step`."""
+        mark = self._folder.chosen / "step"
+        return mark.exists() and mark.read_text(encoding="utf-8") == f"{step}\n"
+
     def _keep(self, step: int) -> None:
-        """The model of a checkpoint, adapters merged, as chosen/: whole or not at all."""
-        chosen = self._folder.chosen
-        mark = chosen / "step"
-        if mark.exists() and mark.read_text(encoding="utf-8") == f"{step}\n":
+        """The model of a checkpoint, adapters merged, as chosen/: whole or not at all. Raises CheckpointError."""
+        if self._is_chosen(step):
             return
+        model, chosen = self._folder.checkpoints.policy_weights(step), self._folder.chosen
+        files = sorted({path for pattern in _MODELS for path in model.glob(pattern)})
+        if not any(path.suffix == _WEIGHTS for path in files):
+            raise CheckpointError(
+                f"{model} has no weights (*{_WEIGHTS}), and step {step} is the one to take. Put its files back, or "
+                f"remove the line of step {step} in {self._folder.signals}."
+            )
         part = chosen.with_name(f"{chosen.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         try:
             part.mkdir()
-            model = self._folder.checkpoints.policy_weights(step)
-            for path in sorted({path for pattern in _MODELS for path in model.glob(pattern)}):
+            for path in files:
                 if path.name not in _LEARNERS:
                     _link(path, part / path.name)
             (part / "step").write_text(f"{step}\n", encoding="utf-8")

@@ -13,24 +13,32 @@ from typing import TYPE_CHECKING, Any
 from valor_ray.config.judging import RewardConfig
 from valor_ray.config.training import GrpoConfig
 from valor_ray.errors import ConfigError
+from valor_ray.reasoning.scoring.folder import (
+    judges_meaning,
+    prompt_versions,
+    reward_meaning,
+    save_prompts,
+    saved_prompts,
+)
 from valor_ray.reasoning.training.rollout import RolloutResult
 from valor_ray.reasoning.training.schedule import assignment_name, shards_of
 from valor_ray.records import Rollout, Sample
+from valor_ray.runs.checkpoints import STEP
 from valor_ray.runs.folder import REASONING, changes, claimed, meaning, save_settings, saved_settings
 from valor_ray.runs.record_file import RecordFile, cut_torn_line, keep_records, read_records, replace_text
 from valor_ray.runs.store.checkpoints import checkpoints_at
 from valor_ray.runs.store.objects import ObjectStore
 from valor_ray.runs.store.place import commit, objects_of
+from valor_ray.runs.weight_channel import PublishedFile
 
 if TYPE_CHECKING:
     from valor_ray.config.tree import Config
     from valor_ray.records import Query
 
-# Settings that decide what the run computes; the others (replicas, threads, limits) may change between two starts.
+# Settings that decide what the run computes, beside those of rewards and judges (scoring.folder); the others (replicas,
+# threads, limits) may change between two starts.
 _MEANING = (
-    "policy.model", "policy.prompt", "policy.thinking", "judge.model", "judge.noise", "judge.extra",
-    "vlm.model", "vlm.noise", "vlm.extra",
-    *(f"reward.{name}" for name in ("format", "logic", "syntax", "attribute", "spatial", "adherence", "scenes")),
+    "policy.model", "policy.prompt", "policy.thinking",
     *(f"grpo.{name}" for name in (
         "queries", "query_limit", "epochs", "prompts", "samples", "reserve", "temperature", "max_tokens",
         "max_lag", "learning_rate", "warmup_steps", "weight_decay", "max_grad_norm", "kl", "clip", "delta", "dtype",
@@ -63,6 +71,7 @@ class TrainFolder:
         self.checkpoints = checkpoints_at(path / "checkpoints")
         self.cache = path / "judge_cache"
         self._plan = path / "plan.json"
+        self._prompts = path / "prompts.json"  # versions of the judges' prompts
 
     def locked(self) -> AbstractContextManager[None]:
         """One run at a time.
@@ -80,12 +89,18 @@ class TrainFolder:
             folder.mkdir(exist_ok=True)
         if self.config.exists():
             self.check(config)
+        save_prompts(self._prompts, config.reward)
         save_settings(self.config, config)
 
     def check(self, config: Config) -> None:
-        """Raises ConfigError naming what differs from the settings that decide what the run in here computes."""
-        before = saved_settings(self.config, "--run", {"grpo": GrpoConfig, "reward": RewardConfig})
-        if changed := changes(_meaning(before), _meaning(config.model_dump(mode="json"))):
+        """Raises ConfigError naming what differs from the settings, and the judges' prompts, that decide what the run
+        in here computes."""
+        saved = saved_settings(self.config, "--run", {"grpo": GrpoConfig, "reward": RewardConfig})
+        prompts = prompt_versions(config.reward)
+        # a run from before they were kept has none, nor has any of a prompt that came later
+        known = saved_prompts(self._prompts, "--run") if self._prompts.exists() else {}
+        before = _meaning(saved) | prompts | known
+        if changed := changes(before, _meaning(config.model_dump(mode="json")) | prompts):
             raise ConfigError(
                 f"--run {self.path} was started with other settings ({changed}). Give them again, or another --run."
             )
@@ -117,13 +132,18 @@ class TrainFolder:
     # what a killed run goes on with
 
     def go_back(self, step: int) -> None:
-        """Bring the records to where a checkpoint of `step` can go on: later metrics are made again."""
+        """Bring the records to where a checkpoint of `step` can go on: later metrics are made again.
+
+        Without a checkpoint nothing is published any more: engines are to start as the run did, for version 0 is asked.
+        """
+        if step == 0:
+            PublishedFile(self.path).withdraw()
         cut_torn_line(self.rollouts)
         known = self._cut_torn_assignment()
         for path in (self.metrics, self.evaluation, self.signals):
             keep_records(path, lambda record: bool(record["step"] <= step))
         for later in self.signals_work.glob("step-*"):
-            if int(later.name.removeprefix("step-")) > step:
+            if (match := STEP.fullmatch(later.name)) and int(match[1]) > step:
                 shutil.rmtree(later)
         keep_records(self.audit, lambda record: (record["step"], record.get("shard", 0)) in known)
         samples_at(self.samples).forget_all({assignment_name(*assignment) for assignment in known})
@@ -167,8 +187,8 @@ class TrainFolder:
 
 def _meaning(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings saved before there was a section vlm asked the judge about pictures, without further fields."""
-    values = meaning({**settings, "vlm": settings.get("vlm") or settings.get("judge")}, _MEANING)
-    return values | {key: values[key] or {} for key in ("judge.extra", "vlm.extra")}
+    seeing = {"vlm": settings.get("vlm") or settings.get("judge")}
+    return meaning(settings, _MEANING) | reward_meaning(settings) | judges_meaning(seeing, "vlm")
 
 
 class FolderSamples:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from valor_ray.errors import JudgeError
 from valor_ray.judges.audit import canaries
 from valor_ray.ports import Sampler
 from valor_ray.reasoning.reward import Rewarder, Rewarding, lasting, reward_record
+from valor_ray.reasoning.scenes.check import together
 from valor_ray.reasoning.score_row import canary_row, score_row
 from valor_ray.reasoning.training.advantage import Use, advantages
 from valor_ray.reasoning.training.schedule import Assignment
@@ -222,8 +223,17 @@ async def _rewards(
         await asyncio.sleep(pause)
         again = await asyncio.gather(*(one(samples[i]) for i in missing))
         for i, reward in zip(missing, again, strict=True):
-            rewards[i] = reward
+            rewards[i] = _after(rewards[i], reward)
     return rewards
+
+
+def _after(before: Reward, again: Reward) -> Reward:
+    """The later of two rewards of a reply, with what the earlier one took: that was paid, too."""
+    usage = {
+        head: together([each.usage[head] for each in (before, again) if head in each.usage])
+        for head in [*before.usage, *again.usage]
+    }
+    return replace(again, usage=usage)
 
 
 def _ill(missing: Sequence[Reward], asked: int) -> str:

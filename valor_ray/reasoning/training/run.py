@@ -211,6 +211,11 @@ class _State:
         if learner and self.done == 0:
             self.choice.measure_start(running)
             self._evaluate(running, evaluation, 0)
+        elif learner and (self.choice.lacks_start() or not (evaluation is None or self.evaluated(0))):
+            self.say(
+                "version 0 was not measured when the engines carried it, and cannot be any more: gain and choice are "
+                "without it (`valor eval` measures the start policy)"
+            )
         end: LearnerEnd | None = None
         if todo or (learner and self.done < self.steps):
             end = self._learn(running, todo, learner)
@@ -251,12 +256,8 @@ class _State:
     def _measured(self) -> list[int]:
         """Steps whose checkpoints are asked the held-out questions when training is over, the last one last."""
         every = self.config.grpo.eval_every
-        kept = [
-            step
-            for step in (range(every, self.steps, every) if every else ())
-            if self.folder.checkpoints.has(step)
-        ]
-        return [*kept, self.steps]
+        steps = [*(range(every, self.steps, every) if every else ()), self.steps]
+        return [step for step in steps if self.folder.checkpoints.has_model(step)]
 
     def records(self) -> StepRecords:
         return StepRecords(self.folder, self.config, self.done, self.steps, self.say)
@@ -287,5 +288,12 @@ class _State:
 
     def report(self, end: LearnerEnd | None) -> dict[str, Any]:
         stopped = end.stopped if end is not None else None
+        newest = self.folder.checkpoints.newest()
+        if newest and not self.folder.checkpoints.has_model(newest):
+            self.say(
+                f"the checkpoint of step {newest} is for going on alone: it has no model that could be measured or "
+                "chosen. With grpo.fsdp and grpo.ema those of the last step and of every grpo.eval_every and "
+                "stopping.every steps have one"
+            )
         write_train_page(self.folder.path, stopped)
         return dict(json.loads((self.folder.path / REPORT).read_text(encoding="utf-8")))

@@ -33,6 +33,8 @@ def tiles(report: Mapping[str, Any], summary: MiningSummary) -> Iterator[tuple[s
     yield "calls, all starts", f"{number(report, 'in_all', 'calls') or 0:,.0f}"
     yield "from the cache", f"{number(report, 'in_all', 'cache_hits') or 0:,.0f}"
     yield "cost, all starts", f"${number(report, 'in_all', 'cost_usd') or 0:,.2f}"
+    if writer := number(report, "in_all", "writer_cost_usd"):
+        yield "cost of the writer, all starts", f"${writer:,.2f}"
     minutes = number(report, "minutes")
     yield "minutes, last start", "–" if minutes is None else f"{minutes:.1f}"
 

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from valor_ray.config.training import learner_processes
-from valor_ray.runs.checkpoints import MERGED, METRICS, CheckpointStore, FolderCheckpoints, Keep
+from valor_ray.runs.checkpoints import (
+    MERGED,
+    METRICS,
+    STEP,
+    CheckpointStore,
+    FolderCheckpoints,
+    Keep,
+    holds_model,
+)
 from valor_ray.runs.store import folders
 from valor_ray.runs.store.objects import ObjectStore
 from valor_ray.runs.store.place import objects_of
@@ -46,6 +54,10 @@ class StoredCheckpoints:
     def checkpoint(self, step: int) -> Path:
         return folders.fetched(self._objects, _name(step), self.folder / f"step-{step:06d}")
 
+    def has_model(self, step: int) -> bool:
+        files = folders.whole(self._objects, _name(step)) or {}
+        return holds_model({name.partition("/")[0] for name in files})
+
     def policy_weights(self, step: int) -> Path:
         files = folders.whole(self._objects, _name(step)) or {}
         under = MERGED if any(name.startswith(f"{MERGED}/") for name in files) else ""
@@ -78,7 +90,8 @@ class StoredCheckpoints:
         shutil.rmtree(self.part, ignore_errors=True)
 
     def _steps(self) -> list[int]:
-        return [int(name.removeprefix("step-")) for name in folders.whole_names(self._objects, _NAME)]
+        names = map(STEP.fullmatch, folders.whole_names(self._objects, _NAME))
+        return [int(match[1]) for match in names if match]
 
     def _size(self, step: int) -> int:
         return folders.size_of(folders.whole(self._objects, _name(step)) or {})

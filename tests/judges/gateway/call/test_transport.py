@@ -88,6 +88,15 @@ def test_headers_are_sent_and_what_is_secret_in_them_never_comes_back(
     assert got == [f"Key {SECRET}us"] and "…" in outcome.text and SECRET not in repr(outcome)
 
 
+def test_a_key_in_the_address_never_comes_back() -> None:
+    async def not_found(n: int, body: Any, request: web.Request) -> web.StreamResponse:
+        return await behaving(fails(404, f"{request.path_qs} was not found"))(n, body, request)
+
+    with endpoint(not_found) as rough:
+        outcome = post(f"{rough.url}?key={SECRET}&{SECRET}-too")
+    assert "/v1/chat/completions?key=…" in outcome.text and SECRET not in repr(outcome)
+
+
 def test_a_query_stays_behind_the_path() -> None:
     assert (
         completions_url("https://h/openai/d?api-version=1")

@@ -157,6 +157,7 @@ def test_the_table_is_written_for_page_and_people(run: Path, learnt: list[LearnT
     assert "does not earn its place" in own["note"]
     assert (random["alpha"], random["general_map"]) == (None, 44) and "averaged ones" in random["note"]
     text = (run / "controls.txt").read_text()
+    assert "random verifier" in (run / "report.html").read_text()
     assert "self-training, .35" in text and "+2.0 [+1.5, +2.5]" in text
     (call,) = held_out
     assert (call["scenes"], call["cache"]) == (7, run / "evaluation")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from valor_ray.judges.gateway.call.complaint import DETAIL, plain
@@ -34,15 +35,18 @@ class Transport:
         self._secrets = [secret for secret in access.secrets if len(secret) > _SHORT]
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, body: bytes) -> HttpOutcome:
-        return self._without_secrets(await self._post(body))
+    async def post(self, body: bytes, sent: Callable[[], None] = lambda: None) -> HttpOutcome:
+        """sent: told when there is a connection and the request goes out, whatever comes back."""
+        return self._without_secrets(await self._post(body, sent))
 
-    async def _post(self, body: bytes) -> HttpOutcome:
+    async def _post(self, body: bytes, told: Callable[[], None]) -> HttpOutcome:
         import aiohttp
 
         try:
             # an address that sends us on is told, not followed: the key and the headers are for this one
-            sent = self._open().post(self._url, data=body, proxy=self._access.proxy, allow_redirects=False)
+            sent = self._open().post(
+                self._url, data=body, proxy=self._access.proxy, allow_redirects=False, trace_request_ctx=told
+            )
             async with sent as response:
                 data = await _read(response)
                 headers = {name.lower(): value for name, value in response.headers.items()}
@@ -86,6 +90,7 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 headers={**self._access.headers, "Content-Type": "application/json"},
                 cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[_telling()],
             )
         return self._session
 
@@ -96,6 +101,18 @@ class Transport:
             text = text.replace(secret, "…")
         others = tuple(map(self._without_secrets, outcome.others))
         return outcome if text == outcome.text and not others else replace(outcome, text=text, others=others)
+
+
+def _telling() -> aiohttp.TraceConfig:
+    """Calls what `post` was given."""
+    import aiohttp
+
+    async def headers_sent(session: Any, context: Any, headers: Any) -> None:
+        context.trace_request_ctx()
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(headers_sent)
+    return tracing
 
 
 def completions_url(base_url: str) -> str:

@@ -25,8 +25,9 @@ _SMOOTHING = 0.05
 class Admission:
     """Lets calls out in the order in which they came, never more than limit, breaker and account allow together.
 
-    Called by Gateway, once for each try. Belongs to one event loop. Each `enter` that returns (each `try_…` that is
-    true) is followed by one of Concurrency's endings and `pump`; those who wait are let in by that, or by a timer.
+    Called by Gateway, once for each try. Belongs to one event loop. Each turn that is given (`enter` returns, or a
+    `try_…` does not give None: the tokens that the call was charged in advance, for `settle`) is followed by one of
+    Concurrency's endings and `pump`; those who wait are let in by that, or by a timer.
     `enter` blocks until it is a call's turn, for minutes while the endpoint is down; the rest never waits but `settle`.
     """
 
@@ -47,8 +48,9 @@ class Admission:
         self._purse, self._on_spent = purse, on_spent
         self._lender = lender
         self._account = account
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[int]] = deque()
         self._permits = 0
+        self._charged = 0  # tokens, for each of them
         self._permits_end = 0.0
         self._leasing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -56,18 +58,18 @@ class Admission:
 
     @property
     def tokens_each(self) -> int:
-        """What a call is expected to take, and is charged in advance."""
+        """What a call is expected to take, and is charged in advance from the next lease on."""
         return int(self._tokens)
 
-    async def enter(self) -> None:
+    async def enter(self) -> int:
         """Wait for the turn of a call."""
-        if not self._queue and self.try_enter():
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._queue and (charged := self.try_enter()) is not None:
+            return charged
+        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         self.pump()
         try:
-            await turn
+            return await turn
         except BaseException:
             had_come = turn.done() and not turn.cancelled() and turn.exception() is None
             if had_come:  # it passes on
@@ -76,39 +78,38 @@ class Admission:
             self.pump()
             raise
 
-    def try_enter(self) -> bool:
+    def try_enter(self) -> int | None:
         """Take a turn if there is one right now."""
         now = time.monotonic()
         if not self.concurrency.may_start(now) or not self.breaker.allows(now):
-            return False
+            return None
         if not self._take_permit(now):
-            return False
+            return None
         self.concurrency.on_start()
         self.breaker.on_start()
-        return True
+        return self._charged
 
-    def try_hedge(self) -> bool:
+    def try_hedge(self) -> int | None:
         """Take a turn beside the limit, for a second try of a call whose first may hang; a permit is still needed."""
         now = time.monotonic()
         if now < self.concurrency.paused_until or self.breaker.open or not self._take_permit(now):
-            return False
+            return None
         self.concurrency.on_start()
-        return True
+        return self._charged
 
     def pump(self) -> None:
         """Let in whoever may now; see to it that the next chance is not missed."""
         while self._queue:
             if self._queue[0].done():  # given up
                 self._queue.popleft()
-            elif self.try_enter():
-                self._queue.popleft().set_result(None)
+            elif (charged := self.try_enter()) is not None:
+                self._queue.popleft().set_result(charged)
             else:
                 self._wait_for_chance()
                 return
 
-    async def settle(self, tokens: int) -> None:
+    async def settle(self, charged: int, tokens: int) -> None:
         """A call took so many tokens. Where nobody says how many, what was charged in advance stands: do not call."""
-        charged = self.tokens_each
         self._tokens += _SMOOTHING * (tokens - self._tokens)
         if self._limits[1] is not None:
             await self._lender.settle(self._account, charged, tokens)
@@ -153,16 +154,16 @@ class Admission:
     async def _lease(self) -> None:
         wanted = min(len(self._queue), _BLOCK, max(1, self.concurrency.limit - self.concurrency.in_flight))
         asked = time.monotonic()  # the lease began no earlier than this
+        each = self.tokens_each
         try:
-            lease = await self._lender.lease(
-                self._account, self._limits, wanted, self.tokens_each, self._purse()
-            )
+            lease = await self._lender.lease(self._account, self._limits, wanted, each, self._purse())
         finally:
             self._leasing = None
         if lease.spent_usd is not None:
             self._on_spent(lease.spent_usd)
         elif lease.granted:
             self._permits, self._permits_end = lease.granted, asked + lease.lasts_s
+            self._charged = each
             self.pump()
         else:
             self._pump_at(time.monotonic() + lease.wait_s)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from valor_ray.grounding.finetune.folder import read_object
+from valor_ray.report.finetuning.again import write_finetuning_page
 from valor_ray.runs.folder import locked
 from valor_ray.runs.record_file import replace_text
 from valor_ray.tabletop.finetune.answers import answers
@@ -52,7 +53,7 @@ class Asked:
 
 
 def controls(run: Path, asked: Asked, say: Say, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Train what is not trained yet, measure all, and write RUN/controls.json and RUN/controls.txt; the record.
+    """Train what is not trained yet, measure all, write RUN/controls.json, controls.txt and the run's page; the record.
 
     Called by `valor controls`. Blocks for all of it: `Asked.minutes` a control, half a minute of looking each. Raises
     ConfigError (the run, a control that was trained with other settings), CheckpointError, StorageError.
@@ -83,6 +84,7 @@ def controls(run: Path, asked: Asked, say: Say, overrides: Sequence[str] = ()) -
         }
         replace_text(source.path / "controls.json", json.dumps(record, indent=1) + "\n")
         replace_text(source.path / "controls.txt", table_text(record))
+        write_finetuning_page(source.path)
     return record
 
 
