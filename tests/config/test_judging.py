@@ -182,3 +182,18 @@ def test_a_missing_key_names_the_section_that_is_meant(hosted: str, monkeypatch:
         config.judge.check_keys("judge")
     assert "--set" not in str(caught.value)
     Config.load("local").judge.check_keys("judge")  # the offline judge wants none
+
+
+@pytest.mark.parametrize(
+    "url", ["host/v1", "ftp://host/v1", "http://[x", "https:///v1", "http://host:99999/v1", "''"]
+)
+def test_an_address_that_nobody_can_be_asked_at_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"judge\.base_url.*give it as https://host/v1"):
+        Config.load("local", [f"judge.base_url={url}"])
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000/v1", "HTTPS://me:pw@host/v1?api-version=1", "http://[::1]:8/v1"]
+)
+def test_an_address_is_taken_as_it_is(url: str) -> None:
+    assert Config.load("local", [f"judge.base_url={url}"]).judge.base_url == url

@@ -31,6 +31,17 @@ class Access:
     secrets: tuple[str, ...] = field(default=(), repr=False)  # what no message may show
 
 
+def check_address(base_url: str) -> None:
+    """Raises ValueError, without the address in it, for what nobody can be asked at."""
+    try:
+        parts = urlsplit(base_url)
+        asked = parts.scheme.lower() in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        asked = False
+    if not asked:
+        raise ValueError("it is no address of an endpoint: give it as https://host/v1")
+
+
 def check_headers(headers: Mapping[str, str]) -> None:
     """Raises ValueError for what is no header, is set by the gateway, or is a secret that would be saved."""
     for name, value in headers.items():

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from valor_ray.config.access import Access, access_to, check_headers, shown_address
+from valor_ray.config.access import Access, access_to, check_address, check_headers, shown_address
 from valor_ray.config.section import DiskPath, Section, secret
 from valor_ray.records import JUDGED, Head
 
@@ -63,6 +63,13 @@ class Endpoint(Section):
         default_factory=dict,
         description="further HTTP headers; secrets come from the environment: {X-Api-Key: '${MY_VARIABLE}'}",
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, base_url: str | None) -> str | None:
+        if base_url is not None:
+            check_address(base_url)
+        return base_url
 
     @field_validator("extra")
     @classmethod
