@@ -72,7 +72,10 @@ def reached_at(server: ServerConfig) -> str:
 
 
 def _client() -> Any:
-    """Of the Serve that runs; None where none does. There is no public way to its address."""
-    from ray.serve.context import _get_global_client  # which serve.status asks
+    """Of the Serve that runs; None where none does. There is no public way to its address.
 
-    return _get_global_client(raise_if_no_controller_running=False)
+    Looked up anew: what serve.status asks may be of a Ray that has ended, where this process had one before.
+    """
+    from ray.serve.context import _connect
+
+    return _connect(raise_if_no_controller_running=False)

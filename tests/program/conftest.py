@@ -12,13 +12,14 @@ def _sandbox_processes(driver: psutil.Process) -> dict[int, psutil.Process]:
     """Zygotes and what they forked, below one driver; not those of an app that the session has started."""
     processes: dict[int, psutil.Process] = {}
     for child in driver.children():
+        below: list[psutil.Process] = []
         with suppress(psutil.Error):
-            if not any("valor_ray.program.inside.zygote" in word for word in child.cmdline()):
-                continue
-            for process in [child, *child.children(recursive=True)]:
-                words = process.cmdline()
+            if any("valor_ray.program.inside.zygote" in word for word in child.cmdline()):
+                below = [child, *child.children(recursive=True)]
+        for process in below:
+            with suppress(psutil.Error):  # of one that ends just now; the others are there
                 # bubblewrap's own processes stand between driver and zygote and carry its command
-                if words[:1] == [sys.executable] and process.status() != psutil.STATUS_ZOMBIE:
+                if process.cmdline()[:1] == [sys.executable] and process.status() != psutil.STATUS_ZOMBIE:
                     processes[process.pid] = process
     return processes
 

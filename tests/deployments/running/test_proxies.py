@@ -29,9 +29,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Any:
         told = {"proxies": {HERE: HEALTHY | {"node_ip": "10.0.0.1"}}, "applications": {}} | details
         options = SimpleNamespace(host=host, port=port)
         client = SimpleNamespace(http_config=options, get_serve_details=lambda: told)
-        monkeypatch.setattr(context, "_get_global_client", lambda raise_if_no_controller_running: client)
+        monkeypatch.setattr(context, "_connect", lambda raise_if_no_controller_running: client)
 
-    monkeypatch.setattr(context, "_get_global_client", lambda raise_if_no_controller_running: None)
+    monkeypatch.setattr(context, "_connect", lambda raise_if_no_controller_running: None)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: HERE))
     return runs
 
