@@ -96,7 +96,14 @@ def _ask_one(question: Question, url: str, token: str | None, seed: int) -> Aske
     try:
         reply, failed = ask(question.image, question.text, url=url, token=token, seed=seed), False
     except ServiceError as error:
-        nothing: dict[str, Any] = {"answer": None, "plan": "", "code": "", "trace": [], "width": 0, "height": 0}
+        nothing: dict[str, Any] = {
+            "answer": None,
+            "plan": "",
+            "code": "",
+            "trace": [],
+            "width": 0,
+            "height": 0,
+        }
         reply, failed = nothing | {"error": str(error)}, True
     return AskedQuestion(question, reply, time.monotonic() - start, failed)
 
