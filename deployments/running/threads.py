@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 _STOP_S = 10.0  # for calls under way: the longest of ours takes 2 s on a quiet machine
 _LEAVE_S = 1.0  # for a thread that Ray's own code keeps
@@ -71,9 +72,17 @@ class RayCalls:
 ray_calls = RayCalls()
 
 
+_held: list[FrameType] = []  # for as long as this process lives
+
+
 def _leave(thread: threading.Thread) -> None:
-    """Have a thread end as soon as it executes Python again; one that waits in Ray for its answer never does."""
+    """Have a thread end as soon as it executes Python again; one that waits in Ray for its answer does so while Ray
+    ends. What its frames refer to stays: to forget a reference to a Ray that is half gone ends the process, too."""
     if thread.ident is not None and thread.is_alive():
+        frame = sys._current_frames().get(thread.ident)
+        while frame is not None:
+            _held.append(frame)
+            frame = frame.f_back
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
         thread.join(_LEAVE_S)
 

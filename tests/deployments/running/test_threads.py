@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -33,6 +34,38 @@ def test_closing_waits_for_the_call_under_way_and_refuses_the_next() -> None:
     with calls.call():
         pass
     thread.join()
+
+
+class _Reference:
+    """Says when it is forgotten."""
+
+    def __init__(self, forgotten: threading.Event) -> None:
+        self._forgotten = forgotten
+
+    def __del__(self) -> None:
+        self._forgotten.set()
+
+
+def test_what_a_kept_thread_refers_to_is_not_forgotten_while_ray_ends() -> None:
+    calls, over, forgotten, inside = (RayCalls(), *(threading.Event() for _ in range(3)))
+
+    def get(reference: _Reference) -> None:
+        while not over.wait(0.01):
+            inside.set()
+
+    def ray_train() -> None:
+        with suppress(SystemExit):  # else whoever reports it keeps the frames
+            get(_Reference(forgotten))
+
+    thread = threading.Thread(target=ray_train)
+    thread.start()
+    inside.wait()
+    calls.keeps(thread)
+    calls.close()
+    thread.join(30)
+    ended = not thread.is_alive()
+    over.set()
+    assert ended and not forgotten.is_set()
 
 
 def test_thread_that_is_kept_ends_when_it_executes_python_again() -> None:
