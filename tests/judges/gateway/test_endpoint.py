@@ -92,7 +92,7 @@ def test_refusal_of_a_vlm_names_its_setting(tmp_path: Path) -> None:
     with endpoint(refuse) as rough, pytest.raises(JudgeError, match=r"vlm\.api_key_env"):
         ask(settings(rough.url), tmp_path, "vlm")
     with pytest.raises(JudgeError, match=r"vlm\.base_url is not set"):
-        ask(settings("x").model_copy(update={"base_url": None}), tmp_path, "vlm")
+        ask(settings("http://x").model_copy(update={"base_url": None}), tmp_path, "vlm")
 
 
 def test_a_request_that_was_held_back_very_often_still_waits_its_pause(

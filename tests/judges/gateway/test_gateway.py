@@ -278,11 +278,10 @@ def test_unknown_model_stops_at_once(tmp_path: Path) -> None:
         ask(config(rough.url), tmp_path, "a")
 
 
-@pytest.mark.parametrize("url", ["https://no-such-host.invalid/v1", "http:///v1"])
-def test_wrong_address_stops_at_once(tmp_path: Path, url: str) -> None:
+def test_wrong_address_stops_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(JudgeError, match=r"judge\.base_url"):
-        ask(config(url, patience_s=300), tmp_path, "a")
+        ask(config("https://no-such-host.invalid/v1", patience_s=300), tmp_path, "a")
     assert time.monotonic() - started < 60
 
 

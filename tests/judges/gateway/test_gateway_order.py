@@ -110,4 +110,4 @@ def test_a_claim_that_fails_for_somebody_who_has_hung_up_is_nobodys_error(
 
     asyncio.run(run())
     gc.collect()
-    assert caplog.text == ""
+    assert "the ledger is gone" not in caplog.text  # tasks of other tests may be forgotten here, too
